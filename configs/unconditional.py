@@ -1,0 +1,33 @@
+"""New images of any size that look like one training image: the main job, as in the paper.
+
+    python train.py --config=configs/unconditional.py --config.image=PATH
+
+Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU, minutes on a GPU
+(`--dry_run` estimates it for your machine).
+
+    python train.py --config=configs/unconditional.py:quick
+
+The same job sized for a laptop CPU: four stages up to 80 px, a few minutes. Its samples are small
+new arrangements of the picture's content; fine texture needs the full job.
+"""
+
+import ml_collections
+
+from configs import default
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
+    config = default.get_config()
+    if arg == "quick":
+        config.num_stages = 4
+        config.min_size = 20
+        config.max_size = 80
+        config.num_filters = 32
+        config.num_iters = 300
+        config.lr_generator = 1e-3
+        config.lr_critic = 1e-3
+        config.sample_every = 100
+    elif arg:
+        raise ValueError(f"configs/unconditional.py takes ':quick' or nothing, not ':{arg}'")
+    return config

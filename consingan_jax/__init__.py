@@ -1,0 +1,1 @@
+"""ConSinGAN in JAX."""

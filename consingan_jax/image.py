@@ -1,0 +1,109 @@
+"""Files <-> arrays, and pictures made of pictures. The only file that imports PIL."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+_WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def load(
+    path: str | pathlib.Path, *, channels: int = 0, background: str | None = "white"
+) -> np.ndarray:
+    """Reads an image file of any mode, depth and orientation.
+
+    Args:
+        path: the file.
+        channels: 1 for grey, 3 for colour, 0 for what the file has.
+        background: name or #rrggbb of the colour behind transparent pixels; None ignores alpha.
+
+    Returns:
+        `[H, W, C]`, float32 in [-1, 1].
+
+    Raises:
+        ValueError: no such file, not an image, or an unknown background colour.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            unit = _to_unit(picture, background)
+    except FileNotFoundError:
+        raise ValueError(f"image {path}: no such file") from None
+    except IsADirectoryError:
+        raise ValueError(f"image {path} is a directory: give an image file") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"image {path} is not an image that Pillow can read") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image {path} cannot be read: {error}") from None
+    return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
+
+
+def save(path: str | pathlib.Path, image: np.ndarray) -> None:
+    """Writes an image `[H, W, C]` in [-1, 1], one or three channels, as 8 bits per channel."""
+    pixels = to_uint8(image)
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns values in [-1, 1] as 0 .. 255."""
+    return np.clip(np.rint((np.asarray(image) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """Returns images `[H, W, C]` side by side on white, row by row.
+
+    Images may differ in size; every cell is as large as the largest.
+    """
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    rows = -(-len(images) // columns)
+    height = max(image.shape[0] for image in images) + gap
+    width = max(image.shape[1] for image in images) + gap
+    shape = (rows * height - gap, columns * width - gap, images[0].shape[-1])
+    sheet = np.ones(shape, np.float32)
+    for i, image in enumerate(images):
+        top, left = i // columns * height, i % columns * width
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return sheet
+
+
+def _to_unit(picture: Image.Image, background: str | None) -> np.ndarray:
+    """Returns `[H, W, 1 or 3]` in [0, 1] with the alpha gone."""
+    if picture.mode in _WIDE:
+        return np.asarray(picture, np.float64)[..., None] / 65535
+    if picture.mode == "F":
+        values = np.asarray(picture, np.float64)[..., None]
+        return np.clip(values / (255 if values.max() > 1 else 1), 0, 1)
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture.convert("L"), np.float64)[..., None] / 255
+    if not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"), np.float64) / 255
+    grey = picture.mode in ("LA", "La", "L")
+    return _flatten(np.asarray(picture.convert("RGBA"), np.float64) / 255, grey, background)
+
+
+def _flatten(rgba: np.ndarray, grey: bool, background: str | None) -> np.ndarray:
+    colour, alpha = rgba[..., :3], rgba[..., 3:]
+    if background is not None:
+        behind = np.asarray(_colour(background)) / 255
+        grey = grey and len(set(behind)) == 1
+        colour = alpha * colour + (1 - alpha) * behind
+    return colour[..., :1] if grey else colour
+
+
+def _colour(name: str) -> tuple[int, ...]:
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise ValueError(
+            f"background {name!r} is no colour: give a name such as white, or #rrggbb"
+        ) from None
+
+
+def _with_channels(unit: np.ndarray, channels: int) -> np.ndarray:
+    if channels == 3 and unit.shape[-1] == 1:
+        return np.repeat(unit, 3, axis=-1)
+    if channels == 1 and unit.shape[-1] == 3:
+        return unit @ np.array([[0.299], [0.587], [0.114]])  # ITU-R 601 luma
+    return unit

@@ -1,0 +1,1 @@
+"""Tests; the files mirror those of the package."""

@@ -1,0 +1,289 @@
+"""Replays recordings of the published program and compares what this one computes.
+
+    python -m tests.parity FILE ...
+
+Every file is recognised by its content. Prints each quantity's worst error beside its limit and
+exits with 1 if any is exceeded. The limits are those of the recordings' own description.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import default
+from consingan_jax import config as config_lib
+from consingan_jax import image as image_lib
+from consingan_jax import networks, pyramid, resize, step, tasks
+
+# Names of the published program's flags, and ours.
+FIELDS = {
+    "mode": "task",
+    "nfc": "num_filters",
+    "num_layer": "num_layers",
+    "stages": "num_stages",
+    "steps": "num_iters",
+    "niter": "num_iters",
+    "lr_g": "lr_generator",
+    "lr_d": "lr_critic",
+    "alpha": "rec_weight",
+    "lambda_grad": "gp_weight",
+    "gamma": "lr_decay",
+    "lrelu_alpha": "negative_slope",
+    "Dsteps": "d_steps",
+    "Gsteps": "g_steps",
+    "nc_im": "channels",
+}
+ACTIVATIONS = {"lrelu": "leaky_relu"}
+
+
+@dataclasses.dataclass
+class Check:
+    """One compared quantity."""
+
+    name: str
+    error: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the error is within the limit; a NaN is not."""
+        return self.error <= self.limit
+
+
+def replay(path: str | pathlib.Path) -> list[Check]:
+    """Returns the checks of one recording."""
+    path = pathlib.Path(path)
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        return [*(_sweep(content) if isinstance(content, list) else _shapes(content, path))]
+    with np.load(path) as file:
+        data = dict(file)
+    kinds = {
+        "in_0": _upsample,
+        "key": functools.partial(_pyramid, path=path),
+        "out_depth_0": _generator,
+        "config": _trajectory,
+    }
+    for key, kind in kinds.items():
+        if key in data:
+            return [*kind(data)]
+    raise ValueError(f"{path} is no recording that this program knows: it has {sorted(data)[:5]}")
+
+
+def read_config(recorded: dict) -> dict:
+    """Returns our configuration for the published program's flags; others have the defaults."""
+    config = default.get_config().to_dict()
+    for name, value in recorded.items():
+        field = FIELDS.get(name, name)
+        if field not in config:
+            raise ValueError(f"the recording's setting {name!r} has no counterpart here")
+        config[field] = type(config[field])(value)
+    config["activation"] = ACTIVATIONS.get(config["activation"], config["activation"])
+    return config
+
+
+def read_params(data: dict, prefix: str) -> networks.Params:
+    """Returns the parameters recorded under `prefix`, in our structure."""
+    tree: dict = {}
+    for name, value in data.items():
+        if name.startswith(prefix) and "running_" not in name and "num_batches" not in name:
+            path = our_path(name.removeprefix(prefix))
+            node = tree
+            for part in path[:-1]:
+                node = node.setdefault(part, {})
+            node[path[-1]] = jnp.asarray(value).reshape(() if path[-1] == "slope" else value.shape)
+    if "stages" in tree:
+        tree["stages"] = [tree["stages"][k] for k in sorted(tree["stages"])]
+    return tree
+
+
+def our_path(name: str) -> list:
+    """Returns where our parameters keep what the published program calls `name`."""
+    *modules, leaf = [part for part in name.split(".") if part]
+    if modules[0] == "body":
+        is_stage = modules[1].isdigit()
+        modules = ["stages", int(modules[1]), *modules[2:]] if is_stage else modules[1:]
+    if modules[0] == "tail":
+        modules = ["tail"]
+    if modules[-1] == "prelu":
+        return [*modules[:-1], "slope"]
+    weight = "scale" if modules[-1] == "norm" else "kernel"
+    return [*modules, weight if leaf == "weight" else leaf]
+
+
+def _sweep(cases: list[dict]) -> Iterator[Check]:
+    wrong = sum(not _same_levels(case) for case in cases)
+    yield Check(f"cases with other sizes, of {len(cases)}", wrong, 0)
+
+
+def _same_levels(case: dict) -> bool:
+    sizes = pyramid.sizes(
+        (case["height"], case["width"]),
+        num_stages=case["stages"],
+        min_size=case["min_size"],
+        max_size=case["max_size"],
+        rule=tasks.TASKS[case["mode"]].pyramid_rule,
+    )
+    return [list(size) for size in sizes] == case["levels"]
+
+
+def _shapes(shapes: dict, path: pathlib.Path) -> Iterator[Check]:
+    for key, expected in shapes.items():
+        levels = _levels_of(key, path)
+        wrong = sum(list(level.shape[1:3]) != e for level, e in zip(levels, expected, strict=True))
+        yield Check(f"{key}: levels of another size", wrong, 0)
+
+
+def _levels_of(key: str, path: pathlib.Path) -> list[np.ndarray]:
+    mode, name, *settings = key.split(":")
+    values = {k: int(v) for k, v in (setting.split("=") for setting in settings)}
+    file = path.resolve().parent.parent / "images" / name
+    with_alpha_ignored = image_lib.load(file, channels=3, background=None)
+    return pyramid.build(
+        with_alpha_ignored,
+        num_stages=values["stages"],
+        min_size=values["min"],
+        max_size=values["max"],
+        rule=tasks.TASKS[mode].pyramid_rule,
+    )
+
+
+def _pyramid(data: dict, path: pathlib.Path) -> Iterator[Check]:
+    levels = _levels_of(str(data["key"]), path)
+    for i, level in enumerate(levels):
+        error = np.abs(level[0] - data[f"level_{i}"]) * 127.5
+        yield Check(f"level {i}, grey levels within 4 px of the edge", error.max(), 10)
+        yield Check(f"level {i}, grey levels inside", error[4:-4, 4:-4].max(), 2.5)
+
+
+def _upsample(data: dict) -> Iterator[Check]:
+    for k in range(sum(name.startswith("in_") for name in data)):
+        out = data[f"out_{k}"]
+        error = np.abs(resize.upsample(jnp.asarray(data[f"in_{k}"]), out.shape[1:3]) - out)
+        yield Check(f"case {k}", float(error.max()), 1e-5)
+
+
+def _generator(data: dict) -> Iterator[Check]:
+    config = read_config(
+        {name: data[name].item() for name in ("mode", "activation", "batch_norm", "lrelu_alpha")}
+    )
+    params = read_params(data, "G/")
+    config["num_filters"] = params["tail"]["kernel"].shape[2]
+    config["num_layers"] = len(params["stages"][0])
+    arch = config_lib.architecture(config, channels=params["tail"]["kernel"].shape[3])
+    limit = 1e-4 if config["batch_norm"] else 2e-5
+    sizes = [tuple(size) for size in data["shapes"].tolist()]
+    if len(sizes[0]) == 4:
+        sizes = [size[2:] for size in sizes]
+
+    def error(prefix: str, expected: np.ndarray, depth: int, sizes) -> float:
+        z = [jnp.asarray(data[f"{prefix}{i}"]) for i in range(depth + 1)]
+        amps = jnp.asarray(data["noise_amp"])
+        return float(np.abs(networks.generate(arch, params, z, amps, sizes) - expected).max())
+
+    for depth in range(len(sizes)):
+        expected = data[f"out_depth_{depth}"]
+        yield Check(f"output of stage {depth}", error("noise_", expected, depth, sizes), limit)
+    wide = [(height, 2 * width) for height, width in sizes]
+    last = len(sizes) - 1
+    yield Check("output 2x as wide", error("wide_noise_", data["wide_out"], last, wide), limit)
+
+
+def _trajectory(data: dict) -> Iterator[Check]:
+    config = read_config(json.loads(str(data["config"])))
+    config["batch_norm"] = any("norm.weight" in name for name in data)
+    if 4 * config["num_iters"] % 5:  # the published program then never drops its rates; ours does
+        config["lr_decay"] = 1.0
+    reals = [jnp.asarray(data[f"real_{i}"]) for i in range(config["num_stages"])]
+    for stage in range(config["num_stages"]):
+        yield from replay_stage(data, config, reals, stage)
+
+
+def replay_stage(data: dict, config: dict, reals: list, stage: int) -> Iterator[Check]:
+    """Yields the checks of one recorded stage, replayed from its own start."""
+    prefix = f"stage{stage}/"
+    arch = config_lib.architecture(config, channels=reals[0].shape[-1])
+    sizes = [real.shape[1:3] for real in reals[: stage + 1]]
+    program = step.StageProgram(config, arch, sizes)
+    initial = {net: read_params(data, f"{prefix}init/{net}/") for net in "GD"}
+    state = program.init(initial["G"], initial["D"])
+    fixed = _stage_data(data, program, reals, initial["G"])
+
+    penalties = data[prefix + "gradient_penalty"]
+    iterate = jax.jit(program.iterate)
+    for t in range(len(penalties)):
+        z = [_random_input(data, prefix, t, i) for i in range(stage + 1)]
+        state, metrics = iterate(state, fixed, z, jnp.asarray(data[prefix + "gp_alphas"][t]))
+        error = np.abs(metrics["gradient_penalty"] / penalties[t] - 1).max()
+        yield Check(f"stage {stage}, iteration {t}, gradient penalties, relative", error, 1e-3)
+
+    for net, now in (("G", state.generator), ("D", state.critic)):
+        final = read_params(data, f"{prefix}final/{net}/")
+        error = _worst_change(initial[net], now, final, normalised=net == "G" and arch.batch_norm)
+        yield Check(f"stage {stage}, change of {net}, relative", error, 0.02)
+    image = networks.generate(arch, state.generator, fixed.z_star, fixed.noise_amps, sizes)
+    error = float(np.abs(image - data[prefix + "final/reconstruction"]).max())
+    yield Check(f"stage {stage}, reconstruction", error, 2e-3)
+
+
+def _random_input(data: dict, prefix: str, t: int, i: int) -> jax.Array:
+    name = f"{prefix}iter{t}/noise_{i}"
+    return jnp.asarray(data[name] if name in data else data["stage0_input"])
+
+
+def _stage_data(data: dict, program: step.StageProgram, reals: list, params) -> step.StageData:
+    stage = program.stage
+    z_star = [jnp.asarray(data[f"stage{k}/fixed_noise"]) for k in range(stage + 1)]
+    noise_amps = jnp.stack([jnp.asarray(data[f"stage{k}/noise_amp"]) for k in range(stage + 1)])
+    features = program.frozen_features(params, z_star, noise_amps)
+    return step.StageData(reals[stage], reals[0], z_star, noise_amps, features)
+
+
+def _worst_change(start, ours, theirs, *, normalised: bool) -> float:
+    """Returns the largest relative L2 difference between two changes of one tensor."""
+
+    def relative(path, start, ours, theirs):
+        names = [getattr(entry, "key", None) for entry in path]
+        if normalised and names[-2:] == ["conv", "bias"]:
+            return 0.0  # has no effect in front of a normalisation: its gradient is rounding noise
+        expected = float(jnp.linalg.norm(theirs - start))
+        difference = float(jnp.linalg.norm(ours - theirs))
+        if expected == 0:  # frozen, or without effect: must not move at all
+            return 0.0 if difference == 0 else float("inf")
+        return difference / expected
+
+    errors = jax.tree_util.tree_map_with_path(relative, start, ours, theirs)
+    return max(jax.tree.leaves(errors))
+
+
+def main(paths: list[str]) -> int:
+    """Prints the checks of all files; returns the exit code."""
+    if not paths:
+        print(__doc__)
+        return 2
+    failed = 0
+    for path in paths:
+        worst: dict[str, Check] = {}
+        for check in replay(path):
+            quantity = check.name.partition(", iteration")[0] if "iteration" in check.name else None
+            name = f"{quantity}, gradient penalties, relative" if quantity else check.name
+            if name not in worst or not check.error <= worst[name].error:
+                worst[name] = dataclasses.replace(check, name=name)
+        print(path)
+        for check in worst.values():
+            failed += not check.ok
+            verdict = "ok  " if check.ok else "FAIL"
+            print(f"  {verdict} {check.error:9.2e}  limit {check.limit:7.1e}  {check.name}")
+    print(f"{failed} exceeded" if failed else "all within the limits")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
