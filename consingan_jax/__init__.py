@@ -1,1 +1,14 @@
-"""ConSinGAN in JAX."""
+"""ConSinGAN in JAX: a generative model learned from a single image.
+
+    model = consingan_jax.load("runs/scene-unconditional")
+    images = model.sample(seed=0, num_samples=4, width="2x")
+
+Arrays of images are NHWC, float32 in [-1, 1].
+"""
+
+from consingan_jax.image import to_uint8
+from consingan_jax.layers import Architecture
+from consingan_jax.model import Model, load
+from consingan_jax.trainer import DivergedError, train
+
+__all__ = ["Architecture", "DivergedError", "Model", "load", "to_uint8", "train"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from consingan_jax import networks, pyramid, tasks
+from consingan_jax import layers, networks, pyramid, tasks
 
 MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes")
 
@@ -29,8 +29,8 @@ _MINIMUM = {
     "beta1": 0,
 }
 _ABOVE_ZERO = ("lr_generator", "lr_critic", "checkpoint_minutes")
-_CHOICES = {
-    "activation": list(networks.ACTIVATIONS),
+_CHOICES: dict[str, list[Any]] = {
+    "activation": list(layers.ACTIVATIONS),
     "channels": [0, 1, 3],
 }
 
@@ -53,9 +53,9 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"config.seed={config['seed']}: give a value below 2**32")
 
 
-def architecture(config: Mapping[str, Any], *, channels: int) -> networks.Architecture:
+def architecture(config: Mapping[str, Any], *, channels: int) -> layers.Architecture:
     """Returns the architecture that `config` asks for, for images of `channels` channels."""
-    return networks.Architecture(
+    return layers.Architecture(
         channels=channels,
         num_filters=config["num_filters"],
         num_layers=config["num_layers"],

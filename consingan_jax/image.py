@@ -25,10 +25,10 @@ def load(
     Raises:
         ValueError: no such file, not an image, or an unknown background colour.
     """
+    behind = None if background is None else _colour(background)
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            unit = _to_unit(picture, background)
+            unit = _to_unit(ImageOps.exif_transpose(file), behind)
     except FileNotFoundError:
         raise ValueError(f"image {path}: no such file") from None
     except IsADirectoryError:
@@ -68,7 +68,7 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
     return sheet
 
 
-def _to_unit(picture: Image.Image, background: str | None) -> np.ndarray:
+def _to_unit(picture: Image.Image, behind: np.ndarray | None) -> np.ndarray:
     """Returns `[H, W, 1 or 3]` in [0, 1] with the alpha gone."""
     if picture.mode in _WIDE:
         return np.asarray(picture, np.float64)[..., None] / 65535
@@ -80,21 +80,20 @@ def _to_unit(picture: Image.Image, background: str | None) -> np.ndarray:
     if not picture.has_transparency_data:
         return np.asarray(picture.convert("RGB"), np.float64) / 255
     grey = picture.mode in ("LA", "La", "L")
-    return _flatten(np.asarray(picture.convert("RGBA"), np.float64) / 255, grey, background)
+    return _flatten(np.asarray(picture.convert("RGBA"), np.float64) / 255, grey, behind)
 
 
-def _flatten(rgba: np.ndarray, grey: bool, background: str | None) -> np.ndarray:
+def _flatten(rgba: np.ndarray, grey: bool, behind: np.ndarray | None) -> np.ndarray:
     colour, alpha = rgba[..., :3], rgba[..., 3:]
-    if background is not None:
-        behind = np.asarray(_colour(background)) / 255
+    if behind is not None:
         grey = grey and len(set(behind)) == 1
         colour = alpha * colour + (1 - alpha) * behind
     return colour[..., :1] if grey else colour
 
 
-def _colour(name: str) -> tuple[int, ...]:
+def _colour(name: str) -> np.ndarray:
     try:
-        return ImageColor.getrgb(name)[:3]
+        return np.array(ImageColor.getrgb(name)[:3]) / 255
     except ValueError:
         raise ValueError(
             f"background {name!r} is no colour: give a name such as white, or #rrggbb"

@@ -49,7 +49,12 @@ def critic_loss(
 
 
 def generator_loss(
-    scores: Scores, fake: jax.Array, reconstruction: jax.Array, real: jax.Array, *, rec_weight: float
+    scores: Scores,
+    fake: jax.Array,
+    reconstruction: jax.Array,
+    real: jax.Array,
+    *,
+    rec_weight: float,
 ) -> tuple[jax.Array, Metrics]:
     """Returns the generator's loss and its parts; all images are `[1, H, W, C]`."""
     adversarial = -scores(fake).mean()

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 
-from consingan_jax.networks import Architecture, Size
+from consingan_jax.layers import Architecture
+from consingan_jax.networks import Size
 
 
 def shapes(arch: Architecture, sizes: Sequence[Size]) -> list[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""Who learns how fast: one label per leaf, one optax transformation per label (paper, section 3)."""
+"""Who learns how fast: a label per leaf, an optax transformation per label (paper, section 3)."""
 
 from typing import Any
 

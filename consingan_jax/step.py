@@ -9,7 +9,8 @@ import optax
 from flax import struct
 
 from consingan_jax import losses, networks, noise, optimizer, tasks
-from consingan_jax.networks import Architecture, Params, Size
+from consingan_jax.layers import Architecture
+from consingan_jax.networks import Params, Size
 
 Metrics = dict[str, jax.Array]
 
@@ -103,6 +104,23 @@ class StageProgram:
             step=jnp.zeros((), jnp.int32),
         )
 
+    def placeholders(self) -> tuple[TrainState, "StageData"]:
+        """Returns a state and data shaped as in this stage; meant for `jax.eval_shape`."""
+        key = jax.random.key(0)
+        generator = networks.init_generator(key, self.arch, len(self.sizes))
+        z = noise.draw(key, self.arch, self.sizes)
+        amps = jnp.ones(len(z))
+        image = networks.generate(self.arch, generator, z, amps, self.sizes)
+        features = self.frozen_features(generator, z, amps)
+        state = self.init(generator, networks.init_critic(key, self.arch))
+        return state, StageData(image, z[0], z, amps, features)
+
+    def compile(self, state: TrainState, data: "StageData") -> jax.stages.Compiled:
+        """Returns `run` compiled for arguments (or shapes) like these; it takes over the state."""
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        count = jax.ShapeDtypeStruct((), jnp.int32)
+        return jax.jit(self.run, donate_argnums=0).lower(state, data, key, count).compile()
+
     def frozen_features(self, generator: Params, z: list[jax.Array], noise_amps: jax.Array):
         """Returns the features of z at the last frozen stage, None if no stage is frozen."""
         if not self.num_frozen:
@@ -189,9 +207,7 @@ class StageProgram:
             def scores(images):
                 return networks.critic_scores(self.arch, critic, images)
 
-            return losses.critic_loss(
-                scores, real, fake, mix, gp_weight=self.config["gp_weight"]
-            )
+            return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config["gp_weight"])
 
         gradient, metrics = jax.grad(loss, has_aux=True)(critic)
         updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)

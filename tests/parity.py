@@ -11,7 +11,7 @@ import functools
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def replay(path: str | pathlib.Path) -> list[Check]:
         "in_0": _upsample,
         "key": functools.partial(_pyramid, path=path),
         "out_depth_0": _generator,
-        "config": _trajectory,
+        "config": replay_trajectory,
     }
     for key, kind in kinds.items():
         if key in data:
@@ -196,13 +196,14 @@ def _generator(data: dict) -> Iterator[Check]:
     yield Check("output 2x as wide", error("wide_noise_", data["wide_out"], last, wide), limit)
 
 
-def _trajectory(data: dict) -> Iterator[Check]:
+def replay_trajectory(data: dict, stages: Sequence[int] | None = None) -> Iterator[Check]:
+    """Yields the checks of a recorded training run, of all stages or of those asked for."""
     config = read_config(json.loads(str(data["config"])))
     config["batch_norm"] = any("norm.weight" in name for name in data)
     if 4 * config["num_iters"] % 5:  # the published program then never drops its rates; ours does
         config["lr_decay"] = 1.0
     reals = [jnp.asarray(data[f"real_{i}"]) for i in range(config["num_stages"])]
-    for stage in range(config["num_stages"]):
+    for stage in stages or range(config["num_stages"]):
         yield from replay_stage(data, config, reals, stage)
 
 

@@ -1,0 +1,63 @@
+"""How the scripts speak: bad input is one line and exit code 2, never a traceback."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Parses the flags and calls `main` with what is left of the command line."""
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
+    try:
+        app.run(_guarded(main), flags_parser=_parse)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on from the last checkpoint", INTERRUPTED)
+
+
+def required(value: str | None, flag: str, example: str) -> str:
+    """Returns the value of a flag that must be given."""
+    if not value:
+        raise ValueError(f"--{flag} is missing: give it, for example --{flag}={example}")
+    return value
+
+
+def _guarded(main):
+    def guarded(argv):
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unknown argument {argv[1]!r}: flags look like --name=value")
+            main(argv)
+        except ValueError as error:
+            _stop(error, BAD_INPUT)
+        except FloatingPointError as error:
+            _stop(error, FAILED)
+
+    return guarded
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        _stop(_last_line(error), BAD_INPUT)
+    except (AttributeError, KeyError) as error:
+        field = str(error).strip("\"' ")
+        _stop(f"config.{field}: no such field; configs/default.py has them all", BAD_INPUT)
+    except (OSError, TypeError, SyntaxError, ImportError) as error:
+        _stop(f"--config: {_last_line(error)}", BAD_INPUT)
+    raise AssertionError("not reached")
+
+
+def _last_line(error: BaseException) -> str:
+    """Returns what an error says, without the traceback that ml_collections puts before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
+
+
+def _stop(message: object, code: int) -> None:
+    name = sys.argv[0].rpartition("/")[2]
+    print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,107 @@
+"""The layers of both networks, as thin Flax linen modules: convolution, normalisation, block."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from consingan_jax.conv import add_bias, conv3x3
+
+ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
+    "leaky_relu": lambda x, slope: jnp.where(x > 0, x, slope * x),
+    "prelu": lambda x, slope: jnp.where(x > 0, x, slope * x),
+    "elu": lambda x, _: nn.elu(x),
+    "selu": lambda x, _: nn.selu(x),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What decides the shapes and the arithmetic of both networks.
+
+    Attributes:
+        channels: channels C of the image.
+        num_filters: features F of every hidden layer.
+        num_layers: 3x3 convolutions L in a stage, and between head and tail of the critic.
+        activation: a key of `ACTIVATIONS`.
+        negative_slope: slope of "leaky_relu" below zero; the others ignore it.
+        batch_norm: normalise every block of the generator over each single image.
+        border_growing: make the picture's edge from generated content instead of zeros.
+    """
+
+    channels: int = 3
+    num_filters: int = 64
+    num_layers: int = 3
+    activation: str = "leaky_relu"
+    negative_slope: float = 0.05
+    batch_norm: bool = False
+    border_growing: bool = True
+
+
+def _bias_init(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
+    bound = fan_in**-0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def _normal_about_one(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return 1 + 0.02 * jax.random.normal(key, shape)
+
+
+def _per_channel(vector: jax.Array) -> jax.Array:
+    return vector.reshape(1, 1, 1, -1)
+
+
+class Conv(nn.Module):
+    """A valid 3x3 convolution with bias."""
+
+    features: int
+    train_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[N, H, W, C]` to `[N, H - 2, W - 2, features]`."""
+        channels = x.shape[-1]
+        kernel = self.param("kernel", nn.initializers.normal(0.02), (3, 3, channels, self.features))
+        bias = self.param("bias", _bias_init, (self.features,), 9 * channels)
+        if not self.train_bias:
+            bias = jax.lax.stop_gradient(bias)
+        return add_bias(conv3x3(x, kernel), bias)
+
+
+class Norm(nn.Module):
+    """Normalises each image by its own statistics.
+
+    The published program trains on one image at a time and never switches batch norm to running
+    averages, so this is what its batch norm computes; a batch here does not mix its images.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[N, H, W, C]` to the same shape."""
+        scale = self.param("scale", _normal_about_one, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        mean = x.mean((1, 2), keepdims=True)
+        centred = x - mean
+        variance = jnp.square(centred).mean((1, 2), keepdims=True)
+        return centred * jax.lax.rsqrt(variance + 1e-5) * _per_channel(scale) + _per_channel(bias)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, normalisation where asked for, activation."""
+
+    arch: Architecture
+    normalise: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[N, H, W, C]` to `[N, H - 2, W - 2, F]`."""
+        x = Conv(self.arch.num_filters, name="conv")(x)
+        if self.normalise:
+            x = Norm(name="norm")(x)
+        slope: Any = self.arch.negative_slope
+        if self.arch.activation == "prelu":
+            slope = self.param("slope", nn.initializers.constant(0.25), ())
+        return ACTIVATIONS[self.arch.activation](x, slope)

@@ -1,0 +1,122 @@
+"""What a run says while it trains: metrics.jsonl, TensorBoard, a progress bar."""
+
+import json
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+
+import tensorboardX
+import tqdm
+
+
+class MetricsLog:
+    """Scalars of a run, as lines of JSON and as TensorBoard events."""
+
+    def __init__(self, directory: pathlib.Path, *, num_iters: int, moment: tuple[int, int]):
+        """Opens the logs at a moment of a run and forgets what was logged after it.
+
+        Args:
+            directory: of the run.
+            num_iters: iterations per stage.
+            moment: the stage that trains next, and its iterations that are done.
+        """
+        self._num_iters = num_iters
+        self._path = directory / "metrics.jsonl"
+        _keep_lines(self._path, lambda line: (line["stage"], line["step"]) <= moment)
+        self._tensorboard = tensorboardX.SummaryWriter(
+            str(directory / "tensorboard"), purge_step=self._global_step(*moment) + 1
+        )
+
+    def write(self, stage: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Logs the metrics after iteration `step` of `stage`."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(f"stage_{stage}/{name}", value, step)
+            self._tensorboard.add_scalar(f"run/{name}", value, self._global_step(stage, step))
+
+    def image(self, name: str, picture, stage: int, step: int) -> None:
+        """Shows a picture `[H, W, C]` of 0 .. 255 in TensorBoard."""
+        self._tensorboard.add_image(
+            name, picture, self._global_step(stage, step), dataformats="HWC"
+        )
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._tensorboard.close()
+
+    def _global_step(self, stage: int, step: int) -> int:
+        return stage * self._num_iters + step
+
+
+def _keep_lines(path: pathlib.Path, keep) -> None:
+    """Drops the lines for which `keep` is false, and a last line that was cut off."""
+    if not path.exists():
+        return
+    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    path.write_text("".join(line for line in lines if keep(json.loads(line))))
+
+
+class Progress:
+    """A bar per stage, with iterations per second and the time left for the whole run."""
+
+    def __init__(self, operations: Sequence[int], *, num_iters: int):
+        """Prepares the bars.
+
+        Args:
+            operations: of one iteration of every stage, by which the time left is divided.
+            num_iters: iterations per stage.
+        """
+        self._operations = operations
+        self._num_iters = num_iters
+        self._bar: tqdm.tqdm | None = None
+        self._stage = 0
+
+    def start(self, stage: int, done: int, title: str) -> None:
+        """Opens the bar of a stage, of which `done` iterations are done."""
+        self.close()
+        self._stage = stage
+        self._seconds, self._measured = 0.0, 0
+        self._bar = tqdm.tqdm(
+            total=self._num_iters, initial=done, desc=title, unit="it", dynamic_ncols=True
+        )
+
+    def begin(self, title: str) -> None:
+        """Says that the iterations start now."""
+        assert self._bar is not None, "start comes first"
+        self._bar.set_description_str(title)
+        self._bar.start_t = time.time()  # or compilation would count as a slow iteration
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Says that the time since the last call was not spent on iterations."""
+        self._last = time.perf_counter()
+
+    def advance(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Moves the bar on to iteration `step`."""
+        assert self._bar is not None, "start comes first"
+        now = time.perf_counter()
+        self._seconds += now - self._last
+        self._measured += step - self._bar.n
+        self._last = now
+        left = tqdm.tqdm.format_interval(self.time_left(step))
+        error = metrics["reconstruction_rmse"]
+        self._bar.set_postfix_str(f"rec {error:.4f}, run ETA {left}", refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def seconds_per_iteration(self) -> float | None:
+        """Returns the mean over this stage, None before the first iteration."""
+        return self._seconds / self._measured if self._measured else None
+
+    def time_left(self, step: int) -> float:
+        """Returns the seconds that the run still needs, after iteration `step` of this stage."""
+        here = self._operations[self._stage]
+        left = here * (self._num_iters - step)
+        left += self._num_iters * sum(self._operations[self._stage + 1 :])
+        return (self.seconds_per_iteration() or 0.0) * left / here
+
+    def close(self) -> None:
+        """Closes the open bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

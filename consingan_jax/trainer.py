@@ -1,0 +1,180 @@
+"""The algorithm: stage by stage, each started from the one below (paper, section 3)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from consingan_jax import checkpoint, image, networks, noise, pyramid, sampling, step, tasks
+from consingan_jax import config as config_lib
+from consingan_jax.model import Model, load
+from consingan_jax.recorder import Recorder
+from consingan_jax.workdir import Workdir
+
+
+class DivergedError(FloatingPointError):
+    """The parameters are no finite numbers any more."""
+
+
+def prepare(config: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the training image `[H, W, C]` and its pyramid, after checking the configuration.
+
+    Raises:
+        ValueError: a field of the configuration, or the image, cannot work.
+    """
+    config_lib.check(config)
+    pixels = image.load(
+        config["image"], channels=config["channels"], background=config["background"]
+    )
+    config_lib.level_sizes(config, pixels.shape[:2])
+    return pixels, pyramid.build(pixels, **config_lib.pyramid_arguments(config))
+
+
+def train(config: Mapping[str, Any], workdir: str) -> Model:
+    """Trains a model of one image, or goes on where an earlier call was stopped.
+
+    Args:
+        config: a configuration, see configs/default.py.
+        workdir: directory of the run; made if it is not there.
+
+    Returns:
+        The finished model, which is also in `workdir`.
+
+    Raises:
+        ValueError: the configuration, the image or the directory cannot work; nothing is written.
+        DivergedError: the training failed; the last good checkpoint is kept.
+    """
+    config = dict(config)
+    run = Workdir(workdir)
+    pixels, levels = prepare(config)
+    run.check(config, pixels)
+    if not run.is_finished():
+        run.claim(config, pixels, levels)
+        run.finish(_Training(config, levels, run).train())
+    return load(run.model)
+
+
+class _Training:
+    """One run: the stages in turn, and what is handed from one to the next."""
+
+    def __init__(self, config: dict[str, Any], levels: list[np.ndarray], run: Workdir):
+        self.config = config
+        self.levels = [jnp.asarray(level) for level in levels]
+        self.sizes = [level.shape[1:3] for level in levels]
+        self.run = run
+        self.task = tasks.TASKS[config["task"]]
+        self.arch = config_lib.architecture(config, channels=levels[0].shape[-1])
+
+    def train(self) -> Model:
+        """Trains all stages that are not trained yet."""
+        stage, state, data = self._restore() or self._begin(0)
+        moment = (stage, int(state.step))
+        with Recorder(self.config, self.run, self.arch, self.sizes, moment) as recorder:
+            while True:
+                state = self._train_stage(stage, state, data, recorder)
+                if stage + 1 == len(self.levels):
+                    return self._model(stage, int(state.step), state, data)
+                stage, state, data = self._begin(stage + 1, state, data)
+
+    def _train_stage(self, stage: int, state, data, recorder: Recorder):
+        """Returns the state at the end of a stage."""
+        done, end = int(state.step), self.config["num_iters"]
+        if done == end:
+            return state
+        recorder.compiling(stage, done)
+        run = self._program(stage).compile(state, data)
+        recorder.compiled()
+        key = self._keys(stage)[2]
+        while done < end:
+            count = recorder.iterations_of_call(done)
+            state, metrics = run(state, data, key, np.int32(count))
+            done += count
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            if not metrics.pop("finite"):
+                raise DivergedError(self._divergence(stage, done, metrics))
+            recorder.after_call(metrics, self._model(stage, done, state, data), _rest(state))
+        return state
+
+    def _begin(self, stage: int, state=None, data=None):
+        """Returns a stage, its first state and its data, grown from the end of the one below."""
+        init_key, z_key, _ = self._keys(stage)
+        if state is None:
+            head_key, critic_key = jax.random.split(init_key)
+            generator = networks.init_generator(head_key, self.arch)
+            critic = networks.init_critic(critic_key, self.arch)
+            z_star = [noise.INPUTS[self.task.fixed_input](z_key, self.levels[0])]
+            amps = jnp.ones(1)
+        else:
+            generator, critic = networks.grow(state.generator), state.critic
+            newest = noise.draw(z_key, self.arch, self.sizes[: stage + 1])[-1]
+            z_star = [*data.z_star, newest]
+            amps = self._with_new_amp(generator, z_star, data.noise_amps)
+        program = self._program(stage)
+        return stage, program.init(generator, critic), self._data(program, generator, z_star, amps)
+
+    def _with_new_amp(self, generator, z_star, amps):
+        """Returns the amplitudes with that of the newest stage, in proportion to its error."""
+        silent = jnp.append(amps, 0.0)
+        sizes = tuple(self.sizes[: len(z_star)])
+        picture = sampling.generate(generator, z_star, silent, arch=self.arch, sizes=sizes)
+        error = jnp.sqrt(jnp.mean(jnp.square(picture - self.levels[len(z_star) - 1])))
+        return jnp.append(amps, self.config["noise_amp"] * error)
+
+    def _data(self, program, generator, z_star, amps) -> step.StageData:
+        features = jax.jit(program.frozen_features)(generator, z_star, amps)
+        return step.StageData(self.levels[program.stage], self.levels[0], z_star, amps, features)
+
+    def _restore(self):
+        """Returns the last checkpoint's stage, state and data, if there is a checkpoint."""
+        path = checkpoint.latest_step(self.run.checkpoints)
+        if path is None:
+            return None
+        stage = len(checkpoint.metadata(path)["sizes"]) - 1
+        program = self._program(stage)
+        state, data = jax.eval_shape(program.placeholders)
+        like = {"model": self._model(stage, 0, state, data).tree(), "training": _rest(state)}
+        tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
+        model = tree["model"]
+        state = step.TrainState(generator=model["params"], **tree["training"])
+        data = self._data(program, model["params"], model["z_star"], model["noise_amps"])
+        return stage, state, data
+
+    def _model(self, stage: int, done: int, state, data) -> Model:
+        return Model(
+            params=state.generator,
+            z_star=data.z_star,
+            noise_amps=data.noise_amps,
+            real=data.real,
+            arch=self.arch,
+            sizes=tuple(self.sizes[: stage + 1]),
+            config=self.config,
+            step=done,
+        )
+
+    def _program(self, stage: int) -> step.StageProgram:
+        return step.StageProgram(self.config, self.arch, self.sizes[: stage + 1])
+
+    def _keys(self, stage: int) -> jax.Array:
+        """Returns the keys of a stage: for new parameters, for z*, for its iterations."""
+        return jax.random.split(jax.random.fold_in(jax.random.key(self.config["seed"]), stage), 3)
+
+    def _divergence(self, stage: int, done: int, metrics: dict[str, float]) -> str:
+        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+        kept = checkpoint.latest_step(self.run.checkpoints)
+        return (
+            f"the training diverged at stage {stage}, iteration {done}: "
+            f"{', '.join(bad) or 'a parameter'} is not a finite number. Kept: "
+            f"{kept or 'no checkpoint yet'}. Try a smaller lr_generator, lr_critic or lr_scale"
+        )
+
+
+def _rest(state: step.TrainState) -> dict[str, Any]:
+    """Returns what a checkpoint of the training holds besides the model."""
+    return {
+        "critic": state.critic,
+        "generator_opt": state.generator_opt,
+        "critic_opt": state.critic_opt,
+        "step": state.step,
+    }

@@ -1,0 +1,115 @@
+"""The directory of a run: what lies where, and whose it is.
+
+    README.md         what this is and what to do with it
+    config.json       the resolved configuration
+    run.json          which image it belongs to
+    pyramid/          the training image at every level
+    samples/          a grid of samples at steps of every stage, the training image at the top left
+    reconstruction/   what z* gives at the end of every stage
+    metrics.jsonl     losses, a line every `log_every` iterations
+    tensorboard/      the same for TensorBoard
+    checkpoints/      the last state of the training, to resume from
+    model/            the finished model, complete in itself
+
+`generated/` holds what sample.py makes.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from consingan_jax import checkpoint, image
+from consingan_jax import config as config_lib
+
+_README = """# A model of {image}
+
+Written by consingan_jax. Training: task {task}, {num_stages} stages up to {height}x{width} px
+(height x width), {num_iters} iterations each. To go on after an interruption, give the command
+that started it again. New images, at any moment after the first checkpoint:
+
+    python sample.py --ckpt={path} --width=2x
+
+{contents}
+"""
+
+
+class Workdir:
+    """Paths and files of one run."""
+
+    def __init__(self, path: str | pathlib.Path):
+        """Names the directory; touches nothing."""
+        self.path = pathlib.Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+
+    def check(self, config: Mapping[str, Any], pixels: np.ndarray) -> None:
+        """Raises a ValueError unless this directory is free or belongs to this very run.
+
+        Args:
+            config: the resolved configuration.
+            pixels: the training image as read.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        if not (self.path / "config.json").is_file():
+            raise ValueError(f"workdir {self.path} exists and is no run: give another --workdir")
+        old = json.loads((self.path / "config.json").read_text())
+        identity = json.loads((self.path / "run.json").read_text())
+        if identity["image_sha256"] != _digest(pixels):
+            raise ValueError(
+                f"workdir {self.path} belongs to another image ({old['image']}), not to "
+                f"config.image={config['image']}: give another --workdir"
+            )
+        field = config_lib.difference(old, config)
+        if field:
+            raise ValueError(
+                f"workdir {self.path} belongs to a run with config.{field}={old.get(field)!r}, "
+                f"not {config.get(field)!r}: give that value or another --workdir"
+            )
+
+    def claim(
+        self, config: Mapping[str, Any], pixels: np.ndarray, levels: Sequence[np.ndarray]
+    ) -> None:
+        """Writes what explains the run, once it is known to be ours.
+
+        Args:
+            config: the resolved configuration.
+            pixels: the training image as read.
+            levels: the pyramid.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        for folder in ("pyramid", "samples", "reconstruction", "checkpoints"):
+            (self.path / folder).mkdir(exist_ok=True)
+        for level, picture in enumerate(levels):
+            height, width = picture.shape[1:3]
+            image.save(self.path / f"pyramid/level_{level}_{height}x{width}.png", picture[0])
+        (self.path / "README.md").write_text(self._readme(config, levels[-1].shape[1:3]))
+        identity = {"image_sha256": _digest(pixels)}
+        (self.path / "run.json").write_text(json.dumps(identity, indent=2) + "\n")
+        # Last: a directory with this file is a run, whatever happens from here on.
+        temporary = self.path / "config.json.tmp"
+        temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
+        temporary.rename(self.path / "config.json")
+
+    def finish(self, model) -> None:
+        """Writes the finished model; the training state is not needed any more."""
+        model.save(self.model)
+        shutil.rmtree(self.checkpoints)
+
+    def is_finished(self) -> bool:
+        """Returns whether the finished model is there."""
+        return checkpoint.exists(self.model)
+
+    def _readme(self, config: Mapping[str, Any], size: Sequence[int]) -> str:
+        contents = (__doc__ or "").split("\n\n", 1)[1].strip("\n")
+        fields = {**config, "image": pathlib.Path(config["image"]).name, "path": self.path}
+        return _README.format(**fields, height=size[0], width=size[1], contents=contents)
+
+
+def _digest(pixels: np.ndarray) -> str:
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

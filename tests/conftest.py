@@ -1,0 +1,74 @@
+"""Strict jax, a compilation cache for the session, and one small trained run."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from consingan_jax import image, trainer
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "../shared/golden"
+
+
+def pytest_configure(config):
+    """Makes every warning an error."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compilation_cache(tmp_path_factory):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax_cache")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> pathlib.Path:
+    """A file with a picture of 40 x 30 px: smooth colours and a little noise."""
+    rows, columns = np.mgrid[0:30, 0:40] / 40
+    rng = np.random.default_rng(0)
+    colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    image.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_config(picture) -> dict:
+    """A configuration that trains in seconds; stage 2 has a frozen stage below it."""
+    return default.get_config().to_dict() | {
+        "image": str(picture),
+        "num_stages": 3,
+        "min_size": 14,
+        "max_size": 28,
+        "num_filters": 4,
+        "num_iters": 4,
+        "train_depth": 2,
+        "log_every": 2,
+        "sample_every": 4,
+    }
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_config, tmp_path_factory) -> pathlib.Path:
+    """The directory of a finished run of `tiny_config`."""
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    trainer.train(tiny_config, str(path))
+    return path
+
+
+@pytest.fixture
+def golden() -> pathlib.Path:
+    """The folder of recordings; skips where it is absent."""
+    if not GOLDEN.is_dir():
+        pytest.skip("the recordings of the published program are not beside this checkout")
+    return GOLDEN

@@ -1,0 +1,25 @@
+import pytest
+
+from configs import default
+from consingan_jax import config as config_lib
+from consingan_jax import estimate
+from consingan_jax.layers import Architecture
+
+
+def test_operations_of_the_papers_top_stage():
+    """About 130 convolutions of F to F features at the top size."""
+    config = default.get_config().to_dict()
+    sizes = config_lib.level_sizes(config, (188, 250))
+    one = 2 * 9 * 64 * 64 * 188 * 250
+    assert estimate.operations(config, Architecture(), sizes) / one == pytest.approx(130, rel=0.05)
+
+
+def test_parameter_counts():
+    assert estimate.num_params(Architecture(), 6) == (668_227, 113_153)
+
+
+def test_memory_grows_with_the_stage(tiny_config):
+    arch = config_lib.architecture(tiny_config, channels=3)
+    sizes = [(14, 19), (28, 38)]
+    small = estimate.memory(tiny_config, arch, sizes[:1])
+    assert 0 < small < estimate.memory(tiny_config, arch, sizes)

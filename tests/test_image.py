@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from consingan_jax import image
+
+GREY = np.array([[0, 128], [255, 64]], np.uint8)
+COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
+
+
+def _save(tmp_path, picture, name="x.png", **options):
+    picture.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_round_trip(tmp_path):
+    values = np.random.default_rng(0).uniform(-1, 1, (5, 7, 3))
+    image.save(tmp_path / "x.png", values)
+    assert np.abs(image.load(tmp_path / "x.png") - values).max() <= 0.5 / 127.5 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tif", "x.webp"])
+def test_colour_in_lossless_formats(tmp_path, name):
+    options = {"lossless": True} if name.endswith("webp") else {}
+    path = _save(tmp_path, Image.fromarray(COLOUR), name, **options)
+    np.testing.assert_allclose(image.load(path), COLOUR / 127.5 - 1, atol=1e-6)
+
+
+def test_grey_keeps_one_channel_unless_asked(tmp_path):
+    path = _save(tmp_path, Image.fromarray(GREY))
+    expected = GREY[..., None] / 127.5 - 1
+    np.testing.assert_allclose(image.load(path), expected, atol=1e-6)
+    np.testing.assert_allclose(image.load(path, channels=3), expected.repeat(3, axis=-1), atol=1e-6)
+
+
+def test_colour_to_grey(tmp_path):
+    path = _save(tmp_path, Image.fromarray(COLOUR))
+    expected = COLOUR @ [0.299, 0.587, 0.114] / 127.5 - 1
+    np.testing.assert_allclose(image.load(path, channels=1)[..., 0], expected, atol=1e-5)
+
+
+def test_sixteen_bits_are_not_cut_to_eight(tmp_path):
+    values = np.array([[0, 1], [32768, 65535]], np.uint16)
+    path = _save(tmp_path, Image.fromarray(values))
+    expected = values[..., None] / 32767.5 - 1
+    np.testing.assert_allclose(image.load(path), expected, atol=1e-6)
+
+
+def test_palette_and_black_and_white(tmp_path):
+    path = _save(tmp_path, Image.fromarray(COLOUR).quantize(8))
+    np.testing.assert_allclose(image.load(path), COLOUR / 127.5 - 1, atol=1e-6)
+    path = _save(tmp_path, Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE))
+    np.testing.assert_array_equal(image.load(path)[..., 0], [[-1, 1], [1, -1]])
+
+
+def test_cmyk(tmp_path):
+    path = _save(tmp_path, Image.fromarray(COLOUR).convert("CMYK"), "x.tif")
+    np.testing.assert_allclose(image.load(path), COLOUR / 127.5 - 1, atol=0.02)
+
+
+@pytest.mark.parametrize(("background", "shown"), [("white", 255), ("black", 0), ("#333333", 51)])
+def test_transparent_pixels_show_the_background(tmp_path, background, shown):
+    pixels = np.dstack([COLOUR, [[255, 0], [255, 255]]]).astype(np.uint8)
+    path = _save(tmp_path, Image.fromarray(pixels))
+    expected = COLOUR.copy()
+    expected[0, 1] = shown
+    result = image.load(path, background=background)
+    np.testing.assert_allclose(result, expected / 127.5 - 1, atol=1e-6)
+
+
+def test_alpha_can_be_ignored(tmp_path):
+    pixels = np.dstack([COLOUR, np.zeros((2, 2), np.uint8)])
+    path = _save(tmp_path, Image.fromarray(pixels))
+    result = image.load(path, background=None)
+    np.testing.assert_allclose(result, COLOUR / 127.5 - 1, atol=1e-6)
+
+
+def test_grey_with_alpha_stays_grey_on_grey(tmp_path):
+    alpha = np.array([[255, 255], [255, 0]], np.uint8)
+    picture = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)])
+    result = image.load(_save(tmp_path, picture))
+    assert result.shape == (2, 2, 1) and result[1, 1, 0] == 1
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    path = _save(tmp_path, Image.fromarray(GREY), exif=exif)
+    np.testing.assert_allclose(image.load(path)[..., 0], np.rot90(GREY, -1) / 127.5 - 1, atol=1e-6)
+
+
+def test_files_that_are_no_images(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("hello")
+    cut = tmp_path / "cut.png"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(cut)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    for name, message in [
+        ("no.png", "no such file"),
+        ("empty.png", "is not an image that Pillow can read"),
+        ("text.png", "is not an image that Pillow can read"),
+        ("cut.png", "cannot be read: "),
+        ("", "is a directory"),
+    ]:
+        with pytest.raises(ValueError, match=f"image {tmp_path / name}.*{message}"):
+            image.load(tmp_path / name)
+
+
+def test_grid_places_images_row_by_row():
+    images = [np.full((2, 3, 1), value, np.float32) for value in (-1, -0.5, 0)]
+    sheet = image.grid(images, gap=1)
+    assert sheet.shape == (5, 7, 1)
+    assert (sheet[0, 0, 0], sheet[0, 4, 0], sheet[3, 0, 0]) == (-1, -0.5, 0)
+    assert sheet[3, 4, 0] == 1 and sheet[2, 0, 0] == 1 and sheet[0, 3, 0] == 1

@@ -1,0 +1,57 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from consingan_jax import losses
+
+
+def test_penalty_of_a_linear_critic():
+    # The slope is (3, 4, 0) at every pixel: norm 5, penalty (5 - 1)^2.
+    slope = jnp.array([3.0, 4.0, 0.0]).reshape(1, 1, 1, 3)
+    penalty = losses.gradient_penalty(lambda x: x * slope, jnp.ones((1, 6, 7, 3)))
+    assert penalty == pytest.approx(16)
+
+
+def test_penalty_is_per_pixel():
+    # Half of the pixels have slope 1 (no penalty), half slope 3 (penalty 4).
+    slope = jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1)
+    assert losses.gradient_penalty(lambda x: x * slope, jnp.ones((1, 1, 2, 1))) == pytest.approx(2)
+
+
+def test_a_zero_gradient_has_penalty_one_and_a_finite_derivative():
+    def penalty(w):
+        return losses.gradient_penalty(lambda x: w * x, jnp.ones((1, 4, 4, 3)))
+
+    value, slope = jax.value_and_grad(penalty)(0.0)
+    assert (value, slope) == (1, 0)
+
+
+def test_critic_loss_by_hand():
+    real, fake = jnp.full((1, 4, 4, 1), 2.0), jnp.full((1, 4, 4, 1), 1.0)
+    loss, parts = losses.critic_loss(lambda x: 3 * x, real, fake, jnp.array(0.3), gp_weight=0.1)
+    assert parts["critic_real"] == pytest.approx(-6)
+    assert parts["critic_fake"] == pytest.approx(3)
+    assert parts["gradient_penalty"] == pytest.approx(0.1 * (3 - 1) ** 2)
+    assert loss == pytest.approx(-6 + 3 + 0.4)
+
+
+def test_the_penalty_is_measured_between_the_images():
+    seen = []
+
+    def scores(x):
+        seen.append(np.asarray(jax.lax.stop_gradient(x)).mean())
+        return x
+
+    real, fake = jnp.ones((1, 4, 4, 1)), jnp.zeros((1, 4, 4, 1))
+    losses.critic_loss(scores, real, fake, jnp.array(0.25), gp_weight=1.0)
+    assert pytest.approx(0.25) in seen
+
+
+def test_generator_loss_by_hand():
+    fake, real = jnp.full((1, 4, 4, 1), 2.0), jnp.zeros((1, 4, 4, 1))
+    loss, parts = losses.generator_loss(
+        lambda x: 3 * x, fake, jnp.full((1, 4, 4, 1), 0.5), real, rec_weight=10.0
+    )
+    assert parts["reconstruction_rmse"] == pytest.approx(0.5)
+    assert loss == pytest.approx(-6 + 10 * 0.25)

@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+import consingan_jax
+from consingan_jax import networks, sampling
+
+
+@pytest.fixture(scope="module")
+def model(finished_run):
+    return consingan_jax.load(finished_run)
+
+
+def test_a_run_and_its_model_directory_load_alike(model, finished_run):
+    other = consingan_jax.load(finished_run / "model")
+    np.testing.assert_array_equal(model.sample(), other.sample())
+    assert model.finished and model.config == other.config
+    assert model.sizes == ((14, 19), (18, 23), (21, 28))
+
+
+def test_plain_orbax_restores_the_same_parameters(model, finished_run):
+    tree = ocp.load(finished_run.resolve() / "model")
+    np.testing.assert_array_equal(
+        tree["params"]["stages"][2]["block0"]["conv"]["kernel"],
+        model.params["stages"][2]["block0"]["conv"]["kernel"],
+    )
+    metadata = ocp.metadata(finished_run.resolve() / "model").custom_metadata
+    assert metadata["config"] == json.loads((finished_run / "config.json").read_text())
+
+
+def test_an_image_depends_on_its_seed_alone(model):
+    images = model.sample(seed=0, num_samples=3)
+    assert images.shape == (3, 21, 28, 3) and images.dtype == np.float32
+    np.testing.assert_array_equal(images[2], model.sample(seed=2)[0])
+    assert not np.allclose(images[0], images[1])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        ("2x", None, (21, 56)),
+        (30, "1.5x", (31, 30)),
+        ("57", 100, (100, 57)),
+        (None, "0.5x", (10, 28)),
+        (1, 1, (1, 1)),
+    ],
+)
+def test_exactly_the_asked_size(model, width, height, size):
+    assert model.sample(width=width, height=height).shape == (1, *size, 3)
+
+
+def test_lower_stages_are_scaled_and_rounded_down():
+    sizes = ((14, 19), (16, 21), (21, 28))
+    height = sampling.read_length("height", None, 21)
+    width = sampling.read_length("width", "1.5x", 28)
+    assert sampling.target_sizes(sizes, height, width) == ((14, 28), (16, 31), (21, 42))
+
+
+def test_stages_below_the_start_take_the_fixed_noise(model):
+    z = sampling.draw(np.uint32(7), arch=model.arch, sizes=model.sizes)
+    kept = [*model.z_star[:2], z[2]]
+    expected = networks.generate(model.arch, model.params, kept, model.noise_amps, model.sizes)
+    image = model.sample(seed=7, start_stage=2)
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+    assert not np.array_equal(image, model.sample(seed=7))
+
+
+def test_fixed_noise_is_stretched_to_another_size(model):
+    sizes = ((14, 38), (18, 46), (21, 56))
+    image, noise = sampling.fit_noise(model.z_star[:2], model.arch, sizes, image_at_0=True)
+    assert image.shape == (1, 14, 38, 3) and noise.shape == (1, 24, 52, 4)
+    np.testing.assert_allclose(image[0, :, [0, -1]], model.z_star[0][0, :, [0, -1]], atol=1e-5)
+    assert set(np.ravel(noise)) <= set(np.ravel(model.z_star[1]))
+    assert model.sample(width="2x", start_stage=2).shape == (1, 21, 56, 3)
+
+
+def test_reconstruction(model):
+    image = model.reconstruct()
+    assert image.shape == model.real.shape
+    rmse = np.sqrt(np.mean((image - model.real) ** 2))
+    assert model.reconstruction_rmse() == pytest.approx(rmse)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": "wide"}, "width=wide: give pixels such as 600 or a factor such as 2x"),
+        ({"height": "x"}, "height=x: give pixels"),
+        ({"width": 0}, "width=0 is 0 px: give a size from 1"),
+        ({"width": "nanx"}, "width=nanx"),
+        ({"width": "infx"}, "width=infx"),
+        ({"start_stage": 3}, "start_stage=3: this model has the stages 0 to 2"),
+        ({"num_samples": 0}, "num_samples=0: give 1 or more"),
+        ({"seed": -1}, "seed=-1: give seeds from 0"),
+        ({"seed": 2**32 - 1, "num_samples": 2}, "seed=4294967295: give seeds"),
+    ],
+)
+def test_bad_arguments(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.sample(**arguments)
+
+
+def test_directories_that_are_no_models(tmp_path):
+    with pytest.raises(ValueError, match="no such directory"):
+        consingan_jax.load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="neither a run nor a model"):
+        consingan_jax.load(tmp_path)
+
+
+def test_a_model_of_another_format_is_refused(model, tmp_path):
+    ocp.save(tmp_path / "model", model.tree(), custom_metadata={"format": 99})
+    with pytest.raises(ValueError, match="format 99, but this version of consingan_jax reads 1"):
+        consingan_jax.load(tmp_path / "model")

@@ -1,0 +1,113 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from consingan_jax import config as config_lib
+from consingan_jax import networks, step
+
+SIZES = ((12, 16), (15, 20), (20, 26))
+
+
+def _program(tiny_config, num_stages=3, **changes):
+    config = tiny_config | changes
+    arch = config_lib.architecture(config, channels=3)
+    return step.StageProgram(config, arch, SIZES[:num_stages])
+
+
+def _copy(tree):
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _run(program, key, calls):
+    """Returns the state after calls of so many iterations each."""
+    state, data = program.placeholders()
+    run = program.compile(state, data)
+    for count in calls:
+        state, metrics = run(state, data, key, np.int32(count))
+    return state, metrics
+
+
+def _equal(one, other):
+    return jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+def test_the_result_does_not_depend_on_the_division_into_calls(tiny_config, key):
+    program = _program(tiny_config)
+    whole, whole_metrics = _run(program, key, [6])
+    parts, parts_metrics = _run(program, key, [1, 3, 0, 2])
+    assert whole.step == 6
+    assert _equal(whole, parts) and _equal(whole_metrics, parts_metrics)
+
+
+def test_frozen_stages_and_head_stay_bit_identical_and_the_rest_moves(tiny_config, key):
+    program = _program(tiny_config)  # train_depth 2 of 3 stages
+    before = program.placeholders()[0].generator
+    after = _run(program, key, [2])[0].generator
+    assert _equal(before["head"], after["head"])
+    assert _equal(before["stages"][0], after["stages"][0])
+    for part in (before["stages"][1:], before["tail"]):
+        new = after["stages"][1:] if isinstance(part, list) else after["tail"]
+        assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, part, new)))
+
+
+def test_one_stage_trains(tiny_config, key):
+    state, metrics = _run(_program(tiny_config, num_stages=1), key, [2])
+    assert metrics["finite"] == 1 and state.step == 2
+
+
+def test_the_state_counts_updates(tiny_config, key):
+    state, _ = _run(_program(tiny_config, d_steps=2, g_steps=4), key, [3])
+    counts = {int(leaf) for leaf in jax.tree.leaves(state.critic_opt) if leaf.ndim == 0}
+    assert counts == {6}
+    counts = {int(leaf) for leaf in jax.tree.leaves(state.generator_opt) if leaf.ndim == 0}
+    assert counts == {12}
+
+
+def test_metrics_say_when_a_parameter_is_no_number(tiny_config, key):
+    program = _program(tiny_config, num_stages=1)
+    state, data = program.placeholders()
+    state = state.replace(critic=jax.tree.map(lambda x: x * jnp.nan, state.critic))
+    _, metrics = program.compile(state, data)(state, data, key, np.int32(1))
+    assert metrics["finite"] == 0
+
+
+def test_one_generator_pass_serves_the_critic_and_the_update(tiny_config, monkeypatch):
+    """Nothing is computed twice: the folds over stages are traced once, the critic four times."""
+    traced = []
+    features, scores = networks.generator_features, networks.critic_scores
+
+    def counted_features(*args, **kwargs):
+        traced.append("generator")
+        return features(*args, **kwargs)
+
+    def counted_scores(*args):
+        traced.append("critic")
+        return scores(*args)
+
+    monkeypatch.setattr(networks, "generator_features", counted_features)
+    monkeypatch.setattr(networks, "critic_scores", counted_scores)
+    program = _program(tiny_config, num_stages=1)
+    state, data = jax.eval_shape(program.placeholders)
+    traced.clear()
+    z, mixes = jax.eval_shape(program.draw, jax.eval_shape(lambda: jax.random.key(0)), data)
+    jax.eval_shape(program.iterate, state, data, z, mixes)
+    assert traced.count("generator") == 1
+    # In the body of the three critic steps: the pair, the mixed image; then the generator's loss.
+    assert traced.count("critic") <= 4
+
+
+def test_the_input_of_a_task_with_another_random_input(tiny_config, key):
+    program = _program(tiny_config, num_stages=2)
+    _, data = program.placeholders()
+    z, mixes = program.draw(key, data)
+    assert [one.shape[1:] for one in z] == [(12, 16, 3), (21, 26, 4)]
+    assert mixes.shape == (3,) and np.all((mixes >= 0) & (mixes < 1))
+    assert not np.allclose(z[0], data.coarsest)
+
+
+@pytest.mark.parametrize("task", ["retarget", "animation"])
+def test_other_tasks_train(tiny_config, key, task):
+    program = _program(tiny_config, task=task)
+    _, metrics = _run(program, key, [1])
+    assert metrics["finite"] == 1

@@ -1,0 +1,179 @@
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import consingan_jax
+from consingan_jax import checkpoint, image, recorder, step, trainer
+
+
+class KilledError(Exception):
+    """Stands for a kill signal."""
+
+
+def _equal(one, other):
+    return jax.tree.all(jax.tree.map(np.array_equal, one.tree(), other.tree()))
+
+
+def _lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _kill_after(monkeypatch, calls):
+    """Lets the recorder die after so many calls, with a checkpoint after each."""
+    left = [calls]
+    after_call = recorder.Recorder.after_call
+
+    def dying(self, *args):
+        after_call(self, *args)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KilledError
+
+    monkeypatch.setattr(recorder.Recorder, "after_call", dying)
+
+
+def test_a_run_directory_explains_itself(finished_run):
+    names = {path.name for path in finished_run.iterdir()}
+    expected = {"README.md", "config.json", "run.json", "pyramid", "samples", "reconstruction"}
+    assert expected | {"metrics.jsonl", "tensorboard", "model"} == names
+    readme = (finished_run / "README.md").read_text()
+    assert all(name in readme for name in names - {"README.md"})
+    assert [p.name for p in sorted((finished_run / "pyramid").iterdir())] == [
+        "level_0_14x19.png",
+        "level_1_18x23.png",
+        "level_2_21x28.png",
+    ]
+    assert len(list((finished_run / "samples").iterdir())) == 3
+
+
+def test_metrics_have_a_line_per_interval(finished_run):
+    lines = _lines(finished_run)
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        (stage, step) for stage in range(3) for step in (2, 4)
+    ]
+    losses = {"critic_real", "critic_fake", "gradient_penalty", "generator", "reconstruction_rmse"}
+    assert losses <= set(lines[0])
+
+
+@pytest.mark.parametrize("calls", [1, 3, 5])
+def test_a_killed_run_ends_like_an_undisturbed_one(
+    calls, tiny_config, finished_run, tmp_path, monkeypatch
+):
+    config = tiny_config | {"checkpoint_minutes": 1e-9, "sample_every": 3}
+    with monkeypatch.context() as patch:
+        _kill_after(patch, calls)
+        with pytest.raises(KilledError):
+            trainer.train(config, str(tmp_path / "run"))
+    assert not consingan_jax.load(tmp_path / "run").finished
+    resumed = trainer.train(config, str(tmp_path / "run"))
+    assert resumed.finished
+    assert _equal(resumed, consingan_jax.load(finished_run))
+    lines = _lines(tmp_path / "run")
+    moments = [(line["stage"], line["step"]) for line in lines]
+    assert moments == sorted(set(moments))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(
+    tiny_config, finished_run, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 1)
+        with pytest.raises(KilledError):
+            trainer.train(tiny_config, str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="without a checkpoint yet"):
+        consingan_jax.load(tmp_path / "run")
+    model = trainer.train(tiny_config, str(tmp_path / "run"))
+    assert _equal(model, consingan_jax.load(finished_run))
+
+
+def test_a_finished_run_is_not_trained_again(tiny_config, finished_run, monkeypatch):
+    monkeypatch.setattr(step.StageProgram, "compile", lambda *_: pytest.fail("trained again"))
+    trainer.train(tiny_config, str(finished_run))
+
+
+def test_one_compilation_per_stage(tiny_config, tmp_path, monkeypatch):
+    traces = []
+    run = step.StageProgram.run
+
+    def counted(self, *args):
+        traces.append(self.stage)
+        return run(self, *args)
+
+    monkeypatch.setattr(step.StageProgram, "run", counted)
+    trainer.train(tiny_config | {"log_every": 3}, str(tmp_path / "run"))
+    assert traces == [0, 1, 2]
+
+
+@pytest.mark.parametrize("num_stages", [1, 2])
+def test_few_stages(num_stages, tiny_config, tmp_path):
+    config = tiny_config | {"num_stages": num_stages, "num_iters": 1}
+    model = trainer.train(config, str(tmp_path / "run"))
+    assert len(model.params["stages"]) == num_stages and model.finished
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path):
+    config = tiny_config | {"lr_critic": 1e30, "lr_generator": 1e30}
+    with pytest.raises(trainer.DivergedError, match="diverged at stage 0, iteration 1"):
+        trainer.train(config, str(tmp_path / "run"))
+    assert checkpoint.latest_step(tmp_path / "run/checkpoints") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_stages": 4}, "config.num_stages=3, not 4"),
+        ({"lr_scale": 0.5}, "config.lr_scale=0.1, not 0.5"),
+        ({"seed": 1}, "config.seed=0, not 1"),
+    ],
+)
+def test_another_configuration_in_the_same_directory(changes, message, tiny_config, finished_run):
+    with pytest.raises(ValueError, match=message):
+        trainer.train(tiny_config | changes, str(finished_run))
+
+
+def test_only_cadence_may_change(tiny_config, finished_run):
+    changes = {"log_every": 7, "sample_every": 9, "checkpoint_minutes": 1.0}
+    assert trainer.train(tiny_config | changes, str(finished_run)).finished
+
+
+def test_another_image_in_the_same_directory(tiny_config, finished_run, tmp_path, picture):
+    turned = tmp_path / "turned.png"
+    image.save(turned, image.load(picture)[::-1])
+    with pytest.raises(ValueError, match="belongs to another image"):
+        trainer.train(tiny_config | {"image": str(turned)}, str(finished_run))
+
+
+def test_the_same_image_under_another_name(tiny_config, finished_run, tmp_path, picture):
+    copy = shutil.copy(picture, tmp_path / "copy.png")
+    assert trainer.train(tiny_config | {"image": str(copy)}, str(finished_run)).finished
+
+
+def test_a_directory_with_other_files_is_left_alone(tiny_config, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists and is no run"):
+        trainer.train(tiny_config, str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": "no/such.png"}, "no/such.png: no such file"),
+        ({"min_size": 200}, "config.min_size=200 is larger than the short side of the top level"),
+        ({"min_size": 8}, "level 0 of the pyramid would be 8x11 px.*patches of 11x11"),
+        ({"task": "harmonization"}, "config.task='harmonization': give one of generation"),
+        ({"activation": "relu"}, "config.activation='relu': give one of leaky_relu"),
+        ({"num_iters": 0}, "config.num_iters=0: give 1 or more"),
+        ({"lr_critic": float("nan")}, "config.lr_critic=nan: give a value above 0"),
+        ({"beta1": 1.0}, "config.beta1=1.0: give a value below 1"),
+        ({"channels": 2}, "config.channels=2: give one of 0, 1, 3"),
+        ({"background": "whote"}, "background 'whote' is no colour"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(changes, message, tiny_config, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        trainer.train(tiny_config | changes, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

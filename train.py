@@ -1,0 +1,55 @@
+"""Trains a generative model of one image.
+
+    python train.py --config=configs/unconditional.py --config.image=PATH
+
+The same command again goes on where it was stopped.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from consingan_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run [runs/<image>-<config>].")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.")
+
+
+def default_workdir(config_file: str, image: str) -> str:
+    """Returns `runs/<image>-<config>`, with the config's variant if it has one."""
+    name, _, variant = config_file.partition(":")
+    parts = [pathlib.Path(image).stem, pathlib.Path(name).stem, variant]
+    return str(pathlib.Path("runs") / "-".join(part for part in parts if part))
+
+
+def main(_):
+    """Trains, or with --dry_run only says how."""
+    given = None if _CONFIG.value is None else flags.FLAGS["config"].config_filename
+    config_file = cli.required(given, "config", "configs/unconditional.py")
+    if not pathlib.Path(config_file.partition(":")[0]).is_file():
+        raise ValueError(f"--config={config_file}: no such file; see configs/")
+    # Imported late, so that a wrong flag is answered at once.
+    from consingan_jax import device, report, trainer
+    from consingan_jax.workdir import Workdir
+
+    config = _CONFIG.value.to_dict()
+    workdir = _WORKDIR.value or default_workdir(config_file, config["image"])
+    print(device.describe())
+    if warning := device.warning():
+        print(warning)
+    if _DRY_RUN.value:
+        print(json.dumps(config, indent=2))
+        print(report.dry_run(config))
+        return
+    finished = Workdir(workdir).is_finished()
+    model = trainer.train(config, workdir)
+    print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
+    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To sample from it:")
+    print(f"python sample.py --ckpt={workdir} --num_samples=8 --width=2x")
+
+
+if __name__ == "__main__":
+    cli.run(main)
