@@ -1,52 +1,60 @@
-"""The 3x3 convolution with its bias, and its derivatives of every order.
+"""The 3x3 convolution with its bias, and its derivatives of every order: one door for all platforms.
 
-A valid convolution is linear in the input and linear in the kernel, so two functions close the
+A convolution is linear in the input and linear in the kernel, so two functions close the
 derivatives of any order: the convolution itself and the gradient of its kernel. Each one's reverse
-rule uses only these two; autodiff never meets a convolution of another shape.
+rule uses only these two; autodiff never meets a convolution of another shape. GPU and TPU have good
+convolutions of their own. XLA's on a CPU are slow, its gradients above all, so there this file does
+them with matrix products: by Winograd's algorithm where both sides have many channels, and by
+gathering the nine shifts of the thin side where one has few. Small images take whatever compiles
+quickly.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+THIN = 4  # channels up to which a side counts as thin
+SMALL = 1500  # output pixels up to which an image counts as small
+TILE = 4  # outputs of a Winograd tile along each axis
 
-@jax.custom_vjp
-def conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves without padding.
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
+    """Convolves (as networks do: without turning the kernel).
 
     Args:
         x: `[N, H, W, I]`.
         kernel: `[3, 3, I, O]`.
+        border: zeros put around `x` first, 0 to 2 pixels.
 
     Returns:
-        `[N, H - 2, W - 2, O]`.
+        `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
     """
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    height, width = x.shape[1] - 2 + 2 * border, x.shape[2] - 2 + 2 * border
+    if height * width <= SMALL:
+        return _conv_native(x, kernel, border)
+    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else _conv_winograd
+    return _choose(on_cpu, _conv_native, x, kernel, border)
 
 
-@jax.custom_vjp
-def kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
-    """Returns d<g, conv3x3(x, kernel)> / d kernel.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
+    """Returns d<g, conv3x3(x, kernel, border)> / d kernel.
 
     Args:
         x: `[N, H, W, I]`.
-        g: `[N, H - 2, W - 2, O]`.
+        g: `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
+        border: as for `conv3x3`.
 
     Returns:
         `[3, 3, I, O]`.
     """
-    # One product per tap: as a convolution with channels and images in each other's place, XLA's
-    # CPU backend takes a hundred times as long inside a loop.
-    (_, height, width, features), channels = g.shape, x.shape[-1]
-    g = g.reshape(-1, features)
-    taps = [
-        x[:, i : i + height, j : j + width].reshape(-1, channels).T @ g
-        for i in range(3)
-        for j in range(3)
-    ]
-    return jnp.stack(taps).reshape(3, 3, channels, features)
+    simple = min(x.shape[3], g.shape[3]) <= THIN or g.shape[1] * g.shape[2] <= SMALL
+    on_cpu = _kernel_gradient_thin if simple else _kernel_gradient_winograd
+    return _choose(on_cpu, _kernel_gradient_native, x, g, border)
 
 
 @jax.custom_vjp
@@ -60,6 +68,38 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return x + bias.reshape(1, 1, 1, -1)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))  # traced once for equal shapes
+def _choose(on_cpu, elsewhere, x, y, border):
+    cpu, default = (functools.partial(f, border=border) for f in (on_cpu, elsewhere))
+    return lax.platform_dependent(x, y, cpu=cpu, default=default)
+
+
+# Reverse rules.
+
+
+def _input_gradient(g: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
+    """Returns d<g, conv3x3(x, kernel, border)> / d x: a convolution with the kernel turned."""
+    return conv3x3(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2 - border)
+
+
+def _conv3x3_forward(x, kernel, border):
+    return conv3x3(x, kernel, border), (x, kernel)
+
+
+def _conv3x3_backward(border, residuals, g):
+    x, kernel = residuals
+    return _input_gradient(g, kernel, border), kernel_gradient(x, g, border)
+
+
+def _kernel_gradient_forward(x, g, border):
+    return kernel_gradient(x, g, border), (x, g)
+
+
+def _kernel_gradient_backward(border, residuals, kernel):
+    x, g = residuals
+    return _input_gradient(g, kernel, border), conv3x3(x, kernel, border)
+
+
 def _add_bias_forward(x, bias):
     return add_bias(x, bias), None
 
@@ -69,30 +109,136 @@ def _add_bias_backward(_, g):
     return g, each_image.sum(0)
 
 
-def _input_gradient(g: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns d<g, conv3x3(x, kernel)> / d x: a convolution with the kernel turned around."""
-    padded = jnp.pad(g, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    return conv3x3(padded, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-
-
-def _conv3x3_forward(x, kernel):
-    return conv3x3(x, kernel), (x, kernel)
-
-
-def _conv3x3_backward(residuals, g):
-    x, kernel = residuals
-    return _input_gradient(g, kernel), kernel_gradient(x, g)
-
-
-def _kernel_gradient_forward(x, g):
-    return kernel_gradient(x, g), (x, g)
-
-
-def _kernel_gradient_backward(residuals, kernel):
-    x, g = residuals
-    return _input_gradient(g, kernel), conv3x3(x, kernel)
-
-
-add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
+# The platform's own.
+
+
+def _conv_native(x, kernel, border):
+    padding = [(border, border)] * 2
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _kernel_gradient_native(x, g, border):
+    kernel = jax.ShapeDtypeStruct((3, 3, x.shape[3], g.shape[3]), x.dtype)
+    return jax.linear_transpose(lambda k: _conv_native(x, k, border), kernel)(g)[0]
+
+
+# One thin side: the nine shifts of it side by side, then one matrix product.
+
+
+def _conv_thin(x, kernel, border):
+    channels, features = kernel.shape[2:]
+    if channels <= features:
+        return _shifts(_pad(x, border)) @ kernel.reshape(9 * channels, features)
+    taps = _pad(x @ kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * features), border)
+    (n, height, width, _), shifts = taps.shape, [(i, j) for i in range(3) for j in range(3)]
+    return functools.reduce(
+        jnp.add,
+        (
+            lax.slice(
+                taps,
+                (0, i, j, (3 * i + j) * features),
+                (n, height - 2 + i, width - 2 + j, (3 * i + j + 1) * features),
+            )
+            for i, j in shifts
+        ),
+    )
+
+
+def _kernel_gradient_thin(x, g, border):
+    channels, features = x.shape[3], g.shape[3]
+    if channels <= features:
+        product = _over_pixels(_shifts(_pad(x, border)), g)
+        return product.reshape(3, 3, channels, features)
+    product = _over_pixels(x, _shifts(_pad(g, 2 - border)))
+    return jnp.flip(product.reshape(channels, 3, 3, features), (1, 2)).transpose(1, 2, 0, 3)
+
+
+def _shifts(x):
+    """Returns every 3x3 patch of `[N, H, W, C]` as one vector: `[N, H - 2, W - 2, 9 C]`."""
+    height, width = x.shape[1] - 2, x.shape[2] - 2
+    patches = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jnp.concatenate(patches, axis=3)
+
+
+def _over_pixels(x, y):
+    return x.reshape(-1, x.shape[3]).T @ y.reshape(-1, y.shape[3])
+
+
+def _pad(x, border):
+    return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+
+
+# Winograd's F(4x4, 3x3): tiles of 4x4 outputs take 36 multiplications a channel instead of 144.
+
+
+def _toom_cook(points: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the matrices of a 3-tap correlation with n = len(points) - 1 outputs.
+
+    To multiply two polynomials, evaluate both at n + 1 points and at infinity, multiply the values
+    and interpolate (Toom and Cook). The transpose of that correlates (Winograd): with d the
+    n + 2 inputs and k the taps, the outputs are `outputs @ ((kernel @ k) * (inputs @ d))`.
+
+    Returns:
+        inputs `[n + 2, n + 2]`, kernel `[n + 2, 3]`, outputs `[n, n + 2]`.
+    """
+    size = len(points) + 1
+    others = [[q for q in points if q != p] for p in points]
+    inputs = [[*np.poly(rest)[::-1], 0] for rest in others] + [np.poly(points)[::-1]]
+    weights = [np.prod([p - q for q in rest]) for p, rest in zip(points, others, strict=True)]
+    kernel = [[p**i / w for i in range(3)] for p, w in zip(points, weights, strict=True)]
+    outputs = [[*(p**i for p in points), float(i == size - 3)] for i in range(size - 2)]
+    return np.array(inputs), np.array([*kernel, [0, 0, 1]]), np.array(outputs)
+
+
+_INPUTS, _KERNEL, _OUTPUTS = _toom_cook((0, 1, -1, 2, -2))
+_KERNEL_2D, _OUTPUTS_2D = np.kron(_KERNEL, _KERNEL), np.kron(_OUTPUTS, _OUTPUTS)
+
+
+def _conv_winograd(x, kernel, border):
+    height, width = x.shape[1] - 2 + 2 * border, x.shape[2] - 2 + 2 * border
+    tiles = _input_tiles(x, border, height, width)
+    taps = _mix(_KERNEL_2D, kernel.reshape(9, *kernel.shape[2:]))
+    products = jnp.einsum("tnhwc,tco->tnhwo", tiles, taps)
+    pixels = _mix(_OUTPUTS_2D, products)
+    _, n, h, w, features = pixels.shape
+    pixels = pixels.reshape(TILE, TILE, n, h, w, features).transpose(2, 3, 0, 4, 1, 5)
+    return pixels.reshape(n, TILE * h, TILE * w, features)[:, :height, :width]
+
+
+def _kernel_gradient_winograd(x, g, border):
+    n, height, width, features = g.shape
+    tiles = _input_tiles(x, border, height, width)
+    h, w = tiles.shape[2:4]
+    g = jnp.pad(g, ((0, 0), (0, -height % TILE), (0, -width % TILE), (0, 0)))
+    pixels = g.reshape(n, h, TILE, w, TILE, features).transpose(2, 4, 0, 1, 3, 5)
+    products = _mix(_OUTPUTS_2D.T, pixels.reshape(TILE * TILE, n, h, w, features))
+    taps = jnp.einsum("tnhwc,tnhwo->tco", tiles, products)
+    return _mix(_KERNEL_2D.T, taps).reshape(3, 3, *taps.shape[1:])
+
+
+def _input_tiles(x, border, height, width):
+    """Returns the transformed input `[36, N, rows of tiles, columns of tiles, C]`."""
+    low, (high, right) = border, (n + 2 + -n % TILE for n in (height, width))
+    paddings = ((0, 0), (low, high - low - x.shape[1]), (low, right - low - x.shape[2]), (0, 0))
+    x = jnp.pad(x, paddings)
+    columns = _combine(_INPUTS, [x[:, :, j : right - 5 + j : TILE] for j in range(TILE + 2)])
+    tiles = _combine(_INPUTS, [columns[:, :, i : high - 5 + i : TILE] for i in range(TILE + 2)])
+    return tiles.reshape(36, *tiles.shape[2:])
+
+
+def _combine(matrix, parts):
+    """Returns the combinations of `parts` that the rows of `matrix` ask for, stacked."""
+    rows = [[float(c) * part for c, part in zip(row, parts, strict=True) if c] for row in matrix]
+    return jnp.stack([functools.reduce(jnp.add, row) for row in rows])
+
+
+def _mix(matrix, x):
+    """Returns the same combinations of the entries of one array, as a matrix product."""
+    return (jnp.asarray(matrix, x.dtype) @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.flatten_util import ravel_pytree
 
 from consingan_jax import losses, networks, noise, optimizer, tasks
 from consingan_jax.layers import Architecture
@@ -182,8 +183,8 @@ class StageProgram:
         shapes = jax.eval_shape(lambda: body(0, (state, None))[1])
         metrics = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         state, metrics = jax.lax.fori_loop(0, num_iters, body, (state, metrics))
-        leaves = jax.tree.leaves((state.generator, state.critic))
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        parameters, _ = ravel_pytree((state.generator, state.critic))
+        finite = jnp.isfinite(parameters).all()
         return state, {**metrics, "finite": finite.astype(jnp.float32)}
 
     def _random_and_fixed_image(self, state, data, z):
