@@ -7,6 +7,7 @@ The same command again goes on where it was stopped.
 
 import json
 import pathlib
+from typing import Any, cast
 
 from absl import flags
 from ml_collections import config_flags
@@ -27,7 +28,7 @@ def default_workdir(config_file: str, image: str) -> str:
 
 def main(_):
     """Trains, or with --dry_run only says how."""
-    given = None if _CONFIG.value is None else flags.FLAGS["config"].config_filename
+    given = None if _CONFIG.value is None else cast(Any, flags.FLAGS["config"]).config_filename
     config_file = cli.required(given, "config", "configs/unconditional.py")
     if not pathlib.Path(config_file.partition(":")[0]).is_file():
         raise ValueError(f"--config={config_file}: no such file; see configs/")

@@ -7,8 +7,8 @@ Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU, minutes on
 
     python train.py --config=configs/unconditional.py:quick
 
-The same job sized for a laptop CPU: four stages up to 80 px, a few minutes. Its samples are small
-new arrangements of the picture's content; fine texture needs the full job.
+The same job sized for a laptop CPU: four stages up to 64 px, 32 filters, 500 iterations each, in
+about three minutes. Its samples are small new arrangements of the picture's content.
 """
 
 import ml_collections
@@ -21,13 +21,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config = default.get_config()
     if arg == "quick":
         config.num_stages = 4
-        config.min_size = 20
-        config.max_size = 80
+        config.min_size = 16
+        config.max_size = 64
         config.num_filters = 32
-        config.num_iters = 300
+        config.num_iters = 500
         config.lr_generator = 1e-3
         config.lr_critic = 1e-3
-        config.sample_every = 100
+        config.sample_every = 250
     elif arg:
         raise ValueError(f"configs/unconditional.py takes ':quick' or nothing, not ':{arg}'")
     return config

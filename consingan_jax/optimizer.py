@@ -63,8 +63,9 @@ def critic_optimizer(
     *, learning_rate: float, beta1: float, num_iters: int, d_steps: int, decay: float
 ) -> optax.GradientTransformation:
     """Returns the critic's optimiser: every parameter at one rate."""
+    # Flattened, here and below: one vector takes a few kernels, a tree takes some for every leaf.
     rate = schedule(learning_rate, num_iters=num_iters, updates_per_iter=d_steps, decay=decay)
-    return optax.adam(rate, b1=beta1)
+    return optax.flatten(optax.adam(rate, b1=beta1))
 
 
 def generator_optimizer(
@@ -94,10 +95,10 @@ def generator_optimizer(
     """
 
     def adam(factor):
-        rate = learning_rate * factor
-        return optax.adam(
-            schedule(rate, num_iters=num_iters, updates_per_iter=g_steps, decay=decay), b1=beta1
+        rate = schedule(
+            learning_rate * factor, num_iters=num_iters, updates_per_iter=g_steps, decay=decay
         )
+        return optax.flatten(optax.adam(rate, b1=beta1))
 
     factors = rates(stage=stage, train_depth=train_depth, lr_scale=lr_scale)
     transforms = {label: adam(factor) for label, factor in factors.items()}

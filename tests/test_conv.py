@@ -7,12 +7,30 @@ import pytest
 
 from consingan_jax import conv
 
-SIZES = [(1, 11, 11, 3, 8), (2, 13, 17, 8, 8), (3, 11, 24, 4, 1), (1, 21, 15, 1, 5)]
+SIZES = [
+    (1, 11, 11, 3, 8),
+    (2, 13, 17, 8, 8),
+    (3, 11, 24, 4, 1),
+    (1, 21, 15, 1, 5),
+    (1, 12, 19, 64, 64),
+    (2, 11, 13, 64, 3),
+]
+
+
+@pytest.fixture(autouse=True, params=["small", "large"])
+def form(request, monkeypatch):
+    """Runs every test with the forms for small images and with those for large ones."""
+    if request.param == "large":
+        monkeypatch.setattr(conv, "SMALL", 0)
 
 
 def _windows(x):
     height, width = x.shape[1] - 2, x.shape[2] - 2
     return np.stack([x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)])
+
+
+def _pad(x, border):
+    return np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
 
 
 def _reference(x, kernel):
@@ -26,8 +44,7 @@ def _reference_kernel_gradient(x, g):
 
 
 def _reference_input_gradient(g, kernel):
-    padded = np.pad(g, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    return _reference(padded, kernel[::-1, ::-1].swapaxes(2, 3))
+    return _reference(_pad(g, 2), kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def _normal(rng, *shape):
@@ -86,6 +103,44 @@ def test_derivatives_of_the_kernel_gradient(shape):
     to_x, to_g = pullback(*_f32(kernel))
     _close(to_x, _reference_input_gradient(g, kernel))
     _close(to_g, _reference(x, kernel))
+
+
+@pytest.mark.parametrize("border", [0, 1, 2])
+@pytest.mark.parametrize("shape", SIZES[:4])
+def test_a_border_is_the_same_as_padding_first(shape, border):
+    x, kernel, _ = _inputs(shape)
+    expected = _reference(_pad(x, border), kernel)
+    g = _normal(np.random.default_rng(1), *expected.shape)
+    y, pullback = jax.vjp(lambda x, k: conv.conv3x3(x, k, border), *_f32(x, kernel))
+    _close(y, expected)
+    to_x, to_kernel = pullback(*_f32(g))
+    inside = slice(border, -border or None)
+    _close(to_x, _reference_input_gradient(g, kernel)[:, inside, inside])
+    _close(to_kernel, _reference_kernel_gradient(_pad(x, border), g))
+
+
+def test_the_platforms_own_forms_agree():
+    x, kernel, g = _inputs((2, 13, 17, 8, 8))
+    native = conv._conv_native(*_f32(_pad(x, 1), kernel), border=0)
+    _close(native, _reference(_pad(x, 1), kernel))
+    _close(conv._kernel_gradient_native(*_f32(x, g), border=0), _reference_kernel_gradient(x, g))
+
+
+def test_large_images():
+    x, kernel, g = _inputs((1, 43, 45, 8, 8))
+    assert g.shape[1] * g.shape[2] > conv.SMALL
+    _close(conv.conv3x3(*_f32(x, kernel)), _reference(x, kernel))
+    _close(conv.kernel_gradient(*_f32(x, g)), _reference_kernel_gradient(x, g))
+
+
+def test_toom_cook_by_hand():
+    """Two outputs from points 0, 1, -1: the matrices that Winograd's F(2, 3) is known by."""
+    inputs, kernel, outputs = conv._toom_cook((0, 1, -1))
+    np.testing.assert_allclose(outputs, [[1, 1, 1, 0], [0, 1, -1, 1]])
+    np.testing.assert_allclose(kernel, [[-1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    taps, signal = np.array([2.0, 3, 5]), np.array([1.0, 4, 9, 16])
+    result = outputs @ ((kernel @ taps) * (inputs @ signal))
+    np.testing.assert_allclose(result, np.correlate(signal, taps))
 
 
 def test_opposite_bias_gradients_cancel_exactly():
