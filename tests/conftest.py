@@ -1,6 +1,13 @@
 """Strict jax, a compilation cache for the session, and one small trained run."""
 
+import os
 import pathlib
+
+# Compilation is most of the time that the tests take, and they measure no speed. What a user's
+# programs compute, fully optimised, is checked by `python -m tests.parity`.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import jax
 import numpy as np
