@@ -8,7 +8,7 @@
     reconstruction/   what z* gives at the end of every stage
     metrics.jsonl     losses, a line every `log_every` iterations
     tensorboard/      the same for TensorBoard
-    checkpoints/      the last state of the training, to resume from
+    checkpoints/      the last state of the training: critic, optimisers, and the model so far
     model/            the finished model, complete in itself
 
 `generated/` holds what sample.py makes.
@@ -17,7 +17,6 @@
 import hashlib
 import json
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,11 +94,6 @@ class Workdir:
         temporary = self.path / "config.json.tmp"
         temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
         temporary.rename(self.path / "config.json")
-
-    def finish(self, model) -> None:
-        """Writes the finished model; the training state is not needed any more."""
-        model.save(self.model)
-        shutil.rmtree(self.checkpoints)
 
     def is_finished(self) -> bool:
         """Returns whether the finished model is there."""

@@ -38,7 +38,7 @@ def _kill_after(monkeypatch, calls):
 def test_a_run_directory_explains_itself(finished_run):
     names = {path.name for path in finished_run.iterdir()}
     expected = {"README.md", "config.json", "run.json", "pyramid", "samples", "reconstruction"}
-    assert expected | {"metrics.jsonl", "tensorboard", "model"} == names
+    assert expected | {"metrics.jsonl", "tensorboard", "checkpoints", "model"} == names
     readme = (finished_run / "README.md").read_text()
     assert all(name in readme for name in names - {"README.md"})
     assert [p.name for p in sorted((finished_run / "pyramid").iterdir())] == [
@@ -112,6 +112,14 @@ def test_few_stages(num_stages, tiny_config, tmp_path):
     config = tiny_config | {"num_stages": num_stages, "num_iters": 1}
     model = trainer.train(config, str(tmp_path / "run"))
     assert len(model.params["stages"]) == num_stages and model.finished
+
+
+def test_a_grey_image_gives_a_grey_model(tiny_config, tmp_path):
+    grey = np.random.default_rng(0).uniform(-1, 1, (20, 24, 1))
+    image.save(tmp_path / "grey.png", grey)
+    config = tiny_config | {"num_stages": 2, "num_iters": 1, "image": str(tmp_path / "grey.png")}
+    model = trainer.train(config, str(tmp_path / "run"))
+    assert model.sample(width=30).shape == (1, 20, 30, 1)
 
 
 def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path):
