@@ -41,6 +41,7 @@ def main(_):
     # Imported late, so that a wrong flag is answered at once.
     from consingan_jax import device, image, model
 
+    device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     loaded = model.load(ckpt)
     print(f"{device.describe()}\n{loaded.describe()}")
     if _RECONSTRUCT.value:

@@ -38,6 +38,7 @@ def main(_):
 
     config = _CONFIG.value.to_dict()
     workdir = _WORKDIR.value or default_workdir(config_file, config["image"])
+    device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     print(device.describe())
     if warning := device.warning():
         print(warning)

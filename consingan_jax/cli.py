@@ -5,6 +5,11 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+COMPILATION_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    "~/.cache/consingan_jax",
+    "Directory of compiled programs, shared by all runs; off: compile anew each time.",
+)
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 

@@ -27,6 +27,17 @@ def warning() -> str | None:
     )
 
 
+def use_compilation_cache(directory: str) -> None:
+    """Keeps compiled programs on disk, so that the next run with the same shapes starts at once.
+
+    Args:
+        directory: where; "off" keeps none. JAX_COMPILATION_CACHE_DIR, if set, decides instead.
+    """
+    if directory != "off" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(directory).expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
 def matmul_flops(size: int = 2048) -> float:
     """Returns the floating point operations per second of a large float32 matmul, measured."""
     x = jax.random.normal(jax.random.key(0), (size, size))

@@ -1,5 +1,6 @@
 """The algorithm: stage by stage, each started from the one below (paper, section 3)."""
 
+import concurrent.futures
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def train(config: Mapping[str, Any], workdir: str) -> Model:
     run.check(config, pixels)
     if not run.is_finished():
         run.claim(config, pixels, levels)
-        run.finish(_Training(config, levels, run).train())
+        _Training(config, levels, run).train().save(run.model)
     return load(run.model)
 
 
@@ -66,12 +67,15 @@ class _Training:
         self.run = run
         self.task = tasks.TASKS[config["task"]]
         self.arch = config_lib.architecture(config, channels=levels[0].shape[-1])
+        self.compiler = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self.loops: dict[int, concurrent.futures.Future] = {}
 
     def train(self) -> Model:
         """Trains all stages that are not trained yet."""
         stage, state, data = self._restore() or self._begin(0)
         moment = (stage, int(state.step))
-        with Recorder(self.config, self.run, self.arch, self.sizes, moment) as recorder:
+        recorder = Recorder(self.config, self.run, self.arch, self.sizes, moment)
+        with recorder, self.compiler:
             while True:
                 state = self._train_stage(stage, state, data, recorder)
                 if stage + 1 == len(self.levels):
@@ -84,8 +88,10 @@ class _Training:
         if done == end:
             return state
         recorder.compiling(stage, done)
-        run = self._program(stage).compile(state, data)
+        run = self._compiled(stage).result()
         recorder.compiled()
+        if stage + 1 < len(self.levels):
+            self._compiled(stage + 1)  # starts now, beside this stage's iterations
         key = self._keys(stage)[2]
         while done < end:
             count = recorder.iterations_of_call(done)
@@ -95,6 +101,7 @@ class _Training:
             if not metrics.pop("finite"):
                 raise DivergedError(self._divergence(stage, done, metrics))
             recorder.after_call(metrics, self._model(stage, done, state, data), _rest(state))
+        del self.loops[stage]
         return state
 
     def _begin(self, stage: int, state=None, data=None):
@@ -155,6 +162,14 @@ class _Training:
 
     def _program(self, stage: int) -> step.StageProgram:
         return step.StageProgram(self.config, self.arch, self.sizes[: stage + 1])
+
+    def _compiled(self, stage: int) -> concurrent.futures.Future:
+        """Returns the compiled loop of a stage, or the promise of it."""
+        if stage not in self.loops:
+            program = self._program(stage)
+            shapes = jax.eval_shape(program.placeholders)
+            self.loops[stage] = self.compiler.submit(program.compile, *shapes)
+        return self.loops[stage]
 
     def _keys(self, stage: int) -> jax.Array:
         """Returns the keys of a stage: for new parameters, for z*, for its iterations."""

@@ -11,6 +11,13 @@ from consingan_jax import image
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compilation_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("jax_cache")))
+        yield
+
+
 def _run(script, *arguments):
     command = [sys.executable, ROOT / script, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
