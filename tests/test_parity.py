@@ -51,3 +51,37 @@ def test_an_unknown_file_is_named(tmp_path):
     np.savez(tmp_path / "x.npz", y=1)
     with pytest.raises(ValueError, match=r"x\.npz is no recording"):
         parity.replay(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(("name", "stage"), [("generation", 4), ("retarget", 1)])
+def test_the_benchmarks_baseline_is_the_published_program(name, stage, golden):
+    """What `benchmarks.train_step` measures against makes the recorded steps."""
+    pytest.importorskip("torch")
+    from benchmarks import torch_baseline
+
+    with np.load(golden / f"trajectory_{name}.npz") as file:
+        data = dict(file)
+    config = parity.read_config(json.loads(str(data["config"])))
+    prefix = f"stage{stage}/"
+    reals = [data[f"real_{i}"] for i in range(stage + 1)]
+    baseline = torch_baseline.Baseline(
+        config,
+        [real.shape[1:3] for real in reals],
+        parity.read_params(data, f"{prefix}init/G/"),
+        parity.read_params(data, f"{prefix}init/D/"),
+        reals[-1],
+        [data[f"stage{k}/fixed_noise"] for k in range(stage + 1)],
+        [data[f"stage{k}/noise_amp"] for k in range(stage + 1)],
+    )
+    for t, penalties in enumerate(data[prefix + "gradient_penalty"]):
+        z = [data[f"{prefix}iter{t}/noise_{i}"] for i in range(stage + 1)]
+        mixes = data[prefix + "gp_alphas"][t].tolist()
+        ours = baseline.iterate([torch_baseline.to_torch(one) for one in z], mixes)
+        np.testing.assert_allclose(ours, penalties, rtol=1e-3)
+    final = parity.read_params(data, f"{prefix}final/G/")
+    now = torch_baseline.params_to_numpy(baseline.generator)
+    np.testing.assert_allclose(
+        now["stages"][stage]["block1"]["conv"]["kernel"],
+        final["stages"][stage]["block1"]["conv"]["kernel"],
+        atol=1e-5,
+    )
