@@ -5,7 +5,6 @@
 The same command again goes on where it was stopped.
 """
 
-import json
 import pathlib
 from typing import Any, cast
 
@@ -43,8 +42,8 @@ def main(_):
     if warning := device.warning():
         print(warning)
     if _DRY_RUN.value:
-        print(json.dumps(config, indent=2))
-        print(report.dry_run(config))
+        for line in report.dry_run(config):
+            print(line, flush=True)
         return
     finished = Workdir(workdir).is_finished()
     model = trainer.train(config, workdir)

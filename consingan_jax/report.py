@@ -1,16 +1,17 @@
 """What a run would be and cost, in words: the dry run."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from consingan_jax import config as config_lib
 from consingan_jax import device, estimate, trainer
 
 
-def dry_run(config: Mapping[str, Any]) -> str:
-    """Returns the pyramid, parameter counts, operations, memory and hours of a run.
+def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yields configuration, pyramid, parameter counts, operations, hours and memory of a run.
 
-    Compiles the top stage and times a large matmul; writes nothing.
+    Times a large matmul, and at last compiles the top stage, which takes a while; writes nothing.
 
     Raises:
         ValueError: the configuration or the image cannot work.
@@ -18,21 +19,20 @@ def dry_run(config: Mapping[str, Any]) -> str:
     _, levels = trainer.prepare(config)
     sizes = [level.shape[1:3] for level in levels]
     arch = config_lib.architecture(config, channels=levels[0].shape[-1])
+    yield json.dumps(dict(config), indent=2)
+    yield f"image: {config['image']}, {arch.channels} channels"
+    yield "pyramid (height x width):"
     operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
+    for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
+        yield f"  stage {stage}: {height}x{width} px, {count / 1e9:.1f} GFLOP an iteration"
     generator, critic = estimate.num_params(arch, len(sizes))
-    memory = estimate.memory(config, arch, sizes) / 2**20
+    yield f"parameters: generator {generator:,}, critic {critic:,}"
     total = config["num_iters"] * sum(operations)
     rate = device.matmul_flops()
-    lines = [f"image: {config['image']}, {arch.channels} channels", "pyramid (height x width):"]
-    for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
-        lines.append(f"  stage {stage}: {height}x{width} px, {count / 1e9:.1f} GFLOP an iteration")
-    return "\n".join(
-        [
-            *lines,
-            f"parameters: generator {generator:,}, critic {critic:,}",
-            f"memory of the last stage, as compiled: {memory:,.0f} MiB",
-            f"operations of the whole run: {total / 1e12:,.1f} TFLOP",
-            f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; "
-            f"at that rate: {total / rate / 3600:.2f} hours",
-        ]
+    yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
+    yield (
+        f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate the run takes "
+        f"{total / rate / 3600:.2f} hours"
     )
+    memory = estimate.memory(config, arch, sizes) / 2**20
+    yield f"memory of the last stage, as compiled: {memory:,.0f} MiB"
