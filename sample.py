@@ -28,9 +28,10 @@ GRID = 24  # at most so many samples in the grid, besides the training image
 
 def out_directory(ckpt: str, name: str) -> pathlib.Path:
     """Returns the directory of the images, made if it is not there."""
-    path = pathlib.Path(ckpt)
-    run = path.parent if (path / "orbax.checkpoint").exists() else path
-    out = pathlib.Path(_OUT.value) if _OUT.value else run / "generated" / name
+    path = pathlib.Path(ckpt).resolve()
+    if (path / "orbax.checkpoint").exists():  # a model or a checkpoint inside a run
+        path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    out = pathlib.Path(_OUT.value) if _OUT.value else path / "generated" / name
     out.mkdir(parents=True, exist_ok=True)
     return out
 

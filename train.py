@@ -37,7 +37,6 @@ def main(_):
 
     config = _CONFIG.value.to_dict()
     workdir = _WORKDIR.value or default_workdir(config_file, config["image"])
-    device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     print(device.describe())
     if warning := device.warning():
         print(warning)
@@ -45,6 +44,7 @@ def main(_):
         for line in report.dry_run(config):
             print(line, flush=True)
         return
+    device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     finished = Workdir(workdir).is_finished()
     model = trainer.train(config, workdir)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")

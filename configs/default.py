@@ -4,8 +4,9 @@ import ml_collections
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """Returns the defaults; `arg` is not used here."""
-    del arg
+    """Returns the defaults; takes no variant."""
+    if arg:
+        raise ValueError(f"configs/default.py takes no variant, not ':{arg}'")
     config = ml_collections.ConfigDict()
 
     config.task = "generation"  # a row of consingan_jax/tasks.py

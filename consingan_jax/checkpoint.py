@@ -52,7 +52,7 @@ def save_step(
     name = f"stage_{stage}_step_{step:06d}"
     save(directory / name, tree, metadata)
     for path in directory.iterdir():
-        if path.name != name:
+        if path.name != name and _STEP.match(path.name):  # also what a kill left half written
             shutil.rmtree(path)
 
 

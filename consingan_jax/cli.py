@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
+import jax
 from absl import app, flags, logging
 
 COMPILATION_CACHE = flags.DEFINE_string(
@@ -19,7 +20,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     try:
         app.run(_guarded(main), flags_parser=_parse)
     except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on from the last checkpoint", INTERRUPTED)
+        _stop("interrupted", INTERRUPTED)
 
 
 def required(value: str | None, flag: str, example: str) -> str:
@@ -37,6 +38,12 @@ def _guarded(main):
             main(argv)
         except ValueError as error:
             _stop(error, BAD_INPUT)
+        except OSError as error:
+            _stop(f"{error.filename}: {error.strerror}" if error.filename else error, BAD_INPUT)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            _stop("out of memory: give a smaller size", FAILED)
         except FloatingPointError as error:
             _stop(error, FAILED)
 
@@ -49,6 +56,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         _stop(_last_line(error), BAD_INPUT)
     except (AttributeError, KeyError) as error:
+        if "get_config" in str(error):
+            _stop("--config: the file has no function get_config", BAD_INPUT)
         field = str(error).strip("\"' ")
         _stop(f"config.{field}: no such field; configs/default.py has them all", BAD_INPUT)
     except (OSError, TypeError, SyntaxError, ImportError) as error:

@@ -104,7 +104,7 @@ def level_sizes(config: Mapping[str, Any], image_size: networks.Size) -> list[ne
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Returns the first field that keeps a run of `old` from going on as `new`, or None.
 
-    The image is not compared by its name here: see `workdir.Workdir.claim`.
+    The image is not compared by its name here: see `workdir.Workdir.check`.
     """
     fields = sorted({*old, *new} - {"image", *MAY_CHANGE_ON_RESUME})
     return next((field for field in fields if old.get(field) != new.get(field)), None)

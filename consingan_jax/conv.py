@@ -120,7 +120,12 @@ add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 def _conv_native(x, kernel, border):
     padding = [(border, border)] * 2
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (1, 1),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,  # or a GPU would round to TF32
     )
 
 

@@ -71,11 +71,11 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
 def _to_unit(picture: Image.Image, behind: np.ndarray | None) -> np.ndarray:
     """Returns `[H, W, 1 or 3]` in [0, 1] with the alpha gone."""
     if picture.mode in _WIDE:
-        return np.asarray(picture, np.float64)[..., None] / 65535
+        return np.clip(np.asarray(picture, np.float64)[..., None] / 65535, 0, 1)
     if picture.mode == "F":
-        values = np.asarray(picture, np.float64)[..., None]
+        values = np.nan_to_num(np.asarray(picture, np.float64)[..., None])
         return np.clip(values / (255 if values.max() > 1 else 1), 0, 1)
-    if picture.mode in ("1", "L"):
+    if picture.mode in ("1", "L") and not picture.has_transparency_data:
         return np.asarray(picture.convert("L"), np.float64)[..., None] / 255
     if not picture.has_transparency_data:
         return np.asarray(picture.convert("RGB"), np.float64) / 255

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import tensorboardX
 import tqdm
 
+from consingan_jax.workdir import write_whole
+
 
 class MetricsLog:
     """Scalars of a run, as lines of JSON and as TensorBoard events."""
@@ -32,8 +34,7 @@ class MetricsLog:
         with self._path.open("a") as file:
             file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
         for name, value in metrics.items():
-            self._tensorboard.add_scalar(f"stage_{stage}/{name}", value, step)
-            self._tensorboard.add_scalar(f"run/{name}", value, self._global_step(stage, step))
+            self._tensorboard.add_scalar(name, value, self._global_step(stage, step))
 
     def image(self, name: str, picture, stage: int, step: int) -> None:
         """Shows a picture `[H, W, C]` of 0 .. 255 in TensorBoard."""
@@ -54,7 +55,7 @@ def _keep_lines(path: pathlib.Path, keep) -> None:
     if not path.exists():
         return
     lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(line for line in lines if keep(json.loads(line))))
+    write_whole(path, "".join(line for line in lines if keep(json.loads(line))))
 
 
 class Progress:

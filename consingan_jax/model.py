@@ -11,6 +11,7 @@ import numpy as np
 from consingan_jax import checkpoint, sampling, tasks
 from consingan_jax.layers import Architecture
 from consingan_jax.networks import Params, Size
+from consingan_jax.workdir import IDENTITY
 
 FORMAT = 1
 ARRAYS = ("params", "z_star", "noise_amps", "real")
@@ -183,19 +184,22 @@ def load(path: str | pathlib.Path) -> Model:
     step = checkpoint.latest_step(path / "checkpoints")
     if step is not None:
         return _read(step)
-    if (path / "config.json").is_file():
+    if (path / IDENTITY).is_file():
         raise ValueError(f"{path} is a run without a checkpoint yet: train on, then try again")
     raise ValueError(f"{path} is neither a run nor a model: give a directory that train.py wrote")
 
 
 def _read(path: pathlib.Path) -> Model:
-    metadata = checkpoint.metadata(path) or {}
+    try:
+        metadata = checkpoint.metadata(path) or {}
+        tree = checkpoint.load(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is a damaged checkpoint: {str(error).splitlines()[0]}") from None
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} has the format {metadata.get('format')}, but this version of consingan_jax "
             f"reads {FORMAT}: give a model that it wrote"
         )
-    tree = checkpoint.load(path)
     arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
     return Model(
         **{name: arrays[name] for name in ARRAYS},

@@ -43,8 +43,8 @@ class Critic(nn.Module):
         x = ConvBlock(self.arch, False, name="head")(x)
         for layer in range(self.arch.num_layers):
             x = ConvBlock(self.arch, False, name=f"block{layer}")(x)
-        # The last bias drops out of every difference of scores. Its gradient is zero, and is made
-        # exactly zero here, because Adam would turn its rounding noise into full steps.
+        # The last bias drops out of every difference of scores, so that its gradient is zero. It is
+        # made exactly zero here: Adam would turn rounding noise into full steps.
         return Conv(1, train_bias=False, name="tail")(x)
 
 

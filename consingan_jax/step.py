@@ -14,6 +14,13 @@ from consingan_jax.layers import Architecture
 from consingan_jax.networks import Params, Size
 
 Metrics = dict[str, jax.Array]
+METRICS = (
+    "critic_real",
+    "critic_fake",
+    "gradient_penalty",
+    "generator",
+    "reconstruction_rmse",
+)
 
 
 @struct.dataclass
@@ -180,8 +187,7 @@ class StageProgram:
             state, metrics = self.iterate(state, data, z, mixes)
             return state, jax.tree.map(jnp.mean, metrics)
 
-        shapes = jax.eval_shape(lambda: body(0, (state, None))[1])
-        metrics = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        metrics = {name: jnp.zeros(()) for name in METRICS}
         state, metrics = jax.lax.fori_loop(0, num_iters, body, (state, metrics))
         parameters, _ = ravel_pytree((state.generator, state.critic))
         finite = jnp.isfinite(parameters).all()

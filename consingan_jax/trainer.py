@@ -1,6 +1,7 @@
 """The algorithm: stage by stage, each started from the one below (paper, section 3)."""
 
 import concurrent.futures
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,8 +53,8 @@ def train(config: Mapping[str, Any], workdir: str) -> Model:
     pixels, levels = prepare(config)
     run.check(config, pixels)
     if not run.is_finished():
-        run.claim(config, pixels, levels)
-        _Training(config, levels, run).train().save(run.model)
+        with run.claim(config, pixels, levels):
+            _Training(config, levels, run).train().save(run.model)
     return load(run.model)
 
 
@@ -75,12 +76,16 @@ class _Training:
         stage, state, data = self._restore() or self._begin(0)
         moment = (stage, int(state.step))
         recorder = Recorder(self.config, self.run, self.arch, self.sizes, moment)
-        with recorder, self.compiler:
+        with recorder, contextlib.closing(self):
             while True:
                 state = self._train_stage(stage, state, data, recorder)
                 if stage + 1 == len(self.levels):
                     return self._model(stage, int(state.step), state, data)
                 stage, state, data = self._begin(stage + 1, state, data)
+
+    def close(self) -> None:
+        """Drops the compilations that nobody waits for."""
+        self.compiler.shutdown(wait=False, cancel_futures=True)
 
     def _train_stage(self, stage: int, state, data, recorder: Recorder):
         """Returns the state at the end of a stage."""

@@ -1,8 +1,7 @@
 """The directory of a run: what lies where, and whose it is.
 
     README.md         what this is and what to do with it
-    config.json       the resolved configuration
-    run.json          which image it belongs to
+    run.json          the resolved configuration, and which image the run belongs to
     pyramid/          the training image at every level
     samples/          a grid of samples at steps of every stage, the training image at the top left
     reconstruction/   what z* gives at the end of every stage
@@ -14,16 +13,20 @@
 `generated/` holds what sample.py makes.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from consingan_jax import checkpoint, image
 from consingan_jax import config as config_lib
+
+IDENTITY = "run.json"
 
 _README = """# A model of {image}
 
@@ -45,6 +48,7 @@ class Workdir:
         self.path = pathlib.Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
+        self._identity = self.path / IDENTITY
 
     def check(self, config: Mapping[str, Any], pixels: np.ndarray) -> None:
         """Raises a ValueError unless this directory is free or belongs to this very run.
@@ -53,47 +57,57 @@ class Workdir:
             config: the resolved configuration.
             pixels: the training image as read.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and not _visible(self.path)):
             return
-        if not (self.path / "config.json").is_file():
+        if not self._identity.is_file():
             raise ValueError(f"workdir {self.path} exists and is no run: give another --workdir")
-        old = json.loads((self.path / "config.json").read_text())
-        identity = json.loads((self.path / "run.json").read_text())
-        if identity["image_sha256"] != _digest(pixels):
-            raise ValueError(
-                f"workdir {self.path} belongs to another image ({old['image']}), not to "
-                f"config.image={config['image']}: give another --workdir"
-            )
+        identity = json.loads(self._identity.read_text())
+        old = identity["config"]
         field = config_lib.difference(old, config)
         if field:
             raise ValueError(
                 f"workdir {self.path} belongs to a run with config.{field}={old.get(field)!r}, "
                 f"not {config.get(field)!r}: give that value or another --workdir"
             )
+        if identity["image_sha256"] != _digest(pixels):
+            raise ValueError(
+                f"workdir {self.path} belongs to another image ({old['image']}), not to "
+                f"config.image={config['image']}: give another --workdir"
+            )
 
+    @contextlib.contextmanager
     def claim(
         self, config: Mapping[str, Any], pixels: np.ndarray, levels: Sequence[np.ndarray]
-    ) -> None:
-        """Writes what explains the run, once it is known to be ours.
+    ) -> Iterator[None]:
+        """Holds the directory for one process, and writes what explains the run.
 
         Args:
             config: the resolved configuration.
             pixels: the training image as read.
             levels: the pyramid.
+
+        Raises:
+            ValueError: another process trains here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill releases it
+            except BlockingIOError:
+                raise ValueError(f"another process trains in {self.path}: let it finish") from None
+            # First, and whole or not at all: with this file the directory is a run.
+            identity = {"config": dict(config), "image_sha256": _digest(pixels)}
+            write_whole(self._identity, json.dumps(identity, indent=2) + "\n")
+            self._explain(config, levels)
+            yield
+
+    def _explain(self, config: Mapping[str, Any], levels: Sequence[np.ndarray]) -> None:
         for folder in ("pyramid", "samples", "reconstruction", "checkpoints"):
             (self.path / folder).mkdir(exist_ok=True)
         for level, picture in enumerate(levels):
             height, width = picture.shape[1:3]
             image.save(self.path / f"pyramid/level_{level}_{height}x{width}.png", picture[0])
         (self.path / "README.md").write_text(self._readme(config, levels[-1].shape[1:3]))
-        identity = {"image_sha256": _digest(pixels)}
-        (self.path / "run.json").write_text(json.dumps(identity, indent=2) + "\n")
-        # Last: a directory with this file is a run, whatever happens from here on.
-        temporary = self.path / "config.json.tmp"
-        temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
-        temporary.rename(self.path / "config.json")
 
     def is_finished(self) -> bool:
         """Returns whether the finished model is there."""
@@ -103,6 +117,17 @@ class Workdir:
         contents = (__doc__ or "").split("\n\n", 1)[1].strip("\n")
         fields = {**config, "image": pathlib.Path(config["image"]).name, "path": self.path}
         return _README.format(**fields, height=size[0], width=size[1], contents=contents)
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a kill leaves the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _visible(path: pathlib.Path) -> list[pathlib.Path]:
+    return [entry for entry in path.iterdir() if not entry.name.startswith(".")]
 
 
 def _digest(pixels: np.ndarray) -> str:

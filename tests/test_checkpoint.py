@@ -38,6 +38,15 @@ def test_a_newer_step_replaces_the_older_ones(tree, tmp_path):
     assert checkpoint.latest_step(tmp_path) == tmp_path / "stage_1_step_000020"
 
 
+def test_foreign_files_beside_the_checkpoints_stay(tree, tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "generated").mkdir()
+    (tmp_path / "stage_0_step_000001.orbax-checkpoint-tmp").mkdir()
+    checkpoint.save_step(tmp_path, tree, {}, stage=1, step=20)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".DS_Store", "generated", "stage_1_step_000020"}
+
+
 def test_a_checkpoint_that_was_cut_off_is_not_taken(tree, tmp_path):
     checkpoint.save_step(tmp_path, tree, {}, stage=1, step=20)
     (tmp_path / "stage_1_step_000040.orbax-checkpoint-tmp").mkdir()

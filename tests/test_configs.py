@@ -14,6 +14,8 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.ste
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("variant", ["", "quick"])
 def test_every_config_works_on_its_image(name, variant, monkeypatch):
+    if (name, variant) == ("default", "quick"):
+        pytest.skip("has no variants")
     monkeypatch.chdir(ROOT)
     config = importlib.import_module(f"configs.{name}").get_config(variant)
     assert set(config) == set(default.get_config())

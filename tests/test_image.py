@@ -82,6 +82,12 @@ def test_grey_with_alpha_stays_grey_on_grey(tmp_path):
     assert result.shape == (2, 2, 1) and result[1, 1, 0] == 1
 
 
+def test_grey_with_a_transparent_value_shows_the_background(tmp_path):
+    path = _save(tmp_path, Image.fromarray(GREY), transparency=128)
+    expected = np.where(GREY == 128, 255, GREY)[..., None]
+    np.testing.assert_allclose(image.load(path)[..., :1], expected / 127.5 - 1, atol=1e-6)
+
+
 def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_plain_orbax_restores_the_same_parameters(model, finished_run):
         model.params["stages"][2]["block0"]["conv"]["kernel"],
     )
     metadata = ocp.metadata(finished_run.resolve() / "model").custom_metadata
-    assert metadata["config"] == json.loads((finished_run / "config.json").read_text())
+    assert metadata["config"] == json.loads((finished_run / "run.json").read_text())["config"]
 
 
 def test_an_image_depends_on_its_seed_alone(model):
@@ -107,6 +108,13 @@ def test_directories_that_are_no_models(tmp_path):
         consingan_jax.load(tmp_path / "nothing")
     with pytest.raises(ValueError, match="neither a run nor a model"):
         consingan_jax.load(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(finished_run, tmp_path):
+    damaged = shutil.copytree(finished_run / "model", tmp_path / "model")
+    shutil.rmtree(damaged / "state")
+    with pytest.raises(ValueError, match="is a damaged checkpoint"):
+        consingan_jax.load(damaged)
 
 
 def test_a_model_of_another_format_is_refused(model, tmp_path):

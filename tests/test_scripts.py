@@ -48,8 +48,10 @@ def test_train_twice_then_sample(picture, tmp_path):
     assert image.load(out / "seed_2.png").shape == (30, 48, 3)
     third = (out / "seed_2.png").read_bytes()
     assert (out / "grid.png").is_file()
-    assert _run("sample.py", f"--ckpt={tmp_path / 'r'}", "--num_samples=1", "--seed=2", *size)
-    assert (out / "seed_2.png").read_bytes() == third
+    size = (*size[:2], f"--out={tmp_path / 'other'}")
+    result = _run("sample.py", f"--ckpt={tmp_path / 'r'}", "--num_samples=1", "--seed=2", *size)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "other/seed_2.png").read_bytes() == third
     result = _run("sample.py", f"--ckpt={tmp_path / 'r/model'}", "--reconstruct", f"--out={out}")
     assert "RMSE" in result.stdout and (out / "reconstruction.png").is_file()
 

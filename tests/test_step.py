@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from consingan_jax import config as config_lib
-from consingan_jax import networks, step
+from consingan_jax import networks, step, tasks
 
 SIZES = ((12, 16), (15, 20), (20, 26))
 
@@ -97,13 +99,22 @@ def test_one_generator_pass_serves_the_critic_and_the_update(tiny_config, monkey
     assert traced.count("critic") <= 4
 
 
-def test_the_input_of_a_task_with_another_random_input(tiny_config, key):
+def test_the_draw_of_an_iteration(tiny_config, key):
     program = _program(tiny_config, num_stages=2)
     _, data = program.placeholders()
     z, mixes = program.draw(key, data)
     assert [one.shape[1:] for one in z] == [(12, 16, 3), (21, 26, 4)]
     assert mixes.shape == (3,) and np.all((mixes >= 0) & (mixes < 1))
-    assert not np.allclose(z[0], data.coarsest)
+
+
+def test_the_task_decides_what_goes_in_at_stage_0(tiny_config, key, monkeypatch):
+    row = dataclasses.replace(tasks.TASKS["generation"], random_input="noisy_real")
+    monkeypatch.setitem(tasks.TASKS, "generation", row)
+    program = _program(tiny_config, num_stages=2)
+    _, data = program.placeholders()
+    data = data.replace(coarsest=jnp.full((1, 12, 16, 3), 5.0))
+    z, _ = program.draw(key, data)
+    assert float(jnp.abs(z[0] - 5).mean()) < 0.2 and float(z[1].std()) > 0.9
 
 
 @pytest.mark.parametrize("task", ["retarget", "animation"])

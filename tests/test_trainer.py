@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint, image, recorder, step, trainer
+from consingan_jax import checkpoint, image, recorder, step, trainer, workdir
 
 
 class KilledError(Exception):
@@ -36,8 +36,8 @@ def _kill_after(monkeypatch, calls):
 
 
 def test_a_run_directory_explains_itself(finished_run):
-    names = {path.name for path in finished_run.iterdir()}
-    expected = {"README.md", "config.json", "run.json", "pyramid", "samples", "reconstruction"}
+    names = {path.name for path in finished_run.iterdir() if not path.name.startswith(".")}
+    expected = {"README.md", "run.json", "pyramid", "samples", "reconstruction"}
     assert expected | {"metrics.jsonl", "tensorboard", "checkpoints", "model"} == names
     readme = (finished_run / "README.md").read_text()
     assert all(name in readme for name in names - {"README.md"})
@@ -122,11 +122,65 @@ def test_a_grey_image_gives_a_grey_model(tiny_config, tmp_path):
     assert model.sample(width=30).shape == (1, 20, 30, 1)
 
 
-def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path):
+def test_a_diverged_run_stops_and_says_where(tiny_config, tmp_path):
     config = tiny_config | {"lr_critic": 1e30, "lr_generator": 1e30}
     with pytest.raises(trainer.DivergedError, match="diverged at stage 0, iteration 1"):
         trainer.train(config, str(tmp_path / "run"))
     assert checkpoint.latest_step(tmp_path / "run/checkpoints") is None
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path, monkeypatch):
+    run = step.StageProgram.run
+
+    def diverging(self, *args):
+        state, metrics = run(self, *args)
+        return state, metrics | {"finite": metrics["finite"] * (self.stage == 0)}
+
+    monkeypatch.setattr(step.StageProgram, "run", diverging)
+    with pytest.raises(trainer.DivergedError, match=r"stage 1, iteration 1.*stage_0_step_000004"):
+        trainer.train(tiny_config, str(tmp_path / "run"))
+    kept = consingan_jax.load(tmp_path / "run")
+    assert len(kept.sizes) == 1 and np.isfinite(kept.sample()).all()
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "call"),
+    [
+        (workdir, "write_whole", 1),  # before anything is there
+        (image, "save", 2),  # while the run explains itself
+        (checkpoint, "save", 2),  # before a checkpoint is written
+        (checkpoint.shutil, "rmtree", 1),  # between a checkpoint and the removal of the one before
+        (checkpoint, "save", 4),  # before the finished model
+    ],
+)
+def test_killed_at_a_bad_moment(
+    where, name, call, tiny_config, finished_run, tmp_path, monkeypatch
+):
+    calls = []
+    function = getattr(where, name)
+
+    def dying(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == call:
+            raise KilledError
+        return function(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, dying)
+        with pytest.raises(KilledError):
+            trainer.train(tiny_config, str(tmp_path / "run"))
+    model = trainer.train(tiny_config, str(tmp_path / "run"))
+    assert _equal(model, consingan_jax.load(finished_run))
+
+
+def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
+    run = workdir.Workdir(tmp_path / "run")
+    pixels, levels = trainer.prepare(tiny_config)
+    with (
+        run.claim(tiny_config, pixels, levels),
+        pytest.raises(ValueError, match="another process trains in"),
+    ):
+        trainer.train(tiny_config, str(run.path))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +189,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path):
         ({"num_stages": 4}, "config.num_stages=3, not 4"),
         ({"lr_scale": 0.5}, "config.lr_scale=0.1, not 0.5"),
         ({"seed": 1}, "config.seed=0, not 1"),
+        ({"channels": 1}, "config.channels=0, not 1"),
     ],
 )
 def test_another_configuration_in_the_same_directory(changes, message, tiny_config, finished_run):
