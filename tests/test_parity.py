@@ -14,7 +14,6 @@ QUICK = [
     "upsample.npz",
     "generator_generation_lrelu.npz",
     "generator_harmonization_lrelu_bn.npz",
-    "generator_generation_prelu.npz",
 ]
 
 
