@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from consingan_jax import cli
+from consingan_jax import checkpoint, cli, device, image, model
 
 _CKPT = flags.DEFINE_string("ckpt", None, "Directory of a run or of a model.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 8, "How many images.", lower_bound=1)
@@ -29,7 +29,7 @@ GRID = 24  # at most so many samples in the grid, besides the training image
 def out_directory(ckpt: str, name: str) -> pathlib.Path:
     """Returns the directory of the images, made if it is not there."""
     path = pathlib.Path(ckpt).resolve()
-    if (path / "orbax.checkpoint").exists():  # a model or a checkpoint inside a run
+    if checkpoint.exists(path):  # a model or a checkpoint inside a run
         path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     out = pathlib.Path(_OUT.value) if _OUT.value else path / "generated" / name
     out.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,6 @@ def out_directory(ckpt: str, name: str) -> pathlib.Path:
 def main(_):
     """Writes the images."""
     ckpt = cli.required(_CKPT.value, "ckpt", "runs/scene-unconditional")
-    # Imported late, so that a wrong flag is answered at once.
-    from consingan_jax import device, image, model
-
     device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     loaded = model.load(ckpt)
     print(f"{device.describe()}\n{loaded.describe()}")

@@ -11,7 +11,8 @@ from typing import Any, cast
 from absl import flags
 from ml_collections import config_flags
 
-from consingan_jax import cli
+from consingan_jax import cli, device, report, trainer
+from consingan_jax.workdir import Workdir
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run [runs/<image>-<config>].")
@@ -31,10 +32,6 @@ def main(_):
     config_file = cli.required(given, "config", "configs/unconditional.py")
     if not pathlib.Path(config_file.partition(":")[0]).is_file():
         raise ValueError(f"--config={config_file}: no such file; see configs/")
-    # Imported late, so that a wrong flag is answered at once.
-    from consingan_jax import device, report, trainer
-    from consingan_jax.workdir import Workdir
-
     config = _CONFIG.value.to_dict()
     workdir = _WORKDIR.value or default_workdir(config_file, config["image"])
     print(device.describe())

@@ -21,6 +21,11 @@ SMALL = 1500  # output pixels up to which an image counts as small
 TILE = 4  # outputs of a Winograd tile along each axis
 
 
+def pad(x: jax.Array, border: int) -> jax.Array:
+    """Puts zeros around images `[N, H, W, C]`, `border` pixels on every side."""
+    return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
     """Convolves (as networks do: without turning the kernel).
@@ -140,8 +145,8 @@ def _kernel_gradient_native(x, g, border):
 def _conv_thin(x, kernel, border):
     channels, features = kernel.shape[2:]
     if channels <= features:
-        return _shifts(_pad(x, border)) @ kernel.reshape(9 * channels, features)
-    taps = _pad(x @ kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * features), border)
+        return _shifts(pad(x, border)) @ kernel.reshape(9 * channels, features)
+    taps = pad(x @ kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * features), border)
     (n, height, width, _), shifts = taps.shape, [(i, j) for i in range(3) for j in range(3)]
     return functools.reduce(
         jnp.add,
@@ -159,9 +164,9 @@ def _conv_thin(x, kernel, border):
 def _kernel_gradient_thin(x, g, border):
     channels, features = x.shape[3], g.shape[3]
     if channels <= features:
-        product = _over_pixels(_shifts(_pad(x, border)), g)
+        product = _over_pixels(_shifts(pad(x, border)), g)
         return product.reshape(3, 3, channels, features)
-    product = _over_pixels(x, _shifts(_pad(g, 2 - border)))
+    product = _over_pixels(x, _shifts(pad(g, 2 - border)))
     return jnp.flip(product.reshape(channels, 3, 3, features), (1, 2)).transpose(1, 2, 0, 3)
 
 
@@ -174,10 +179,6 @@ def _shifts(x):
 
 def _over_pixels(x, y):
     return x.reshape(-1, x.shape[3]).T @ y.reshape(-1, y.shape[3])
-
-
-def _pad(x, border):
-    return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
 
 
 # Winograd's F(4x4, 3x3): tiles of 4x4 outputs take 36 multiplications a channel instead of 144.

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from consingan_jax.conv import pad
 from consingan_jax.layers import Architecture, Conv, ConvBlock
 from consingan_jax.resize import upsample
 
@@ -120,7 +121,7 @@ def generator_features(
 
 def to_image(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
     """Returns the image `[N, H, W, C]` in [-1, 1] that features `[N, H, W, F]` stand for."""
-    return jnp.tanh(_apply(_tail(arch), params["tail"], _pad(x, 1)))
+    return jnp.tanh(_apply(_tail(arch), params["tail"], pad(x, 1)))
 
 
 def generate(
@@ -143,12 +144,12 @@ def _tail(arch: Architecture) -> Conv:
 
 
 def _first_stage(arch, head, stage, z, size):
-    x = _apply(_head(arch), head, _pad(z, 1))
+    x = _apply(_head(arch), head, pad(z, 1))
     border = arch.num_layers
     if arch.border_growing:
         x = upsample(x, (size[0] + 2, size[1] + 2))
         border -= 1
-    return _apply(Stage(arch), stage, _pad(x, border))
+    return _apply(Stage(arch), stage, pad(x, border))
 
 
 def _next_stage(arch, stage, x, scaled_noise, size):
@@ -157,13 +158,9 @@ def _next_stage(arch, stage, x, scaled_noise, size):
     if arch.border_growing:
         wide = upsample(x, (size[0] + 2 * border, size[1] + 2 * border)) + scaled_noise
     else:
-        wide = _pad(skip + scaled_noise, border)
+        wide = pad(skip + scaled_noise, border)
     return skip + _apply(Stage(arch), stage, wide)
 
 
 def _apply(module: nn.Module, params: Params, x: jax.Array) -> jax.Array:
     return cast(jax.Array, module.apply({"params": params}, x))
-
-
-def _pad(x: jax.Array, border: int) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
