@@ -5,8 +5,7 @@ derivatives of any order: the convolution itself and the gradient of its kernel.
 rule uses only these two; autodiff never meets a convolution of another shape. GPU and TPU have good
 convolutions of their own. XLA's on a CPU are slow, its gradients above all, so there this file does
 them with matrix products: by Winograd's algorithm where both sides have many channels, and by
-gathering the nine shifts of the thin side where one has few. Small images take whatever compiles
-quickly.
+gathering the nine shifts of the thin side where one has few.
 """
 
 import functools
@@ -17,7 +16,6 @@ import numpy as np
 from jax import lax
 
 THIN = 4  # channels up to which a side counts as thin
-SMALL = 1500  # output pixels up to which an image counts as small
 TILE = 4  # outputs of a Winograd tile along each axis
 
 
@@ -38,9 +36,6 @@ def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
     """
-    height, width = x.shape[1] - 2 + 2 * border, x.shape[2] - 2 + 2 * border
-    if height * width <= SMALL:
-        return _conv_native(x, kernel, border)
     on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else _conv_winograd
     return _choose(on_cpu, _conv_native, x, kernel, border)
 
@@ -57,8 +52,8 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[3, 3, I, O]`.
     """
-    simple = min(x.shape[3], g.shape[3]) <= THIN or g.shape[1] * g.shape[2] <= SMALL
-    on_cpu = _kernel_gradient_thin if simple else _kernel_gradient_winograd
+    thin = min(x.shape[3], g.shape[3]) <= THIN
+    on_cpu = _kernel_gradient_thin if thin else _kernel_gradient_winograd
     return _choose(on_cpu, _kernel_gradient_native, x, g, border)
 
 
@@ -184,7 +179,7 @@ def _over_pixels(x, y):
 # Winograd's F(4x4, 3x3): tiles of 4x4 outputs take 36 multiplications a channel instead of 144.
 
 
-def _toom_cook(points: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _toom_cook(points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the matrices of a 3-tap correlation with n = len(points) - 1 outputs.
 
     To multiply two polynomials, evaluate both at n + 1 points and at infinity, multiply the values
@@ -203,7 +198,7 @@ def _toom_cook(points: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.array(inputs), np.array([*kernel, [0, 0, 1]]), np.array(outputs)
 
 
-_INPUTS, _KERNEL, _OUTPUTS = _toom_cook((0, 1, -1, 2, -2))
+_INPUTS, _KERNEL, _OUTPUTS = _toom_cook((0, 1, -1, 0.5, -2))
 _KERNEL_2D, _OUTPUTS_2D = np.kron(_KERNEL, _KERNEL), np.kron(_OUTPUTS, _OUTPUTS)
 
 
@@ -225,7 +220,9 @@ def _kernel_gradient_winograd(x, g, border):
     g = jnp.pad(g, ((0, 0), (0, -height % TILE), (0, -width % TILE), (0, 0)))
     pixels = g.reshape(n, h, TILE, w, TILE, features).transpose(2, 4, 0, 1, 3, 5)
     products = _mix(_OUTPUTS_2D.T, pixels.reshape(TILE * TILE, n, h, w, features))
-    taps = jnp.einsum("tnhwc,tnhwo->tco", tiles, products)
+    # Flat: a contraction over several axes makes XLA transpose its operands first.
+    tiles, products = (each.reshape(36, n * h * w, -1) for each in (tiles, products))
+    taps = jnp.einsum("tpc,tpo->tco", tiles, products)
     return _mix(_KERNEL_2D.T, taps).reshape(3, 3, *taps.shape[1:])
 
 

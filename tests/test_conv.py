@@ -14,14 +14,8 @@ SIZES = [
     (1, 21, 15, 1, 5),
     (1, 12, 19, 64, 64),
     (2, 11, 13, 64, 3),
+    (2, 43, 45, 8, 8),
 ]
-
-
-@pytest.fixture(autouse=True, params=["small", "large"])
-def form(request, monkeypatch):
-    """Runs every test with the forms for small images and with those for large ones."""
-    if request.param == "large":
-        monkeypatch.setattr(conv, "SMALL", 0)
 
 
 def _windows(x):
@@ -124,13 +118,6 @@ def test_the_platforms_own_forms_agree():
     native = conv._conv_native(*_f32(_pad(x, 1), kernel), border=0)
     _close(native, _reference(_pad(x, 1), kernel))
     _close(conv._kernel_gradient_native(*_f32(x, g), border=0), _reference_kernel_gradient(x, g))
-
-
-def test_large_images():
-    x, kernel, g = _inputs((1, 43, 45, 8, 8))
-    assert g.shape[1] * g.shape[2] > conv.SMALL
-    _close(conv.conv3x3(*_f32(x, kernel)), _reference(x, kernel))
-    _close(conv.kernel_gradient(*_f32(x, g)), _reference_kernel_gradient(x, g))
 
 
 def test_toom_cook_by_hand():
