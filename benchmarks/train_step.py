@@ -2,9 +2,10 @@
 
     python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours]
 
-Both take turns in one process, so that a machine whose speed drifts treats them alike; the figure
-is the median over turns. Memory is the peak of a fresh process each, of one stage. Needs PyTorch
-for the baseline: python -m pip install torch.
+Each runs in a fresh process of its own, and they take turns, so that a machine whose speed drifts
+treats them alike; the figure is the median over the turns. Memory is the peak of that process.
+Nothing is read from a compilation cache. Needs PyTorch for the baseline: python -m pip install
+torch.
 """
 
 import json
@@ -27,10 +28,10 @@ _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of the two at ever
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
 _ONLY = flags.DEFINE_enum("only", None, ["ours", "baseline"], "Measure one of the two.")
-_MEMORY = flags.DEFINE_bool("memory", True, "Measure peak memory in fresh processes.")
-_PEAK = flags.DEFINE_bool("peak", False, "For that: make two iterations, print the peak memory.")
+_SERVE = flags.DEFINE_enum("serve", None, ["ours", "baseline"], "For the measured processes.")
 
 TURNS = 5
+LEAST = 3  # iterations of a turn
 
 
 class Ours:
@@ -80,30 +81,64 @@ class Published:
 KINDS = {"ours": Ours, "baseline": Published}
 
 
-def measure(kinds: dict, seconds: float) -> dict[str, float]:
-    """Returns the median seconds of an iteration of each, taking turns."""
-    counts, times = {}, {name: [] for name in kinds}
-    for name, one in kinds.items():
-        one.iterations(1)
+class Process:
+    """A fresh process that trains one stage one way, and waits between its turns.
+
+    Two in one process would disturb each other: threads that spin, memory that is not given back.
+    """
+
+    def __init__(self, name: str, stage: int):
+        size = [f"--height={_HEIGHT.value}", f"--width={_WIDTH.value}"]
+        command = [sys.executable, "-m", "benchmarks.train_step", f"--serve={name}"]
+        self.pipe = subprocess.Popen(
+            [*command, f"--stages={stage}", *size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def turn(self, count: int) -> dict[str, float]:
+        """Makes some iterations; returns "seconds" of one, "memory" and "compile_seconds"."""
+        print(count, file=self.pipe.stdin, flush=True)
+        answer = self.pipe.stdout.readline()
+        if not answer:
+            raise SystemExit("a measured process has failed, see above")
+        return json.loads(answer)
+
+    def end(self) -> None:
+        """Ends the process."""
+        self.pipe.communicate()
+
+
+def serve(name: str, program: step.StageProgram) -> None:
+    """Answers the turns of a `Process`."""
+    one = KINDS[name](program)
+    for line in sys.stdin:
         start = time.perf_counter()
-        one.iterations(1)
-        counts[name] = max(1, int(seconds / TURNS / (time.perf_counter() - start)))
+        one.iterations(int(line))
+        seconds = (time.perf_counter() - start) / int(line)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        compile_seconds = getattr(one, "compile_seconds", None)
+        answer = {"seconds": seconds, "memory": memory, "compile_seconds": compile_seconds}
+        print(json.dumps(answer), flush=True)
+
+
+def measure(names: list[str], stage: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Returns the answers of each at one stage, the seconds the median over the turns."""
+    processes, counts = {name: Process(name, stage) for name in names}, {}
+    for name, process in processes.items():
+        process.turn(1)
+        counts[name] = max(LEAST, int(seconds / TURNS / process.turn(1)["seconds"]))
+    answers: dict[str, list] = {name: [] for name in names}
     for _ in range(TURNS):
-        for name, one in kinds.items():
-            start = time.perf_counter()
-            one.iterations(counts[name])
-            times[name].append((time.perf_counter() - start) / counts[name])
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_memory(name: str, stage: int) -> int:
-    """Returns the peak resident bytes of a fresh process that trains one stage."""
-    size = [f"--height={_HEIGHT.value}", f"--width={_WIDTH.value}"]
-    command = [sys.executable, "-m", "benchmarks.train_step", f"--stages={stage}", "--peak"]
-    result = subprocess.run(
-        [*command, f"--only={name}", *size], capture_output=True, text=True, check=True
-    )
-    return int(result.stdout)
+        for name, process in processes.items():
+            answers[name].append(process.turn(counts[name]))
+    for process in processes.values():
+        process.end()
+    medians = {
+        name: statistics.median(answer["seconds"] for answer in answers[name]) for name in names
+    }
+    return {name: {**answers[name][-1], "seconds": medians[name]} for name in names}
 
 
 def main(_):
@@ -111,28 +146,25 @@ def main(_):
     config = default.get_config().to_dict()
     sizes = config_lib.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
     arch = config_lib.architecture(config, channels=3)
-    names = [_ONLY.value] if _ONLY.value else list(KINDS)
-    if _PEAK.value:
-        program = step.StageProgram(config, arch, sizes[: int(_STAGES.value[0]) + 1])
-        KINDS[names[0]](program).iterations(2)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    if _SERVE.value:
+        stage = int(_STAGES.value[0])
+        serve(_SERVE.value, step.StageProgram(config, arch, sizes[: stage + 1]))
         return
+    names = [_ONLY.value] if _ONLY.value else list(KINDS)
     rate = device.matmul_flops()
     print(f"{device.describe()}; a large matmul makes {rate / 1e9:.0f} GFLOP/s")
     for stage in map(int, _STAGES.value):
-        program = step.StageProgram(config, arch, sizes[: stage + 1])
-        kinds = {name: KINDS[name](program) for name in names}
+        answers = measure(names, stage, _SECONDS.value)
         row = {"stage": stage, "size": "{}x{}".format(*sizes[stage])}
-        seconds = measure(kinds, _SECONDS.value)
-        row |= {f"{name}_s": round(value, 4) for name, value in seconds.items()}
+        row |= {f"{name}_s": round(answer["seconds"], 4) for name, answer in answers.items()}
         if len(names) == 2:
-            row["ratio"] = round(seconds["baseline"] / seconds["ours"], 2)
-        if "ours" in kinds:
+            ratio = answers["baseline"]["seconds"] / answers["ours"]["seconds"]
+            row["ratio"] = round(ratio, 2)
+        if "ours" in answers:
             operations = estimate.operations(config, arch, sizes[: stage + 1])
-            row["share_of_matmul"] = round(operations / seconds["ours"] / rate, 2)
-            row["compile_s"] = round(kinds["ours"].compile_seconds, 1)
-        if _MEMORY.value:
-            row |= {f"{name}_MiB": peak_memory(name, stage) >> 20 for name in names}
+            row["share_of_matmul"] = round(operations / answers["ours"]["seconds"] / rate, 2)
+            row["compile_s"] = round(answers["ours"]["compile_seconds"], 1)
+        row |= {f"{name}_MiB": answer["memory"] >> 20 for name, answer in answers.items()}
         print(json.dumps(row), flush=True)
 
 
