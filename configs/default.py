@@ -43,7 +43,11 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.rec_weight = 10.0  # of the reconstruction loss
     config.noise_amp = 0.1  # noise of a new stage, relative to its error before training
 
-    # What a run leaves behind. Only these three may change when a run is resumed.
+    # What it takes
+    config.dtype = "float32"  # of the convolutions; "bfloat16" is faster on a GPU
+    config.remat = False  # keep less for the gradients and compute it again: slower, smaller
+
+    # What a run leaves behind. Only these three and remat may change when a run is resumed.
     config.log_every = 50  # iterations between two lines of metrics
     config.sample_every = 500  # iterations between two sample grids of a stage
     config.checkpoint_minutes = 5.0  # most work that a killed run can lose

@@ -8,7 +8,7 @@ Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU, minutes on
     python train.py --config=configs/unconditional.py:quick
 
 The same job sized for a laptop CPU: four stages up to 64 px, 32 filters, 500 iterations each, in
-about three minutes. Its samples are small new arrangements of the picture's content.
+about two minutes. Its samples are small new arrangements of the picture's content.
 """
 
 import ml_collections

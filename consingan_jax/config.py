@@ -5,7 +5,7 @@ from typing import Any
 
 from consingan_jax import layers, networks, pyramid, tasks
 
-MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes")
+MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes", "remat")
 
 _MINIMUM = {
     "num_stages": 1,
@@ -31,6 +31,7 @@ _MINIMUM = {
 _ABOVE_ZERO = ("lr_generator", "lr_critic", "checkpoint_minutes")
 _CHOICES: dict[str, list[Any]] = {
     "activation": list(layers.ACTIVATIONS),
+    "dtype": list(layers.DTYPES),
     "channels": [0, 1, 3],
 }
 
@@ -63,6 +64,7 @@ def architecture(config: Mapping[str, Any], *, channels: int) -> layers.Architec
         negative_slope=config["negative_slope"],
         batch_norm=config["batch_norm"],
         border_growing=tasks.TASKS[config["task"]].border_growing,
+        dtype=config["dtype"],
     )
 
 

@@ -59,19 +59,22 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds a bias `[C]` to `[N, H, W, C]`.
+    """Adds a float32 bias `[C]` to `[N, H, W, C]`.
 
     Its gradient is summed over each image first. The critic's biases see the real image's and the
     fake one's gradients with opposite signs, and where no unit changes its side they cancel; summed
     in one go they leave rounding noise instead of zero, and Adam turns noise into full steps.
     """
-    return x + bias.reshape(1, 1, 1, -1)
+    return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 4))  # traced once for equal shapes
 def _choose(on_cpu, elsewhere, x, y, border):
-    cpu, default = (functools.partial(f, border=border) for f in (on_cpu, elsewhere))
-    return lax.platform_dependent(x, y, cpu=cpu, default=default)
+    def in_float32(x, y):  # CPUs gain nothing from less, and Winograd's transforms would lose much
+        return on_cpu(x.astype(jnp.float32), y.astype(jnp.float32), border).astype(x.dtype)
+
+    default = functools.partial(elsewhere, border=border)
+    return lax.platform_dependent(x, y, cpu=in_float32, default=default)
 
 
 # Reverse rules.
@@ -105,8 +108,8 @@ def _add_bias_forward(x, bias):
 
 
 def _add_bias_backward(_, g):
-    each_image = lax.optimization_barrier(g.sum((1, 2)))  # or XLA would merge the two sums
-    return g, each_image.sum(0)
+    each_image = g.sum((1, 2), dtype=jnp.float32)
+    return g, lax.optimization_barrier(each_image).sum(0)  # or XLA would merge the two sums
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)

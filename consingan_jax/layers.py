@@ -18,6 +18,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
 }
 
 
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """What decides the shapes and the arithmetic of both networks.
@@ -30,6 +33,8 @@ class Architecture:
         negative_slope: slope of "leaky_relu" below zero; the others ignore it.
         batch_norm: normalise every block of the generator over each single image.
         border_growing: make the picture's edge from generated content instead of zeros.
+        dtype: of features and convolutions, a key of `DTYPES`; parameters, images, scores and
+            losses are float32 always.
     """
 
     channels: int = 3
@@ -39,6 +44,7 @@ class Architecture:
     negative_slope: float = 0.05
     batch_norm: bool = False
     border_growing: bool = True
+    dtype: str = "float32"
 
 
 def _bias_init(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
@@ -58,6 +64,7 @@ class Conv(nn.Module):
     """A valid 3x3 convolution with bias."""
 
     features: int
+    dtype: str = "float32"
     train_bias: bool = True
 
     @nn.compact
@@ -68,7 +75,8 @@ class Conv(nn.Module):
         bias = self.param("bias", _bias_init, (self.features,), 9 * channels)
         if not self.train_bias:
             bias = jax.lax.stop_gradient(bias)
-        return add_bias(conv3x3(x, kernel), bias)
+        dtype = DTYPES[self.dtype]
+        return add_bias(conv3x3(x.astype(dtype), kernel.astype(dtype)), bias)
 
 
 class Norm(nn.Module):
@@ -83,10 +91,11 @@ class Norm(nn.Module):
         """Maps `[N, H, W, C]` to the same shape."""
         scale = self.param("scale", _normal_about_one, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        mean = x.mean((1, 2), keepdims=True)
-        centred = x - mean
+        wide = x.astype(jnp.float32)
+        centred = wide - wide.mean((1, 2), keepdims=True)
         variance = jnp.square(centred).mean((1, 2), keepdims=True)
-        return centred * jax.lax.rsqrt(variance + 1e-5) * _per_channel(scale) + _per_channel(bias)
+        normal = centred * jax.lax.rsqrt(variance + 1e-5)
+        return (normal * _per_channel(scale) + _per_channel(bias)).astype(x.dtype)
 
 
 class ConvBlock(nn.Module):
@@ -98,10 +107,10 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H - 2, W - 2, F]`."""
-        x = Conv(self.arch.num_filters, name="conv")(x)
+        x = Conv(self.arch.num_filters, self.arch.dtype, name="conv")(x)
         if self.normalise:
             x = Norm(name="norm")(x)
         slope: Any = self.arch.negative_slope
         if self.arch.activation == "prelu":
-            slope = self.param("slope", nn.initializers.constant(0.25), ())
+            slope = self.param("slope", nn.initializers.constant(0.25), ()).astype(x.dtype)
         return ACTIVATIONS[self.arch.activation](x, slope)

@@ -46,7 +46,7 @@ class Critic(nn.Module):
             x = ConvBlock(self.arch, False, name=f"block{layer}")(x)
         # The last bias drops out of every difference of scores, so that its gradient is zero. It is
         # made exactly zero here: Adam would turn rounding noise into full steps.
-        return Conv(1, train_bias=False, name="tail")(x)
+        return Conv(1, self.arch.dtype, train_bias=False, name="tail")(x)
 
 
 def patch_size(num_layers: int) -> int:
@@ -81,7 +81,7 @@ def grow(params: Params) -> Params:
 
 def critic_scores(arch: Architecture, params: Params, images: jax.Array) -> jax.Array:
     """Returns the critic's scores `[N, H - 2L - 4, W - 2L - 4, 1]` of images `[N, H, W, C]`."""
-    return _apply(Critic(arch), params, images)
+    return _apply(Critic(arch), params, images).astype(jnp.float32)
 
 
 def generator_features(
@@ -93,6 +93,7 @@ def generator_features(
     *,
     first: int = 0,
     x: jax.Array | None = None,
+    remat: bool = False,
 ) -> jax.Array:
     """Folds the stages `first .. len(noise) - 1` over the features of the stage below.
 
@@ -104,24 +105,30 @@ def generator_features(
         sizes: (height, width) of every stage's output.
         first: the first stage to run.
         x: features `[N, h, w, F]` of stage `first - 1`; none for `first = 0`.
+        remat: keep nothing inside a stage for its gradient, but compute it again then.
 
     Returns:
         Features `[N, *sizes[len(noise) - 1], F]` of the last stage.
     """
     stages = params["stages"]
+    first_stage, next_stage = _first_stage, _next_stage
+    if remat:
+        first_stage, next_stage = (
+            jax.checkpoint(stage, static_argnums=(0, 4)) for stage in (first_stage, next_stage)
+        )
     for i in range(first, len(noise)):
         if i == 0:
-            x = _first_stage(arch, params["head"], stages[0], noise[0], sizes[0])
+            x = first_stage(arch, params["head"], stages[0], noise[0], sizes[0])
         else:
             assert x is not None, "stages above 0 continue from the features below"
-            x = _next_stage(arch, stages[i], x, noise_amps[i] * noise[i], sizes[i])
+            x = next_stage(arch, stages[i], x, noise_amps[i] * noise[i], sizes[i])
     assert x is not None, "no stage was asked for"
     return x
 
 
 def to_image(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
     """Returns the image `[N, H, W, C]` in [-1, 1] that features `[N, H, W, F]` stand for."""
-    return jnp.tanh(_apply(_tail(arch), params["tail"], pad(x, 1)))
+    return jnp.tanh(_apply(_tail(arch), params["tail"], pad(x, 1)).astype(jnp.float32))
 
 
 def generate(
@@ -140,7 +147,7 @@ def _head(arch: Architecture) -> ConvBlock:
 
 
 def _tail(arch: Architecture) -> Conv:
-    return Conv(arch.channels)
+    return Conv(arch.channels, arch.dtype)
 
 
 def _first_stage(arch, head, stage, z, size):
@@ -153,7 +160,7 @@ def _first_stage(arch, head, stage, z, size):
 
 
 def _next_stage(arch, stage, x, scaled_noise, size):
-    border = arch.num_layers
+    border, scaled_noise = arch.num_layers, scaled_noise.astype(x.dtype)
     skip = upsample(x, size)
     if arch.border_growing:
         wide = upsample(x, (size[0] + 2 * border, size[1] + 2 * border)) + scaled_noise

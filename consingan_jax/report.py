@@ -34,5 +34,17 @@ def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
         f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate the run takes "
         f"{total / rate / 3600:.2f} hours"
     )
-    memory = estimate.memory(config, arch, sizes) / 2**20
-    yield f"memory of the last stage, as compiled: {memory:,.0f} MiB"
+    memory = estimate.memory(config, arch, sizes)
+    yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
+    if warning := memory_warning(memory, device.memory_limit()):
+        yield warning
+
+
+def memory_warning(needed: int, limit: int | None) -> str | None:
+    """Returns a line that warns of a run that cannot fit, None if it can or if nobody knows."""
+    if limit is None or needed <= limit:
+        return None
+    return (
+        f"warning: this run cannot fit: the last stage needs {needed / 2**30:.1f} GiB and "
+        f"{limit / 2**30:.1f} GiB are there; give --config.remat=True or a smaller max_size"
+    )

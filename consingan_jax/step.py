@@ -9,7 +9,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from consingan_jax import losses, networks, noise, optimizer, tasks
+from consingan_jax import device, losses, networks, noise, optimizer, tasks
 from consingan_jax.layers import Architecture
 from consingan_jax.networks import Params, Size
 
@@ -127,7 +127,10 @@ class StageProgram:
         """Returns `run` compiled for arguments (or shapes) like these; it takes over the state."""
         key = jax.eval_shape(lambda: jax.random.key(0))
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        return jax.jit(self.run, donate_argnums=0).lower(state, data, key, count).compile()
+        lowered = jax.jit(self.run, donate_argnums=0).lower(state, data, key, count)
+        run = lowered.compile(device.compiler_options(small_memory=self.config["remat"]))
+        device.release_memory()
+        return run
 
     def frozen_features(self, generator: Params, z: list[jax.Array], noise_amps: jax.Array):
         """Returns the features of z at the last frozen stage, None if no stage is frozen."""
@@ -203,7 +206,14 @@ class StageProgram:
 
         def images(generator):
             features = networks.generator_features(
-                self.arch, generator, pairs, data.noise_amps, self.sizes, first=first, x=x
+                self.arch,
+                generator,
+                pairs,
+                data.noise_amps,
+                self.sizes,
+                first=first,
+                x=x,
+                remat=self.config["remat"],
             )
             return networks.to_image(self.arch, generator, features)
 

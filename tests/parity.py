@@ -1,10 +1,9 @@
 """Replays recordings of the published program and compares what this one computes.
 
-    python -m tests.parity [--large] FILE ...
+    python -m tests.parity FILE ...
 
 Every file is recognised by its content. Prints each quantity's worst error beside its limit and
-exits with 1 if any is exceeded. The limits are those of the recordings' own description. The
-recorded images are small; --large forces the forms of convolution that large ones take.
+exits with 1 if any is exceeded. The limits are those of the recordings' own description.
 """
 
 import dataclasses
@@ -21,8 +20,8 @@ import numpy as np
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import conv, networks, pyramid, resize, step, tasks
 from consingan_jax import image as image_lib
+from consingan_jax import networks, pyramid, resize, step, tasks
 
 # Names of the published program's flags, and ours.
 FIELDS = {
@@ -285,9 +284,6 @@ def _worst_change(start, ours, theirs, *, normalised: bool) -> float:
 
 def main(paths: list[str]) -> int:
     """Prints the checks of all files; returns the exit code."""
-    if "--large" in paths:
-        conv.SMALL = 0
-        paths = [path for path in paths if path != "--large"]
     if not paths:
         print(__doc__)
         return 2

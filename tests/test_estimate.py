@@ -23,3 +23,11 @@ def test_memory_grows_with_the_stage(tiny_config):
     sizes = [(14, 19), (28, 38)]
     small = estimate.memory(tiny_config, arch, sizes[:1])
     assert 0 < small < estimate.memory(tiny_config, arch, sizes)
+
+
+def test_remat_needs_less_memory(tiny_config):
+    config = tiny_config | {"num_filters": 16, "train_depth": 3}
+    arch = config_lib.architecture(config, channels=3)
+    sizes = [(32, 32), (48, 48), (64, 64)]
+    kept = estimate.memory(config, arch, sizes)
+    assert estimate.memory(config | {"remat": True}, arch, sizes) < 0.9 * kept

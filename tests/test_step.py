@@ -122,3 +122,29 @@ def test_other_tasks_train(tiny_config, key, task):
     program = _program(tiny_config, task=task)
     _, metrics = _run(program, key, [1])
     assert metrics["finite"] == 1
+
+
+@pytest.mark.parametrize("task", ["generation", "retarget"])
+def test_remat_changes_nothing_but_memory(tiny_config, key, task):
+    kept = _run(_program(tiny_config, task=task, train_depth=3), key, [1])[0]
+    remat = _run(_program(tiny_config, task=task, train_depth=3, remat=True), key, [1])[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), kept, remat)
+
+
+@pytest.mark.parametrize("task", ["generation", "retarget"])
+def test_bfloat16_keeps_parameters_losses_and_optimiser_in_float32(tiny_config, key, task):
+    program = _program(tiny_config, task=task, dtype="bfloat16", batch_norm=True)
+    _, data = program.placeholders()
+    assert data.frozen_features.dtype == jnp.bfloat16 and data.real.dtype == jnp.float32
+    after, metrics = _run(program, key, [2])
+    assert metrics["finite"] == 1
+    floats = {leaf.dtype for leaf in jax.tree.leaves((after, metrics))} - {jnp.dtype("int32")}
+    assert floats == {jnp.dtype("float32")}
+
+
+def test_bfloat16_starts_with_nearly_the_same_losses(tiny_config, key):
+    exact = _run(_program(tiny_config), key, [1])[1]
+    rounded = _run(_program(tiny_config, dtype="bfloat16"), key, [1])[1]
+    for name, value in exact.items():
+        assert abs(rounded[name] - value) < 0.03 * abs(value) + 1e-3, name
+    assert rounded["generator"] != exact["generator"]

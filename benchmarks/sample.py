@@ -1,0 +1,56 @@
+"""Images per second of a model with random parameters, one at a time as sample.py makes them.
+
+    python -m benchmarks.sample [--height=188] [--width=250]
+
+At once and twice the model's size. The first image, which compiles, does not count.
+"""
+
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from configs import default
+from consingan_jax import config as config_lib
+from consingan_jax import device, networks, sampling
+
+_SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each size.")
+_HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
+_WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
+
+
+def main(_):
+    """Prints a line per size."""
+    config = default.get_config().to_dict()
+    own = config_lib.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
+    arch = config_lib.architecture(config, channels=3)
+    params = networks.init_generator(jax.random.key(0), arch, len(own))
+    amps = jnp.ones(len(own))
+    print(device.describe())
+    for factor in ("1x", "2x"):
+        lengths = [
+            sampling.read_length("size", factor, length) for length in (own[-1][0], own[-1][1])
+        ]
+        sizes = sampling.target_sizes(own, *lengths)
+        images = sampling.samples(params, amps, range(2**31), arch=arch, sizes=sizes)
+        start = time.perf_counter()
+        next(images)
+        first = time.perf_counter() - start
+        times: list[float] = []
+        while sum(times) < _SECONDS.value:
+            start = time.perf_counter()
+            next(images)
+            times.append(time.perf_counter() - start)
+        row = {
+            "size": "{}x{}".format(*sizes[-1]),
+            "first_s": round(first, 1),
+            "images_per_s": round(1 / float(np.median(times)), 2),
+        }
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
