@@ -6,6 +6,7 @@ The same command again goes on where it was stopped.
 """
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 from absl import flags
@@ -19,10 +20,15 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run [runs/<ima
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.")
 
 
-def default_workdir(config_file: str, image: str) -> str:
-    """Returns `runs/<image>-<config>`, with the config's variant if it has one."""
+def default_workdir(config_file: str, config: Mapping[str, Any]) -> str:
+    """Returns `runs/<image>-<config>`, with the config's variant if it has one.
+
+    For a fine-tuning it is `runs/<composite>-<config>-fine_tuned`.
+    """
     name, _, variant = config_file.partition(":")
+    image = config["naive"] if config["fine_tune"] else config["image"]
     parts = [pathlib.Path(image).stem, pathlib.Path(name).stem, variant]
+    parts += ["fine_tuned"] if config["fine_tune"] else []
     return str(pathlib.Path("runs") / "-".join(part for part in parts if part))
 
 
@@ -33,7 +39,7 @@ def main(_):
     if not pathlib.Path(config_file.partition(":")[0]).is_file():
         raise ValueError(f"--config={config_file}: no such file; see configs/")
     config = _CONFIG.value.to_dict()
-    workdir = _WORKDIR.value or default_workdir(config_file, config["image"])
+    workdir = _WORKDIR.value or default_workdir(config_file, config)
     print(device.describe())
     if warning := device.warning():
         print(warning)
@@ -45,8 +51,9 @@ def main(_):
     finished = Workdir(workdir).is_finished()
     model = trainer.train(config, workdir)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
-    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To sample from it:")
-    print(f"python sample.py --ckpt={workdir} --num_samples=8 --width=2x")
+    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
+    what = "--naive=COMPOSITE" if model.task.composite_input else "--num_samples=8 --width=2x"
+    print(f"python sample.py --ckpt={workdir} {what}")
 
 
 if __name__ == "__main__":

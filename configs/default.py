@@ -13,6 +13,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.image = "examples/scene.png"  # the one training image
     config.seed = 0  # every random draw of the run derives from it
 
+    # A composite of the training image (harmonization, editing)
+    config.naive = ""  # file to apply the model to at every log step, without training on it
+    config.fine_tune = ""  # run to start from; then `naive` is what is trained on
+
     # The image
     config.channels = 0  # 1: grey, 3: colour, 0: as the file has it
     config.background = "white"  # colour that shows through transparent pixels

@@ -29,5 +29,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         config.lr_critic = 1e-3
         config.sample_every = 250
     elif arg:
-        raise ValueError(f"configs/unconditional.py takes ':quick' or nothing, not ':{arg}'")
+        raise ValueError(f"this configuration takes ':quick' or nothing, not ':{arg}'")
     return config

@@ -6,6 +6,11 @@ from typing import Any
 from consingan_jax import layers, networks, pyramid, tasks
 
 MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes", "remat")
+# What a fine-tuned model takes over from the one it starts from, besides the parameters.
+OF_THE_MODEL = (
+    *("image", "channels", "background", "num_stages", "min_size", "max_size", "num_filters"),
+    *("num_layers", "activation", "negative_slope", "batch_norm", "noise_amp"),
+)
 
 _MINIMUM = {
     "num_stages": 1,
@@ -38,7 +43,7 @@ _CHOICES: dict[str, list[Any]] = {
 
 def check(config: Mapping[str, Any]) -> None:
     """Raises a ValueError that names the first field with a value that cannot work."""
-    for field, choices in {**_CHOICES, "task": tasks.trainable()}.items():
+    for field, choices in {**_CHOICES, "task": list(tasks.TASKS)}.items():
         if config[field] not in choices:
             known = ", ".join(map(str, choices))
             raise ValueError(f"config.{field}={config[field]!r}: give one of {known}")
@@ -48,6 +53,13 @@ def check(config: Mapping[str, Any]) -> None:
     for field in _ABOVE_ZERO:
         if not config[field] > 0:
             raise ValueError(f"config.{field}={config[field]}: give a value above 0")
+    if config["naive"] and tasks.TASKS[config["task"]].composite_input is None:
+        raise ValueError(
+            f"config.naive={config['naive']}: the task {config['task']} takes no composite; "
+            f"{tasks.names(takes_composite=True)} do"
+        )
+    if config["fine_tune"] and not config["naive"]:
+        raise ValueError("config.naive is missing: the composite to fine-tune on")
     if config["beta1"] >= 1:
         raise ValueError(f"config.beta1={config['beta1']}: give a value below 1")
     if config["seed"] >= 2**32:
@@ -103,10 +115,25 @@ def level_sizes(config: Mapping[str, Any], image_size: networks.Size) -> list[ne
     return sizes
 
 
+def fine_tuned(config: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the configuration of a fine-tuning: of the model what `source` says, else `config`.
+
+    Raises:
+        ValueError: `source` is the configuration of another task.
+    """
+    if source["task"] != config["task"]:
+        raise ValueError(
+            f"config.fine_tune={config['fine_tune']} is a run of the task {source['task']}, not "
+            f"{config['task']}: give configs/{source['task']}.py or another run"
+        )
+    return {**config, **{field: source[field] for field in OF_THE_MODEL}}
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Returns the first field that keeps a run of `old` from going on as `new`, or None.
 
     The image is not compared by its name here: see `workdir.Workdir.check`.
     """
-    fields = sorted({*old, *new} - {"image", *MAY_CHANGE_ON_RESUME})
+    watched = () if new["fine_tune"] else ("naive",)
+    fields = sorted({*old, *new} - {"image", *MAY_CHANGE_ON_RESUME, *watched})
     return next((field for field in fields if old.get(field) != new.get(field)), None)

@@ -1,11 +1,14 @@
 """Files <-> arrays, and pictures made of pictures. The only file that imports PIL."""
 
+import importlib.util
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -44,6 +47,64 @@ def save(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes an image `[H, W, C]` in [-1, 1], one or three channels, as 8 bits per channel."""
     pixels = to_uint8(image)
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+
+
+def save_animation(
+    path: str | pathlib.Path, frames: Iterator[np.ndarray], *, frames_per_second: float
+) -> None:
+    """Writes frames `[H, W, C]` in [-1, 1] as .gif, .webp, .png (animated) or .mp4, repeating.
+
+    The file appears when it is complete.
+
+    Raises:
+        ValueError: another suffix, or .mp4 without the extra `video`.
+    """
+    path = pathlib.Path(path)
+    check_animation(path, frames_per_second)
+    part = path.with_name(f".part-{path.name}")
+    pixels = (to_uint8(frame) for frame in frames)
+    try:
+        if path.suffix.lower() == ".mp4":
+            _save_mp4(part, pixels, frames_per_second)
+        else:
+            pictures = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels)
+            options: dict[str, Any] = {"duration": 1000 / frames_per_second, "loop": 0}
+            if path.suffix.lower() == ".webp":
+                options["quality"] = 90
+            next(pictures).save(part, save_all=True, append_images=pictures, **options)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
+    """Raises a ValueError unless `save_animation` can write such a file."""
+    if path.suffix.lower() not in ANIMATIONS:
+        raise ValueError(f"out={path}: give a file ending in {', '.join(ANIMATIONS)}")
+    if not 0 < frames_per_second <= 50:
+        raise ValueError(f"fps={frames_per_second}: give a value above 0, at most 50")
+    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ValueError(
+            f'out={path}: .mp4 needs an extra: python -m pip install "consingan_jax[video]"'
+        )
+
+
+def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
+    import imageio_ffmpeg
+
+    writer = None
+    for frame in pixels:
+        height, width = (n + n % 2 for n in frame.shape[:2])  # H.264 wants even sides
+        colour = np.broadcast_to(frame, (*frame.shape[:2], 3))
+        padding = ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))
+        if writer is None:
+            writer = imageio_ffmpeg.write_frames(
+                str(path), (width, height), fps=frames_per_second, quality=8, macro_block_size=2
+            )
+            writer.send(None)
+        writer.send(np.ascontiguousarray(np.pad(colour, padding, mode="edge")))
+    if writer is not None:
+        writer.close()
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

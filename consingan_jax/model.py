@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import checkpoint, sampling, tasks
+from consingan_jax import animation, checkpoint, noise, resize, sampling, tasks
+from consingan_jax import composite as composite_lib
+from consingan_jax.composite import Applied
 from consingan_jax.layers import Architecture
 from consingan_jax.networks import Params, Size
-from consingan_jax.workdir import IDENTITY
 
 FORMAT = 1
 ARRAYS = ("params", "z_star", "noise_amps", "real")
@@ -116,23 +118,136 @@ class Model:
             raise ValueError(f"num_samples={num_samples}: give 1 or more")
         if not 0 <= seed <= MAX_SEED + 1 - num_samples:
             raise ValueError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
+        self._check_stage(start_stage)
+        sizes = self._sizes(height, width)
+        random_input, coarsest = self.task.random_input, None
+        if random_input != "gaussian":
+            coarsest = resize.fit(np.asarray(self.real[0]), sizes[0])[None]
+        return sampling.samples(
+            self.params,
+            self.noise_amps,
+            range(seed, seed + num_samples),
+            arch=self.arch,
+            sizes=sizes,
+            kept=self._fixed_input(sizes)[:start_stage],
+            coarsest=coarsest,
+            random_input=random_input,
+        )
+
+    def harmonize(
+        self, composite: np.ndarray, *, mask: np.ndarray | None = None, seed: int = 0
+    ) -> Applied:
+        """Gives a pasted object the training image's style (paper, section 4).
+
+        Another aspect ratio than the training image's is kept: the model then works at the
+        composite's, with its own long side.
+
+        Args:
+            composite: `[H, W, C]` in [-1, 1], any size.
+            mask: `[H, W]` of 0 and 1 (any size), 1 inside the object; None keeps the whole result.
+            seed: of what little is random: an editing model adds noise to the composite.
+
+        Returns:
+            The result at the model's resolution, with and without mask; see `Applied`.
+
+        Raises:
+            ValueError: the model's task takes no composite, or a shape cannot work.
+        """
+        composite_input = self.check_takes_composites()
+        if composite.ndim != 3 or composite.shape[-1] != self.arch.channels:
+            raise ValueError(
+                f"composite of shape {composite.shape}: give [H, W, {self.arch.channels}]"
+            )
+        height, width = composite_lib.own_size(composite.shape, self.size)
+        sizes = self._sizes(height, width)
+        coarsest = jnp.asarray(resize.fit(composite, sizes[0]))[None]
+        z_0 = noise.INPUTS[composite_input](jax.random.key(seed), coarsest)
+        z = [z_0, *self._fixed_input(sizes)[1:]]
+        images = sampling.generate(self.params, z, self.noise_amps, arch=self.arch, sizes=sizes)
+        return composite_lib.applied(
+            np.asarray(images[0]), composite, mask, radius=self.task.mask_radius
+        )
+
+    edit = harmonize  # the same steps: what differs stands in the table of tasks
+
+    def check_takes_composites(self) -> str:
+        """Returns what z_0 is for a composite; raises a ValueError if the task takes none."""
+        if self.task.composite_input is None:
+            raise ValueError(
+                f"this model was trained for {self.config['task']}: composites need one of "
+                f"{tasks.names(takes_composite=True)}"
+            )
+        return self.task.composite_input
+
+    def animate(
+        self,
+        key: jax.Array | int = 0,
+        *,
+        frames: int = 100,
+        alpha: float = 0.1,
+        beta: float = 0.9,
+        start_stage: int = 0,
+        loop: bool = False,
+        width: int | str | None = None,
+        height: int | str | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Returns an iterator over the frames `[H, W, C]` of a walk around the training image.
+
+        Args:
+            key: a random key, or a seed.
+            frames: how many.
+            alpha: 0 to 1, how strongly the walk is drawn back to the training image.
+            beta: 0 to 1, how smooth it is.
+            start_stage: stages below it stand still, which keeps the layout.
+            loop: whether the last frame leads to the first as any frame to the next.
+            width: as for `sample`.
+            height: as for `sample`.
+
+        Raises:
+            ValueError: the model's task makes no animations, or an argument is out of range.
+        """
+        if not self.task.walks:
+            raise ValueError(
+                f"this model was trained for {self.config['task']}: animations need one of "
+                f"{tasks.names(walks=True)}"
+            )
+        animation.check(alpha=alpha, beta=beta, num_frames=frames, loop=loop)
+        self._check_stage(start_stage)
+        sizes = self._sizes(height, width)
+        return animation.frames(
+            self.params,
+            self._fixed_input(sizes),
+            self.noise_amps,
+            jax.random.key(key) if isinstance(key, int) else key,
+            frames,
+            arch=self.arch,
+            sizes=sizes,
+            alpha=alpha,
+            beta=beta,
+            start_stage=start_stage,
+            loop=loop,
+        )
+
+    def _check_stage(self, start_stage: int) -> None:
         if not 0 <= start_stage < len(self.sizes):
             raise ValueError(
                 f"start_stage={start_stage}: this model has the stages 0 to {len(self.sizes) - 1}"
             )
-        sizes = sampling.target_sizes(
+
+    def _sizes(self, height: int | str | None, width: int | str | None) -> tuple[Size, ...]:
+        """Returns the size of every stage for an image of another size."""
+        return sampling.target_sizes(
             self.sizes,
             sampling.read_length("height", height, self.size[0]),
             sampling.read_length("width", width, self.size[1]),
         )
-        kept = self.z_star[:start_stage]
-        if sizes != self.sizes:
-            image_at_0 = self.task.fixed_input != "gaussian"
-            kept = sampling.fit_noise(kept, self.arch, sizes, image_at_0=image_at_0)
-        seeds = range(seed, seed + num_samples)
-        return sampling.samples(
-            self.params, self.noise_amps, seeds, arch=self.arch, sizes=sizes, kept=kept
-        )
+
+    def _fixed_input(self, sizes: tuple[Size, ...]) -> list[jax.Array]:
+        """Returns z* for images of these sizes."""
+        if sizes == self.sizes:
+            return list(self.z_star)
+        image_at_0 = self.task.fixed_input != "gaussian"
+        return sampling.fit_noise(self.z_star, self.arch, sizes, image_at_0=image_at_0)
 
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
@@ -162,49 +277,3 @@ class Model:
     def save(self, path: str | pathlib.Path) -> None:
         """Writes the model to a new directory, complete in itself."""
         checkpoint.save(pathlib.Path(path), self.tree(), self.metadata())
-
-
-def load(path: str | pathlib.Path) -> Model:
-    """Restores a model.
-
-    Args:
-        path: the directory of a run or of a model. Of an unfinished run it is the model at the
-            last checkpoint, at the resolution reached; `Model.finished` tells.
-
-    Raises:
-        ValueError: nothing of the kind is there.
-    """
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        raise ValueError(f"{path}: no such directory; give the directory of a run or of a model")
-    if checkpoint.exists(path):
-        return _read(path)
-    if checkpoint.exists(path / "model"):
-        return _read(path / "model")
-    step = checkpoint.latest_step(path / "checkpoints")
-    if step is not None:
-        return _read(step)
-    if (path / IDENTITY).is_file():
-        raise ValueError(f"{path} is a run without a checkpoint yet: train on, then try again")
-    raise ValueError(f"{path} is neither a run nor a model: give a directory that train.py wrote")
-
-
-def _read(path: pathlib.Path) -> Model:
-    try:
-        metadata = checkpoint.metadata(path) or {}
-        tree = checkpoint.load(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged checkpoint: {str(error).splitlines()[0]}") from None
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} has the format {metadata.get('format')}, but this version of consingan_jax "
-            f"reads {FORMAT}: give a model that it wrote"
-        )
-    arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
-    return Model(
-        **{name: arrays[name] for name in ARRAYS},
-        arch=Architecture(**metadata["architecture"]),
-        sizes=tuple((height, width) for height, width in metadata["sizes"]),
-        config=metadata["config"],
-        step=metadata["step"],
-    )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from consingan_jax import augment
 from consingan_jax.layers import Architecture
 from consingan_jax.networks import Size
 
@@ -35,9 +36,16 @@ def _noisy_real(key: jax.Array, real: jax.Array) -> jax.Array:
     return real + 0.1 * jax.random.normal(key, real.shape)
 
 
+def _shuffled(key: jax.Array, real: jax.Array) -> jax.Array:
+    shuffle_key, noise_key = jax.random.split(key)
+    return _noisy_real(noise_key, augment.shuffle(shuffle_key, real))
+
+
 INPUTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "gaussian": _gaussian,
     "real": _real,
     "noisy_real": _noisy_real,
+    "augmented": augment.harmonization,
+    "shuffled": _shuffled,
 }
 """Every kind of z_0: a function of a key and the coarsest real image `[1, h, w, C]`."""

@@ -27,6 +27,8 @@ class Recorder:
         arch: Architecture,
         sizes: Sequence[Size],
         moment: tuple[int, int],
+        *,
+        composite: np.ndarray | None = None,
     ):
         """Opens the logs.
 
@@ -37,7 +39,9 @@ class Recorder:
             sizes: (height, width) of every stage.
             moment: the stage that trains next, and its iterations that are done; what was
                 logged after it is forgotten.
+            composite: `[H, W, C]`, to which the model is applied whenever metrics are logged.
         """
+        self._composite = composite
         self._config, self._run, self._sizes = config, run, sizes
         self._num_iters = config["num_iters"]
         operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
@@ -83,6 +87,7 @@ class Recorder:
         at_end = done == self._num_iters
         if at_end or done % self._config["log_every"] == 0:
             self._log.write(stage, done, metrics)
+            self._watch(stage, done, model)
         if at_end or done % self._config["sample_every"] == 0:
             self._draw(stage, done, model)
         if at_end:
@@ -101,3 +106,12 @@ class Recorder:
         sheet = image.grid([np.asarray(model.real[0]), *model.samples(0, GRID_SAMPLES)])
         image.save(self._run.path / f"samples/stage_{stage}_step_{done:06d}.png", sheet)
         self._log.image("samples", image.to_uint8(sheet), stage, done)
+
+    def _watch(self, stage: int, done: int, model: Model) -> None:
+        """Leaves the composite beside what the model makes of it, if there is one to watch."""
+        if self._composite is None:
+            return
+        made = model.harmonize(self._composite)
+        pair = image.grid([made.composite, made.result], columns=2)
+        image.save(self._run.path / f"naive/stage_{stage}_step_{done:06d}.png", pair)
+        self._log.image("naive", image.to_uint8(pair), stage, done)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from consingan_jax import config as config_lib
-from consingan_jax import device, estimate, trainer
+from consingan_jax import device, estimate
+from consingan_jax.job import prepare
 
 
 def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
@@ -16,10 +17,10 @@ def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
     Raises:
         ValueError: the configuration or the image cannot work.
     """
-    _, levels = trainer.prepare(config)
-    sizes = [level.shape[1:3] for level in levels]
-    arch = config_lib.architecture(config, channels=levels[0].shape[-1])
-    yield json.dumps(dict(config), indent=2)
+    job = prepare(config)
+    config, sizes = job.config, [level.shape[1:3] for level in job.levels]
+    arch = config_lib.architecture(config, channels=job.pixels.shape[-1])
+    yield json.dumps(config, indent=2)
     yield f"image: {config['image']}, {arch.channels} channels"
     yield "pyramid (height x width):"
     operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
@@ -27,7 +28,7 @@ def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"  stage {stage}: {height}x{width} px, {count / 1e9:.1f} GFLOP an iteration"
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
-    total = config["num_iters"] * sum(operations)
+    total = config["num_iters"] * sum(operations[-1:] if job.source else operations)
     rate = device.matmul_flops()
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
     yield (

@@ -50,6 +50,27 @@ def resize(image: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray
     """
     rows = resize_matrix(image.shape[0], scale, size[0])
     columns = resize_matrix(image.shape[1], scale, size[1])
+    return _apply(rows, columns, image)
+
+
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resamples an image as `resize` does, to exactly `size`, each axis by its own factor.
+
+    Args:
+        image: `[H, W, C]`, values in [-1, 1].
+        size: height and width of the result.
+
+    Returns:
+        `[*size, C]`, float32, clipped to [-1, 1].
+    """
+    rows, columns = (
+        resize_matrix(length, new / length, new)
+        for length, new in zip(image.shape[:2], size, strict=True)
+    )
+    return _apply(rows, columns, image)
+
+
+def _apply(rows: np.ndarray, columns: np.ndarray, image: np.ndarray) -> np.ndarray:
     result = np.einsum("oh,hwc,pw->opc", rows, image.astype(np.float64), columns, optimize=True)
     return np.clip(result, -1, 1).astype(np.float32)
 

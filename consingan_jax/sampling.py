@@ -51,10 +51,16 @@ def generate(
     return networks.generate(arch, params, z, noise_amps, sizes)
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
-def draw(seed: jax.Array, *, arch: Architecture, sizes) -> list[jax.Array]:
-    """Returns the noise of the image that `seed` names, compiled; `sizes` is a tuple."""
-    return noise.draw(jax.random.key(seed), arch, sizes)
+@functools.partial(jax.jit, static_argnames=("arch", "sizes", "random_input"))
+def draw(
+    seed: jax.Array, coarsest: jax.Array | None, *, arch: Architecture, sizes, random_input: str
+) -> list[jax.Array]:
+    """Returns the input of the image that `seed` names, compiled; `sizes` is a tuple."""
+    key = jax.random.key(seed)
+    z = noise.draw(key, arch, sizes)
+    if coarsest is not None:
+        z[0] = noise.INPUTS[random_input](key, coarsest)
+    return z
 
 
 def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[Size, ...]:
@@ -80,6 +86,8 @@ def samples(
     arch: Architecture,
     sizes: Sequence[Size],
     kept: Sequence[jax.Array] = (),
+    coarsest: np.ndarray | None = None,
+    random_input: str = "gaussian",
 ) -> Iterator[np.ndarray]:
     """Yields one image `[H, W, C]` in [-1, 1] per seed.
 
@@ -93,10 +101,12 @@ def samples(
         arch: the architecture.
         sizes: (height, width) of every stage.
         kept: z_0, z_1, ... that are given instead of drawn (see `fit_noise`).
+        coarsest: `[1, *sizes[0], C]`, the image that z_0 is made from; None: z_0 is gaussian.
+        random_input: how, a key of `noise.INPUTS`.
     """
     sizes = tuple(sizes)
     for seed in seeds:
-        z = draw(np.uint32(seed), arch=arch, sizes=sizes)
+        z = draw(np.uint32(seed), coarsest, arch=arch, sizes=sizes, random_input=random_input)
         z = [*kept, *z[len(kept) :]]
         yield np.asarray(generate(params, z, noise_amps, arch=arch, sizes=sizes)[0])
 

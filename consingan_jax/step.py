@@ -48,7 +48,7 @@ class StageData:
 
     Attributes:
         real: `[1, h, w, C]`, the training image at this stage.
-        coarsest: `[1, h_0, w_0, C]`, the training image at stage 0.
+        coarsest: `[1, h_0, w_0, C]`, the training image at stage 0; the composite in fine-tuning.
         z_star: z*_0 .. z*_d, the fixed input of the reconstruction.
         noise_amps: `[d + 1]`, amplitude of every stage's noise.
         frozen_features: features of z* at the last frozen stage; None while no stage is frozen.
@@ -76,7 +76,11 @@ class StageProgram:
         self.arch = arch
         self.sizes = tuple(sizes)
         self.stage = len(sizes) - 1
-        self.task = tasks.TASKS[config["task"]]
+        task = tasks.TASKS[config["task"]]
+        self.random_input = task.random_input
+        if config["fine_tune"]:
+            assert task.composite_input, "config.check refuses the other tasks"
+            self.random_input = task.composite_input
         self.num_frozen = optimizer.num_frozen(self.stage, config["train_depth"])
         self.critic_optimizer = optimizer.critic_optimizer(
             learning_rate=config["lr_critic"], d_steps=config["d_steps"], **self._shared()
@@ -143,8 +147,8 @@ class StageProgram:
         """Returns the random input of one iteration: z_0 .. z_d, and e of each critic step."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
         z = noise.draw(z_key, self.arch, self.sizes)
-        if self.task.random_input != "gaussian":
-            z[0] = noise.INPUTS[self.task.random_input](input_key, data.coarsest)
+        if self.random_input != "gaussian":
+            z[0] = noise.INPUTS[self.random_input](input_key, data.coarsest)
         return z, jax.random.uniform(mix_key, (self.config["d_steps"],))
 
     def iterate(

@@ -2,8 +2,6 @@
 
 import dataclasses
 
-from consingan_jax import noise
-
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -14,25 +12,34 @@ class Task:
         pyramid_rule: a key of `pyramid.RULES`.
         random_input: what z_0 is while training, a key of `noise.INPUTS`.
         fixed_input: what z*_0 is, a key of `noise.INPUTS`.
-        mask_radius: dilation of a mask in pixels at a long side of 250; None: takes no mask.
+        composite_input: what z_0 is for a composite, a key of `noise.INPUTS`; None: takes none.
+        mask_radius: dilation of a composite's mask in pixels at a long side of 250.
+        walks: whether it makes animations.
     """
 
     border_growing: bool
     pyramid_rule: str
     random_input: str
     fixed_input: str
-    mask_radius: int | None = None
+    composite_input: str | None = None
+    mask_radius: int = 0
+    walks: bool = False
 
 
 TASKS = {
-    "generation": Task(True, "new", "gaussian", "real"),
+    "generation": Task(True, "new", "gaussian", "real", walks=True),
     "retarget": Task(False, "new", "gaussian", "real"),
-    "animation": Task(True, "new", "gaussian", "gaussian"),
-    "harmonization": Task(False, "geometric", "augmented", "real", mask_radius=7),
-    "editing": Task(False, "new", "shuffled", "noisy_real", mask_radius=20),
+    "animation": Task(True, "new", "gaussian", "gaussian", walks=True),
+    "harmonization": Task(False, "geometric", "augmented", "real", "real", mask_radius=7),
+    "editing": Task(False, "new", "shuffled", "noisy_real", "noisy_real", mask_radius=20),
 }
 
 
-def trainable() -> list[str]:
-    """Returns the names of the tasks whose random input can be drawn."""
-    return [name for name, task in TASKS.items() if task.random_input in noise.INPUTS]
+def names(*, takes_composite: bool = False, walks: bool = False) -> str:
+    """Returns the tasks that take composites, or that walk, in words."""
+    found = [
+        name
+        for name, task in TASKS.items()
+        if (takes_composite and task.composite_input) or (walks and task.walks)
+    ]
+    return " and ".join(found)

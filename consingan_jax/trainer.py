@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,29 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import checkpoint, image, networks, noise, pyramid, sampling, step, tasks
+from consingan_jax import checkpoint, networks, noise, resize, sampling, step, tasks
 from consingan_jax import config as config_lib
-from consingan_jax.model import Model, load
+from consingan_jax.job import Job, prepare
+from consingan_jax.model import Model
 from consingan_jax.recorder import Recorder
+from consingan_jax.restore import load
 from consingan_jax.workdir import Workdir
 
 
 class DivergedError(FloatingPointError):
     """The parameters are no finite numbers any more."""
-
-
-def prepare(config: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Returns the training image `[H, W, C]` and its pyramid, after checking the configuration.
-
-    Raises:
-        ValueError: a field of the configuration, or the image, cannot work.
-    """
-    config_lib.check(config)
-    pixels = image.load(
-        config["image"], channels=config["channels"], background=config["background"]
-    )
-    config_lib.level_sizes(config, pixels.shape[:2])
-    return pixels, pyramid.build(pixels, **config_lib.pyramid_arguments(config))
 
 
 def train(config: Mapping[str, Any], workdir: str) -> Model:
@@ -48,34 +37,41 @@ def train(config: Mapping[str, Any], workdir: str) -> Model:
         ValueError: the configuration, the image or the directory cannot work; nothing is written.
         DivergedError: the training failed; the last good checkpoint is kept.
     """
-    config = dict(config)
-    run = Workdir(workdir)
-    pixels, levels = prepare(config)
-    run.check(config, pixels)
+    run, job = Workdir(workdir), prepare(config)
+    run.check(job.config, job.pixels)
     if not run.is_finished():
-        with run.claim(config, pixels, levels):
-            _Training(config, levels, run).train().save(run.model)
+        with run.claim(job.config, job.pixels, job.levels):
+            _Training(job, run).train().save(run.model)
     return load(run.model)
 
 
 class _Training:
     """One run: the stages in turn, and what is handed from one to the next."""
 
-    def __init__(self, config: dict[str, Any], levels: list[np.ndarray], run: Workdir):
-        self.config = config
-        self.levels = [jnp.asarray(level) for level in levels]
-        self.sizes = [level.shape[1:3] for level in levels]
+    def __init__(self, job: Job, run: Workdir):
+        self.job = job
+        self.config = job.config
+        self.levels = [jnp.asarray(level) for level in job.levels]
+        self.sizes = [level.shape[1:3] for level in job.levels]
         self.run = run
-        self.task = tasks.TASKS[config["task"]]
-        self.arch = config_lib.architecture(config, channels=levels[0].shape[-1])
+        self.task = tasks.TASKS[self.config["task"]]
+        self.arch = config_lib.architecture(self.config, channels=self.levels[0].shape[-1])
         self.compiler = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self.loops: dict[int, concurrent.futures.Future] = {}
 
     def train(self) -> Model:
         """Trains all stages that are not trained yet."""
-        stage, state, data = self._restore() or self._begin(0)
+        last = checkpoint.latest_step(self.run.checkpoints)
+        if last is not None:
+            stage, state, data = self._restore(last)
+        elif self.job.source is not None:
+            stage, state, data = self._begin_fine_tuning(self.job.source)
+        else:
+            stage, state, data = self._begin(0)
         moment = (stage, int(state.step))
-        recorder = Recorder(self.config, self.run, self.arch, self.sizes, moment)
+        recorder = Recorder(
+            self.config, self.run, self.arch, self.sizes, moment, composite=self.job.composite
+        )
         with recorder, contextlib.closing(self):
             while True:
                 state = self._train_stage(stage, state, data, recorder)
@@ -136,13 +132,23 @@ class _Training:
 
     def _data(self, program, generator, z_star, amps) -> step.StageData:
         features = jax.jit(program.frozen_features)(generator, z_star, amps)
-        return step.StageData(self.levels[program.stage], self.levels[0], z_star, amps, features)
+        coarsest = self.levels[0]
+        if self.job.source is not None:
+            assert self.job.composite is not None, "prepare has read it"
+            coarsest = jnp.asarray(resize.fit(self.job.composite, self.sizes[0]))[None]
+        return step.StageData(self.levels[program.stage], coarsest, z_star, amps, features)
 
-    def _restore(self):
-        """Returns the last checkpoint's stage, state and data, if there is a checkpoint."""
-        path = checkpoint.latest_step(self.run.checkpoints)
-        if path is None:
-            return None
+    def _begin_fine_tuning(self, source: pathlib.Path):
+        """Returns the last stage of another run, with fresh optimisers (paper, section 4)."""
+        tree = jax.tree.map(jnp.asarray, checkpoint.load(source))
+        model, critic = tree["model"], tree["training"]["critic"]
+        stage = len(self.levels) - 1
+        program, params = self._program(stage), model["params"]
+        data = self._data(program, params, model["z_star"], model["noise_amps"])
+        return stage, program.init(params, critic), data
+
+    def _restore(self, path: pathlib.Path):
+        """Returns a checkpoint's stage, state and data."""
         stage = len(checkpoint.metadata(path)["sizes"]) - 1
         program = self._program(stage)
         state, data = jax.eval_shape(program.placeholders)

@@ -4,6 +4,7 @@
     run.json          the resolved configuration, and which image the run belongs to
     pyramid/          the training image at every level
     samples/          a grid of samples at steps of every stage, the training image at the top left
+    naive/            with config.naive: the composite, and what the model makes of it
     reconstruction/   what z* gives at the end of every stage
     metrics.jsonl     losses, a line every `log_every` iterations
     tensorboard/      the same for TensorBoard
@@ -102,7 +103,8 @@ class Workdir:
             yield
 
     def _explain(self, config: Mapping[str, Any], levels: Sequence[np.ndarray]) -> None:
-        for folder in ("pyramid", "samples", "reconstruction", "checkpoints"):
+        watched = ("naive",) if config["naive"] else ()
+        for folder in ("pyramid", "samples", "reconstruction", "checkpoints", *watched):
             (self.path / folder).mkdir(exist_ok=True)
         for level, picture in enumerate(levels):
             height, width = picture.shape[1:3]

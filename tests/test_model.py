@@ -60,7 +60,9 @@ def test_lower_stages_are_scaled_and_rounded_down():
 
 
 def test_stages_below_the_start_take_the_fixed_noise(model):
-    z = sampling.draw(np.uint32(7), arch=model.arch, sizes=model.sizes)
+    z = sampling.draw(
+        np.uint32(7), None, arch=model.arch, sizes=model.sizes, random_input="gaussian"
+    )
     kept = [*model.z_star[:2], z[2]]
     expected = networks.generate(model.arch, model.params, kept, model.noise_amps, model.sizes)
     image = model.sample(seed=7, start_stage=2)

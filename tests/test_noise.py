@@ -36,7 +36,8 @@ def test_the_table_of_tasks():
         "generation",
         "animation",
     }
-    assert tasks.trainable() == ["generation", "retarget", "animation"]
+    assert tasks.names(takes_composite=True) == "harmonization and editing"
+    assert tasks.names(walks=True) == "generation and animation"
     kinds = {task.fixed_input for task in tasks.TASKS.values()}
     assert kinds <= set(noise.INPUTS)
     real = jax.random.uniform(jax.random.key(1), (1, 12, 15, 3))

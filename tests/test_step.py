@@ -117,9 +117,9 @@ def test_the_task_decides_what_goes_in_at_stage_0(tiny_config, key, monkeypatch)
     assert float(jnp.abs(z[0] - 5).mean()) < 0.2 and float(z[1].std()) > 0.9
 
 
-@pytest.mark.parametrize("task", ["retarget"])
+@pytest.mark.parametrize("task", ["retarget", "animation", "harmonization", "editing"])
 def test_other_tasks_train(tiny_config, key, task):
-    program = _program(tiny_config, task=task)
+    program = _program(tiny_config, task=task, batch_norm=True)
     _, metrics = _run(program, key, [1])
     assert metrics["finite"] == 1
 

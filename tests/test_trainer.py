@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint, image, recorder, step, trainer, workdir
+from consingan_jax import checkpoint, image, job, recorder, step, trainer, workdir
 
 
 class KilledError(Exception):
@@ -175,9 +175,9 @@ def test_killed_at_a_bad_moment(
 
 def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
     run = workdir.Workdir(tmp_path / "run")
-    pixels, levels = trainer.prepare(tiny_config)
+    todo = job.prepare(tiny_config)
     with (
-        run.claim(tiny_config, pixels, levels),
+        run.claim(todo.config, todo.pixels, todo.levels),
         pytest.raises(ValueError, match="another process trains in"),
     ):
         trainer.train(tiny_config, str(run.path))
@@ -227,7 +227,7 @@ def test_a_directory_with_other_files_is_left_alone(tiny_config, tmp_path):
         ({"image": "no/such.png"}, "no/such.png: no such file"),
         ({"min_size": 200}, "config.min_size=200 is larger than the short side of the top level"),
         ({"min_size": 8}, "level 0 of the pyramid would be 8x11 px.*patches of 11x11"),
-        ({"task": "harmonization"}, "config.task='harmonization': give one of generation"),
+        ({"task": "painting"}, "config.task='painting': give one of generation"),
         ({"activation": "relu"}, "config.activation='relu': give one of leaky_relu"),
         ({"num_iters": 0}, "config.num_iters=0: give 1 or more"),
         ({"lr_critic": float("nan")}, "config.lr_critic=nan: give a value above 0"),

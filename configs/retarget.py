@@ -1,0 +1,24 @@
+"""The picture at another width or height, its layout and borders kept (paper, section 4).
+
+    python train.py --config=configs/retarget.py --config.image=PATH
+    python sample.py --ckpt=runs/NAME-retarget --width=2x --num_samples=4
+
+Like configs/unconditional.py, with zeros around every stage instead of generated content: the
+borders stay the picture's borders. Choose this to change a format, and unconditional for variety.
+Hours on a laptop CPU, minutes on a GPU (`--dry_run` estimates it for your machine).
+
+    python train.py --config=configs/retarget.py:quick
+
+Four stages up to 64 px, 32 filters, 500 iterations each, in about two minutes on two CPU cores.
+"""
+
+import ml_collections
+
+from configs import unconditional
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
+    config = unconditional.get_config(arg)
+    config.task = "retarget"
+    return config

@@ -1,0 +1,150 @@
+"""A walk through the noise around z*: the frames of an animation (SinGAN's supplement, 4).
+
+With d = z - z*, a step is `d' = (1 - alpha) * (d + beta * (d - d_before) + (1 - beta) * n)` with
+n fresh standard normal noise: a linear filter of white noise. The walk starts next to z*.
+
+A loop is the same filter fed with noise that repeats after `frames` steps. The filter forgets its
+start by a constant factor a step, so after some steps its output repeats too: the last frame leads
+to the first as any frame leads to the next.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from consingan_jax import networks
+from consingan_jax import noise as noise_lib
+from consingan_jax.layers import Architecture
+from consingan_jax.networks import Params
+
+BATCH = 8  # frames of one compiled call
+LEFT_OF_START = 1e-4  # share of the start that is left when a loop begins
+
+Noise = list[jax.Array]
+
+
+class Settings(NamedTuple):
+    """What decides a walk; all of it traced, so that one compilation serves every walk."""
+
+    key: jax.Array
+    alpha: jax.Array
+    beta: jax.Array
+    start_stage: int
+    period: int
+
+
+def check(*, alpha: float, beta: float, num_frames: int, loop: bool) -> None:
+    """Raises a ValueError unless an animation can have these settings."""
+    if num_frames < 1:
+        raise ValueError(f"frames={num_frames}: give 1 or more")
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}: give a value from 0 to 1")
+    if loop and alpha < 0.01:
+        raise ValueError(f"alpha={alpha}: a loop needs 0.01 or more, or it never forgets its start")
+
+
+def frames(
+    params: Params,
+    z_star: Sequence[jax.Array],
+    noise_amps: jax.Array,
+    key: jax.Array,
+    num_frames: int,
+    *,
+    arch: Architecture,
+    sizes,
+    alpha: float,
+    beta: float,
+    start_stage: int,
+    loop: bool,
+) -> Iterator[np.ndarray]:
+    """Yields the frames `[H, W, C]` in [-1, 1].
+
+    `BATCH` of them are made by one compiled call, so memory does not depend on their number.
+
+    Args:
+        params: generator parameters.
+        z_star: z*_0 .. z*_d, shaped for `sizes`.
+        noise_amps: amplitude of every stage's noise.
+        key: of the walk's noise.
+        num_frames: how many.
+        arch: the architecture.
+        sizes: (height, width) of every stage.
+        alpha: how strongly the walk is drawn back to z*.
+        beta: how much it keeps its direction.
+        start_stage: stages below it use z*.
+        loop: whether the walk closes on itself.
+    """
+    sizes, z_star = tuple(sizes), list(z_star)
+    settings = Settings(
+        key, jnp.float32(alpha), jnp.float32(beta), start_stage, num_frames if loop else 2**31 - 1
+    )
+    if loop:
+        steps = -(-warm_up(alpha, beta) // num_frames) * num_frames
+        positions = _settle(z_star, settings, steps, arch=arch, sizes=sizes)
+    else:
+        positions = _first(z_star, settings, arch=arch, sizes=sizes)
+    for start in range(0, num_frames, BATCH):
+        positions, images = _batch(
+            params, z_star, noise_amps, positions, settings, start, arch=arch, sizes=sizes
+        )
+        yield from np.asarray(images)[: num_frames - start]
+
+
+def warm_up(alpha: float, beta: float) -> int:
+    """Returns the steps after which the walk has forgotten its start."""
+    roots = np.roots([1, -(1 - alpha) * (1 + beta), (1 - alpha) * beta])
+    return math.ceil(math.log(LEFT_OF_START) / math.log(min(max(np.abs(roots)), 1 - 1e-9)))
+
+
+@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
+def _first(z_star, settings, *, arch, sizes):
+    """Returns (d, d before it) where the open walk starts: z* itself, then a hundredth away."""
+    fresh = noise_lib.draw(jax.random.fold_in(settings.key, 2**31), arch, sizes)
+    zeros = [jnp.zeros_like(z) for z in z_star]
+    near = [0.01 * (n - z) for n, z in zip(fresh, z_star, strict=True)]
+    return _from(settings.start_stage, near, zeros), zeros
+
+
+@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
+def _settle(z_star, settings, steps, *, arch, sizes):
+    """Returns (d, d before it) after `steps` (traced) steps from z*."""
+    zeros = [jnp.zeros_like(z) for z in z_star]
+    return jax.lax.fori_loop(
+        0, steps, lambda i, p: _step(p, settings, i, arch, sizes), (zeros,) * 2
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
+def _batch(params, z_star, noise_amps, positions, settings, start, *, arch, sizes):
+    """Returns the positions after `BATCH` steps, and the frames `[BATCH, H, W, C]`."""
+
+    def frame(positions, number):
+        positions = _step(positions, settings, number, arch, sizes)
+        z = [fixed + d for fixed, d in zip(z_star, positions[0], strict=True)]
+        return positions, networks.generate(arch, params, z, noise_amps, sizes)[0]
+
+    return jax.lax.scan(frame, positions, start + jnp.arange(BATCH))
+
+
+def _step(positions, settings, number, arch, sizes):
+    """Returns (d, d before it) after step `number` of the walk."""
+    now, before = positions
+    fresh = noise_lib.draw(jax.random.fold_in(settings.key, number % settings.period), arch, sizes)
+    alpha, beta = settings.alpha, settings.beta
+    after = [
+        (1 - alpha) * (d + beta * (d - d_before) + (1 - beta) * n)
+        for d, d_before, n in zip(now, before, fresh, strict=True)
+    ]
+    return _from(settings.start_stage, after, now), now
+
+
+def _from(start_stage, moved: Noise, still: Noise) -> Noise:
+    """Returns `moved` from `start_stage` (traced) on, `still` below."""
+    pairs = zip(moved, still, strict=True)
+    return [jnp.where(k < start_stage, s, m) for k, (m, s) in enumerate(pairs)]

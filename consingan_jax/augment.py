@@ -1,0 +1,193 @@
+"""Random changes of the training image, from which harmonization and editing learn (paper, 4).
+
+Pure functions of a key and an image `[1, h, w, C]` in [-1, 1]; sizes are static, so they run inside
+the compiled training loop. Everything random in them is drawn for every possible case and one case
+is selected: at the coarsest level that costs less than a branch would.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CUTOUT_SIDE = 120  # short side, in pixels, at which the rectangles have their stated sizes
+SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+
+
+def harmonization(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Changes the colours of an image, then covers parts of it.
+
+    With probability 0.25 exactly one of four families changes the colours: noise, invert or sepia,
+    channels, or hue, saturation and value; then, with probability 0.9, one or two rectangles of
+    one random colour cover parts. On a grey image, families of colour that mean nothing there
+    leave it as it is.
+
+    Args:
+        key: a random key.
+        image: `[1, h, w, C]` in [-1, 1].
+
+    Returns:
+        `[1, h, w, C]` in [-1, 1].
+    """
+    colour_key, if_colour_key, cutout_key, if_cutout_key = jax.random.split(key, 4)
+    x = (image[0] + 1) * 127.5
+    changed = _colours(colour_key, x)
+    x = jnp.where(jax.random.uniform(if_colour_key) < 0.25, changed, x).clip(0, 255)
+    x = jnp.where(jax.random.uniform(if_cutout_key) < 0.9, _cutout(cutout_key, x), x)
+    return x[None] / 127.5 - 1
+
+
+def shuffle(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Moves one to five tiles of an image a little, each pasted over what the earlier ones left.
+
+    All tiles are read from the untouched image.
+
+    Args:
+        key: a random key.
+        image: `[1, h, w, C]`.
+
+    Returns:
+        `[1, h, w, C]`.
+    """
+    num_key, *keys = jax.random.split(key, 6)
+    num = jax.random.randint(num_key, (), 1, 6)
+    x = image[0]
+    for i, tile_key in enumerate(keys):
+        x = jnp.where(i < num, _paste_tile(tile_key, image[0], x, num), x)
+    return x[None]
+
+
+# Colours, on 0 .. 255.
+
+
+def _colours(key, x):
+    """Returns an image after one change of colours, not clipped."""
+    family_key, op_key, *keys = jax.random.split(key, 6)
+    by_family = [
+        (0.5, [(0.2, _scaled_values), (0.5, _grey_noise), (0.5, _noise)]),
+        (0.5, [(1.0, _invert), (1.0, _sepia)]),
+        (0.5, [(1.0, _drop_channel), (1.0, _shuffle_channels)]),
+        (0.1, [(1.0, _shift_hue_saturation_value)]),
+    ]
+    families = []
+    for (_, ops), ops_key in zip(by_family, keys, strict=True):
+        images = jnp.stack([op(ops_key, x) for _, op in ops])
+        families.append(images[_pick(op_key, [weight for weight, _ in ops])])
+    return jnp.stack(families)[_pick(family_key, [weight for weight, _ in by_family])]
+
+
+def _pick(key, weights):
+    """Returns an index drawn in proportion to `weights`."""
+    return jax.random.categorical(key, jnp.log(jnp.array(weights)))
+
+
+def _scaled_values(key, x):
+    return x * jax.random.uniform(key, x.shape, minval=0.5, maxval=1.5)
+
+
+def _grey_noise(key, x):
+    sigma_key, noise_key = jax.random.split(key)
+    sigma = jax.random.uniform(sigma_key, minval=2.55, maxval=12.75)
+    return x + sigma * jax.random.normal(noise_key, (*x.shape[:2], 1))
+
+
+def _noise(key, x):
+    variance_key, noise_key = jax.random.split(key)
+    variance = jax.random.uniform(variance_key, minval=10, maxval=50)
+    return x + jnp.sqrt(variance) * jax.random.normal(noise_key, x.shape)
+
+
+def _invert(key, x):
+    del key
+    return 255 - x
+
+
+def _sepia(key, x):
+    return x @ jnp.asarray(SEPIA.T, x.dtype) if x.shape[-1] == 3 else _invert(key, x)
+
+
+def _drop_channel(key, x):
+    channels = x.shape[-1]
+    dropped = jax.random.randint(key, (), 0, channels)
+    return jnp.where(jnp.arange(channels) == dropped, 0, x) if channels > 1 else x
+
+
+def _shuffle_channels(key, x):
+    return jax.random.permutation(key, x, axis=-1)
+
+
+def _shift_hue_saturation_value(key, x):
+    hue, saturation, value = jax.random.uniform(key, (3,), minval=-1, maxval=1)
+    if x.shape[-1] != 3:
+        return x + 20 * value
+    h, s, v = _to_hsv(x.clip(0, 255) / 255)
+    h = h + 20 / 180 * hue
+    s = (s + 30 / 255 * saturation).clip(0, 1)
+    v = (v + 20 / 255 * value).clip(0, 1)
+    return 255 * _from_hsv(h, s, v)
+
+
+def _to_hsv(rgb):
+    """Returns hue (a turn is 1), saturation, value, each `[h, w]`, of `[h, w, 3]` in [0, 1]."""
+    value, chroma = rgb.max(-1), rgb.max(-1) - rgb.min(-1)
+    r, g, b = jnp.moveaxis(rgb, -1, 0)
+    safe = jnp.where(chroma > 0, chroma, 1)
+    sixths = jnp.select(
+        [value == r, value == g], [(g - b) / safe, 2 + (b - r) / safe], 4 + (r - g) / safe
+    )
+    saturation = jnp.where(value > 0, chroma / jnp.where(value > 0, value, 1), 0)
+    return jnp.where(chroma > 0, sixths / 6, 0) % 1, saturation, value
+
+
+def _from_hsv(hue, saturation, value):
+    """Returns `[h, w, 3]`, the inverse of `_to_hsv`."""
+    distance = jnp.stack([(n + 6 * hue) % 6 for n in (5, 3, 1)], -1)
+    fall = jnp.minimum(distance, 4 - distance).clip(0, 1)
+    return value[..., None] * (1 - saturation[..., None] * fall)
+
+
+# Rectangles.
+
+
+def _cutout(key, x):
+    """Covers one rectangle, or two of one size, with one random colour."""
+    two_key, size_key, centre_key, colour_key = jax.random.split(key, 4)
+    height, width, channels = x.shape
+    two = jax.random.bernoulli(two_key)
+    sides = jax.random.uniform(size_key, (2,), minval=30, maxval=60) * jnp.where(two, 0.5, 1)
+    sides = sides * min(height, width) / CUTOUT_SIDE
+    centres = jax.random.uniform(centre_key, (2, 2)) * jnp.array([[height, width]])
+    rows, columns = jnp.arange(height)[None] + 0.5, jnp.arange(width)[None] + 0.5
+    inside = jnp.abs(rows - centres[:, :1]) <= sides[0] / 2  # [2, height]
+    beside = jnp.abs(columns - centres[:, 1:]) <= sides[1] / 2  # [2, width]
+    covered = inside[:, :, None] & beside[:, None, :]
+    covered = covered[0] | (two & covered[1])
+    colour = jax.random.uniform(colour_key, (1, 1, channels), maxval=255)
+    return jnp.where(covered[..., None], colour, x)
+
+
+def _paste_tile(key, source, x, num):
+    """Returns `x` with one tile of `source` pasted at a place near its own."""
+    side_key, corner_key, sign_key, move_key = jax.random.split(key, 4)
+    low, high = (jnp.array(bounds)[num - 1] for bounds in TILE_SIDES)
+    extent = jnp.array(x.shape[:2])
+    sides = _between(side_key, low, high) * extent
+    corner = jnp.floor(jax.random.uniform(corner_key, (2,)) * extent)
+    end = jnp.minimum(jnp.floor(corner + jnp.maximum(sides, 1)), extent)
+    distance = _between(move_key, 0.05, jnp.where(num == 1, 0.15, 0.1)) * extent
+    move = jnp.rint(distance) * jax.random.rademacher(sign_key, ())
+    new = (corner + move).clip(0, extent - (end - corner))
+    rows, columns = (
+        (jnp.arange(n) >= new[axis]) & (jnp.arange(n) < new[axis] + (end - corner)[axis])
+        for axis, n in enumerate(x.shape[:2])
+    )
+    pasted = jnp.roll(source, (new - corner).astype(int), (0, 1))
+    return jnp.where((rows[:, None] & columns[None])[..., None], pasted, x)
+
+
+# Sides of the tiles as fractions of the image's, least and most, for one to five tiles.
+TILE_SIDES = ((0.2, 0.15, 0.1, 0.1, 0.1), (0.5, 0.3, 0.2, 0.15, 0.15))
+
+
+def _between(key, low, high):
+    """Returns two numbers, one for the rows and one for the columns."""
+    return low + (high - low) * jax.random.uniform(key, (2,))

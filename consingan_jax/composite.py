@@ -1,0 +1,167 @@
+"""Composites and their masks: how a pasted object or an edit goes in and comes out (paper, 4).
+
+Images are `[H, W, C]` in [-1, 1], masks `[H, W]` in [0, 1], 1 where the model's result counts.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from scipy import ndimage
+
+from consingan_jax import image as image_lib
+from consingan_jax import resize
+from consingan_jax.networks import Size
+
+REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
+BLUR_SIGMA = 5.0
+CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
+
+
+@dataclasses.dataclass(frozen=True)
+class Applied:
+    """What a model made of a composite, at the model's resolution.
+
+    Attributes:
+        composite: `[h, w, C]`, what went in.
+        result: `[h, w, C]`, what came out.
+        mask: `[h, w]` from 0 to 1, dilated and blurred; None if there is no mask.
+        blended: `[h, w, C]`, the result inside the mask, the composite outside; None likewise.
+    """
+
+    composite: np.ndarray
+    result: np.ndarray
+    mask: np.ndarray | None
+    blended: np.ndarray | None
+
+    @property
+    def final(self) -> np.ndarray:
+        """`[h, w, C]`, blended if there is a mask."""
+        return self.result if self.blended is None else self.blended
+
+
+def applied(
+    result: np.ndarray, composite: np.ndarray, mask: np.ndarray | None, *, radius: float
+) -> Applied:
+    """Returns a result beside its composite and blended with it.
+
+    Args:
+        result: `[h, w, C]`.
+        composite: `[H, W, C]`, any size of about the same aspect ratio.
+        mask: `[H, W]` of 0 and 1, any size, or None.
+        radius: as for `soften`.
+
+    Raises:
+        ValueError: the mask has no inside.
+    """
+    size = (result.shape[0], result.shape[1])
+    small = composite if composite.shape[:2] == size else resize.fit(composite, size)
+    if mask is None:
+        return Applied(small, result, None, None)
+    if mask.ndim != 2 or not (mask > 0.5).any():
+        raise ValueError(f"mask of shape {mask.shape}: give [H, W] with some ones in it")
+    soft = soften(mask, size, radius)
+    return Applied(small, result, soft, blend(soft, result, small))
+
+
+def at_full_size(made: Applied, composite: np.ndarray) -> np.ndarray:
+    """Returns the final picture `[H, W, C]` at the composite's own resolution.
+
+    Inside the mask it is the model's result enlarged, outside it the composite as it is.
+    """
+    size = (composite.shape[0], composite.shape[1])
+    result = resize.fit(made.result, size)
+    if made.mask is None:
+        return result
+    mask = resize.fit(2 * made.mask[..., None] - 1, size)[..., 0] / 2 + 0.5
+    return blend(mask, result, composite)
+
+
+def read_mask(path: str | pathlib.Path) -> np.ndarray:
+    """Returns a mask file as `[H, W]` of 0 and 1: inside is above 127 in the first channel.
+
+    Raises:
+        ValueError: the file is no image, or nothing is inside.
+    """
+    try:
+        mask = image_lib.load(path, background="black")[..., 0] > 0
+    except ValueError as error:
+        raise ValueError(str(error).replace("image ", "mask ", 1)) from None
+    if not mask.any():
+        raise ValueError(f"mask {path} is all black: paint white what the model shall change")
+    return mask.astype(np.float32)
+
+
+def beside(path: str | pathlib.Path) -> pathlib.Path | None:
+    """Returns the file `<name>_mask.<ext>` beside a composite, None if there is none."""
+    path = pathlib.Path(path)
+    mask = path.with_name(f"{path.stem}_mask{path.suffix}")
+    return mask if mask.is_file() else None
+
+
+def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Returns the mask of what differs between a composite and the training image.
+
+    Args:
+        composite: `[H, W, C]`.
+        real: `[h, w, C]`, of the same aspect ratio.
+
+    Returns:
+        `[h, w]` of 0 and 1: changed pixels without lone specks, holes filled.
+
+    Raises:
+        ValueError: the aspect ratios differ, or nothing is changed.
+    """
+    if own_size(composite.shape, real.shape) != real.shape[:2]:
+        raise ValueError(
+            "mask auto compares with the training image, which has another aspect ratio: give a "
+            "mask file or none"
+        )
+    difference = np.abs(resize.fit(composite, real.shape[:2]) - real).max(-1) > CHANGED
+    mask = ndimage.binary_fill_holes(ndimage.binary_opening(difference))
+    if not mask.any():
+        raise ValueError("mask auto found no difference to the training image: give a mask file")
+    return mask.astype(np.float32)
+
+
+def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
+    """Returns the size at which a model works on a composite.
+
+    That is the model's own size if the aspect ratios agree to a pixel; otherwise the composite's
+    aspect ratio, with the model's long side.
+
+    Args:
+        shape: of the composite, height and width first.
+        model: of the training image, height and width first.
+    """
+    scale = max(model[:2]) / max(shape[:2])
+    size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+    agrees = all(abs(n - m) <= 1 for n, m in zip(size, model, strict=False))
+    return (model[0], model[1]) if agrees else size
+
+
+def soften(mask: np.ndarray, size: Size, radius: float) -> np.ndarray:
+    """Returns a mask as it is used: dilated by a disk, blurred, from 0 to 1.
+
+    Args:
+        mask: `[H, W]` of 0 and 1, any size.
+        size: height and width of the result.
+        radius: of the disk, in pixels at a long side of 250; it and the blur scale with it.
+    """
+    scale = max(size) / REFERENCE_SIDE
+    inside = resize.fit(2 * mask[..., None] - 1, size)[..., 0] > 0
+    if not inside.any():  # thinner than a pixel: keep its strongest trace
+        blurred = resize.fit(2 * mask[..., None] - 1, size)[..., 0]
+        inside = blurred == blurred.max()
+    wide = ndimage.distance_transform_edt(~inside) <= radius * scale
+    soft = ndimage.gaussian_filter(wide.astype(np.float64), BLUR_SIGMA * scale)
+    low, high = soft.min(), soft.max()
+    if high - low < 1e-6:  # everything is inside
+        return np.ones(size, np.float32)
+    return ((soft - low) / (high - low)).astype(np.float32)
+
+
+def blend(mask: np.ndarray, result: np.ndarray, composite: np.ndarray) -> np.ndarray:
+    """Returns `mask * result + (1 - mask) * composite`, all of one size."""
+    weight = mask[..., None]
+    return weight * result + (1 - weight) * composite

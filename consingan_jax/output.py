@@ -1,0 +1,173 @@
+"""What sample.py leaves behind: pictures, composites with their masks, animations."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from consingan_jax import checkpoint, composite, image
+from consingan_jax.model import Model
+
+GRID = 24  # at most so many samples in the grid, besides the training image
+# The animations of the published program.
+BETAS = (0.8, 0.85, 0.9, 0.95)
+START_STAGES = (0, 1, 2)
+SHEET_FRAMES = 6  # of every animation on the contact sheet
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The files made from one model. Every method yields a line for each thing that it did.
+
+    Attributes:
+        model: what makes the pictures.
+        directory: where the pictures of one kind go, as the user says; empty: below the run.
+        ckpt: where the model comes from.
+    """
+
+    model: Model
+    directory: str
+    ckpt: str
+
+    def samples(
+        self, *, seed: int, num_samples: int, start_stage: int, **size: Any
+    ) -> Iterator[str]:
+        """Writes samples, one file a seed, and a grid of the first ones."""
+        images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
+        first = next(images)
+        name = f"{first.shape[0]}x{first.shape[1]}"
+        out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
+        tiles = [self.model.real[0]]
+        for number, picture in enumerate(itertools.chain([first], images), seed):
+            image.save(out / f"seed_{number}.png", picture)
+            tiles += [picture] if len(tiles) <= GRID else []
+        image.save(out / "grid.png", image.grid(tiles))
+        yield f"{num_samples} images of {name} px (height x width): {out}/grid.png"
+
+    def reconstruction(self) -> Iterator[str]:
+        """Writes the training image as learned."""
+        out = self._directory("reconstruction")
+        image.save(out / "reconstruction.png", self.model.reconstruct()[0])
+        rmse = self.model.reconstruction_rmse()
+        yield f"{out}/reconstruction.png: RMSE {rmse:.4f} on [-1, 1]"
+
+    def composites(
+        self, paths: Sequence[str], *, mask: str | None, seed: int, full_size: bool
+    ) -> Iterator[str]:
+        """Applies the model to composites and writes the results, a directory each.
+
+        Args:
+            paths: image files.
+            mask: a file, "auto", "none", or None for the file beside each composite if there is
+                one.
+            seed: of what is random.
+            full_size: also write the result at each composite's own resolution.
+
+        Raises:
+            ValueError: a file cannot be used; then nothing is written.
+        """
+        if len(paths) > 1 and mask not in (None, "auto", "none"):
+            raise ValueError(f"mask={mask}: one mask file serves one composite; give --mask=auto")
+        names = [pathlib.Path(path).stem for path in paths]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"naive: two composites are called {twice}: apply them one at a time")
+        self.model.check_takes_composites()
+        channels, background = self.model.arch.channels, self.model.config["background"]
+        pictures = [image.load(path, channels=channels, background=background) for path in paths]
+        masks = [self._mask(mask, *pair) for pair in zip(paths, pictures, strict=True)]
+        for name, picture, (inside, origin) in zip(names, pictures, masks, strict=True):
+            made = self.model.harmonize(picture, mask=inside, seed=seed)
+            out = self._directory(name, always_below=True)
+            _save_applied(out, made)
+            if full_size:
+                image.save(out / "full_size.png", composite.at_full_size(made, picture))
+            yield f"{name}: {origin}; {out}/side_by_side.png"
+
+    def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[str]:
+        """Writes one animation; `walk` as for `Model.animate`."""
+        file = pathlib.Path(path)
+        image.check_animation(file, fps)
+        frames = self.model.animate(seed, **walk)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save_animation(file, frames, frames_per_second=fps)
+        yield f"{walk['frames']} frames at {fps:g} per second: {file}"
+
+    def animations(
+        self, *, fps: float, seed: int, beta: float | None, start_stage: int | None, **walk: Any
+    ) -> Iterator[str]:
+        """Writes the published set of animations as .gif, and a sheet with some frames of each.
+
+        Args:
+            fps: frames per second.
+            seed: of the walks.
+            beta: one value instead of the published four.
+            start_stage: one value instead of the published three.
+            walk: as for `Model.animate`.
+        """
+        stages = [k for k in START_STAGES if k < len(self.model.sizes)]
+        stages = stages if start_stage is None else [start_stage]
+        shown = np.linspace(0, walk["frames"] - 1, SHEET_FRAMES).astype(int).tolist()
+        sheet: list[np.ndarray] = []
+        for stage, value in itertools.product(stages, BETAS if beta is None else [beta]):
+            image.check_animation(pathlib.Path("any.gif"), fps)
+            frames = self.model.animate(seed, beta=value, start_stage=stage, **walk)
+            out = self._directory("animation")
+            file = out / f"start_stage_{stage}_beta_{value:.2f}.gif"
+            image.save_animation(file, _keep(frames, shown, sheet), frames_per_second=fps)
+            yield str(file)
+        image.save(out / "contact_sheet.png", image.grid(sheet, columns=len(set(shown))))
+        yield f"{out}/contact_sheet.png: some frames of each, one animation a row"
+
+    def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
+        """Returns the directory of some pictures, made if it is not there.
+
+        Args:
+            name: of the directory, below that of the run.
+            always_below: whether there is one of that name also below the user's directory.
+        """
+        path = pathlib.Path(self.ckpt).resolve()
+        if checkpoint.exists(path):  # a model or a checkpoint inside a run
+            path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        out = pathlib.Path(self.directory) if self.directory else path / "generated"
+        if always_below or not self.directory:
+            out = out / name
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+
+    def _mask(self, asked: str | None, path: str, picture: np.ndarray):
+        """Returns the mask of a composite (None without), and words on where it comes from."""
+        if asked == "none":
+            return None, "no mask, as asked"
+        if asked == "auto":
+            mask = composite.difference_mask(picture, self.model.real[0])
+            return mask, "mask from the difference to the training image"
+        file = asked or composite.beside(path)
+        if file is None:
+            return None, "no mask beside it"
+        return composite.read_mask(file), f"mask {file}"
+
+
+def _save_applied(out: pathlib.Path, made: composite.Applied) -> None:
+    """Writes what a model made of a composite."""
+    image.save(out / "result.png", made.result)
+    shown = [made.composite, made.result]
+    if made.mask is not None and made.blended is not None:
+        mask = 2 * made.mask[..., None] - 1
+        image.save(out / "mask.png", mask)
+        image.save(out / "blended.png", made.blended)
+        shown = [made.composite, np.broadcast_to(mask, made.composite.shape), made.blended]
+    image.save(out / "side_by_side.png", image.grid(shown, columns=len(shown)))
+
+
+def _keep(
+    frames: Iterator[np.ndarray], shown: Sequence[int], kept: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Passes frames on, and puts the numbers `shown` of them in a list."""
+    for number, frame in enumerate(frames):
+        if number in shown:
+            kept.append(frame)
+        yield frame

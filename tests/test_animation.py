@@ -1,0 +1,91 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from consingan_jax import animation, networks, noise
+from consingan_jax.layers import Architecture
+
+ARCH = Architecture(num_filters=4)
+SIZES = ((12, 15), (16, 20))
+NEXT = {"alpha": 0.1, "beta": 0.9, "start_stage": 0, "loop": False}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Parameters, z* and amplitudes of a generator that shows its noise."""
+    key = jax.random.key(0)
+    params = jax.tree.map(lambda x: 4 * x, networks.init_generator(key, ARCH, 2))
+    return params, noise.draw(key, ARCH, SIZES), jnp.ones(2)
+
+
+def _frames(model, num, **changes):
+    options = {**NEXT, **changes}
+    key = jax.random.key(1)
+    return np.stack(list(animation.frames(*model, key, num, arch=ARCH, sizes=SIZES, **options)))
+
+
+def test_the_walk_by_hand(model):
+    """Two steps from the stated start, written out in numpy."""
+    _, z_star, _ = model
+    settings = animation.Settings(jax.random.key(1), 0.1, 0.8, 0, 2**31 - 1)
+    positions = animation._first(z_star, settings, arch=ARCH, sizes=SIZES)
+    start = noise.draw(jax.random.fold_in(jax.random.key(1), 2**31), ARCH, SIZES)[1]
+    before, now = np.asarray(z_star[1]), 0.99 * np.asarray(z_star[1]) + 0.01 * np.asarray(start)
+    for t in range(2):
+        positions = animation._step(positions, settings, t, ARCH, SIZES)
+        n = noise.draw(jax.random.fold_in(jax.random.key(1), t), ARCH, SIZES)[1]
+        diff = 0.8 * (now - before) + 0.2 * np.asarray(n)
+        before, now = now, 0.1 * np.asarray(z_star[1]) + 0.9 * (now + diff)
+        np.testing.assert_allclose(z_star[1] + positions[0][1], now, atol=1e-5)
+
+
+def test_frames_do_not_depend_on_their_number(model):
+    long = _frames(model, animation.BATCH + 3)
+    assert long.shape == (animation.BATCH + 3, 16, 20, 3)
+    np.testing.assert_array_equal(long[:5], _frames(model, 5))
+
+
+def test_stages_below_the_start_stand_still(model):
+    settings = animation.Settings(jax.random.key(1), 0.1, 0.9, 1, 2**31 - 1)
+    positions = animation._first(model[1], settings, arch=ARCH, sizes=SIZES)
+    for t in range(3):
+        positions = animation._step(positions, settings, t, ARCH, SIZES)
+    assert not positions[0][0].any() and positions[0][1].all()
+
+
+@pytest.mark.parametrize("num", [12, 40])
+def test_a_loop_closes_without_a_jump(model, num):
+    frames = _frames(model, num, loop=True)
+    steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(frames)]
+    closing = np.abs(frames[-1] - frames[0]).mean()
+    assert closing <= 1.5 * np.median(steps)
+    assert np.abs(frames - frames[0]).mean((1, 2, 3)).max() > 2 * np.median(steps)  # it moves
+
+
+def test_the_open_walk_does_not_close(model):
+    frames = _frames(model, 40)
+    steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(frames)]
+    assert np.abs(frames[-1] - frames[0]).mean() > 1.5 * np.median(steps)
+
+
+def test_what_a_loop_needs_to_forget_its_start():
+    """alpha 1 forgets at once; with alpha 0.1 and beta 0 a tenth is lost every step."""
+    assert animation.warm_up(0.1, 0.0) == int(np.ceil(np.log(1e-4) / np.log(0.9)))
+    assert animation.warm_up(0.1, 0.95) > animation.warm_up(0.5, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 0}, "frames=0: give 1 or more"),
+        ({"alpha": 1.5}, "alpha=1.5: give a value from 0 to 1"),
+        ({"beta": -0.1}, "beta=-0.1: give a value from 0 to 1"),
+        ({"alpha": 0.0, "loop": True}, "alpha=0.0: a loop needs 0.01 or more"),
+    ],
+)
+def test_what_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        animation.check(**{"alpha": 0.1, "beta": 0.9, "num_frames": 5, "loop": False, **changes})

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from consingan_jax import composite, image
+
+
+@pytest.fixture
+def disk() -> np.ndarray:
+    """A mask `[60, 80]` with a disk of radius 10 in its middle."""
+    rows, columns = np.mgrid[0:60, 0:80]
+    return (np.hypot(rows - 30, columns - 40) <= 10).astype(np.float32)
+
+
+def test_a_mask_is_dilated_by_its_radius_and_blurred(disk):
+    soft = composite.soften(disk, (188, 250), radius=20)
+    assert soft.shape == (188, 250) and soft.min() == 0 and soft.max() == 1
+    rows, columns = np.mgrid[0:188, 0:250]
+    distance = np.hypot(rows - 94, columns - 125)
+    edge = 10 * 250 / 80 + 20
+    assert soft[distance < edge - 12].min() > 0.95 and soft[distance > edge + 14].max() < 0.05
+    assert 0.3 < soft[np.abs(distance - edge) < 1].mean() < 0.7
+
+
+def test_radius_and_blur_scale_with_the_long_side(disk):
+    large = composite.soften(disk, (120, 160), radius=20)
+    small = composite.soften(disk, (60, 80), radius=20)
+    assert large.mean() == pytest.approx(small.mean(), rel=0.05)
+
+
+def test_a_thin_mask_leaves_a_trace():
+    mask = np.zeros((400, 400), np.float32)
+    mask[200, 200] = 1
+    soft = composite.soften(mask, (40, 40), radius=7)
+    assert soft.max() == 1 and soft.min() == 0
+    assert np.ones((40, 40)).tolist() == composite.soften(mask + 1, (40, 40), radius=7).tolist()
+
+
+def test_blending():
+    mask = np.array([[0.0, 0.5, 1.0]])
+    result, picture = np.ones((1, 3, 2)), -np.ones((1, 3, 2))
+    np.testing.assert_array_equal(composite.blend(mask, result, picture)[0, :, 0], [-1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((188, 250), (188, 250)),
+        ((376, 499), (188, 250)),
+        ((250, 188), (250, 188)),
+        ((100, 500), (50, 250)),
+    ],
+)
+def test_another_aspect_ratio_is_kept(shape, expected):
+    assert composite.own_size((*shape, 3), (188, 250, 3)) == expected
+
+
+def test_the_mask_of_a_difference(disk):
+    real = np.zeros((60, 80, 3), np.float32)
+    pasted = real + 0.8 * disk[..., None]
+    pasted[5, 5] = 1  # a lone speck
+    mask = composite.difference_mask(pasted, real)
+    assert np.abs(mask - disk).sum() < 30 and mask[5, 5] == 0
+    with pytest.raises(ValueError, match="found no difference"):
+        composite.difference_mask(real, real)
+    with pytest.raises(ValueError, match="another aspect ratio"):
+        composite.difference_mask(real[:40], real)
+
+
+def test_mask_files(tmp_path, disk):
+    path = tmp_path / "pasted_mask.png"
+    image.save(path, 2 * disk[..., None] - 1)
+    assert composite.beside(tmp_path / "pasted.png") == path
+    assert composite.beside(tmp_path / "pasted.jpg") is None
+    np.testing.assert_array_equal(composite.read_mask(path), disk)
+    image.save(path, -np.ones((5, 5, 3)))
+    with pytest.raises(ValueError, match=r"mask .*is all black"):
+        composite.read_mask(path)
+    with pytest.raises(ValueError, match=r"mask .*no such file"):
+        composite.read_mask(tmp_path / "none.png")
+
+
+def test_the_full_size_keeps_what_is_outside(disk):
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(-1, 1, (240, 320, 3)).astype(np.float32)
+    made = composite.applied(np.zeros((60, 80, 3)), picture, disk, radius=7)
+    whole = composite.at_full_size(made, picture)
+    assert whole.shape == picture.shape and np.abs(whole[120, 160]).max() < 1e-3
+    np.testing.assert_allclose(whole[:40], picture[:40], atol=1e-3)
+    without = composite.applied(np.zeros((60, 80, 3)), picture, None, radius=7)
+    assert without.final is without.result and without.blended is None
+    with pytest.raises(ValueError, match="some ones"):
+        composite.applied(np.zeros((60, 80, 3)), picture, 0 * disk, radius=7)
