@@ -25,6 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.num_stages = 6  # levels, and stages of the generator
     config.min_size = 25  # short side of the coarsest level, pixels
     config.max_size = 250  # longest side of the finest level, pixels
+    config.pyramid_rule = "task"  # new, geometric, or what the task uses
 
     # The networks
     config.num_filters = 64  # features of every hidden layer

@@ -6,10 +6,11 @@
 Arrays of images are NHWC, float32 in [-1, 1].
 """
 
+from consingan_jax.image import load as load_image
 from consingan_jax.image import to_uint8
 from consingan_jax.layers import Architecture
 from consingan_jax.model import Model
 from consingan_jax.restore import load
 from consingan_jax.trainer import DivergedError, train
 
-__all__ = ["Architecture", "DivergedError", "Model", "load", "to_uint8", "train"]
+__all__ = ["Architecture", "DivergedError", "Model", "load", "load_image", "to_uint8", "train"]

@@ -14,11 +14,16 @@ COMPILATION_CACHE = flags.DEFINE_string(
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses the flags and calls `main` with what is left of the command line."""
+def run(main: Callable[[Sequence[str]], None], *, positional: bool = False) -> None:
+    """Parses the flags and calls `main` with what is left of the command line.
+
+    Args:
+        main: the script.
+        positional: whether it takes arguments that are no flags.
+    """
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
     try:
-        app.run(_guarded(main), flags_parser=_parse)
+        app.run(_guarded(main, positional), flags_parser=_parse)
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
 
@@ -30,10 +35,10 @@ def required(value: str | None, flag: str, example: str) -> str:
     return value
 
 
-def _guarded(main):
+def _guarded(main, positional):
     def guarded(argv):
         try:
-            if len(argv) > 1:
+            if len(argv) > 1 and not positional:
                 raise ValueError(f"unknown argument {argv[1]!r}: flags look like --name=value")
             main(argv)
         except ValueError as error:

@@ -8,8 +8,8 @@ from consingan_jax import layers, networks, pyramid, tasks
 MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes", "remat")
 # What a fine-tuned model takes over from the one it starts from, besides the parameters.
 OF_THE_MODEL = (
-    *("image", "channels", "background", "num_stages", "min_size", "max_size", "num_filters"),
-    *("num_layers", "activation", "negative_slope", "batch_norm", "noise_amp"),
+    *("image", "channels", "background", "num_stages", "min_size", "max_size", "pyramid_rule"),
+    *("num_filters", "num_layers", "activation", "negative_slope", "batch_norm", "noise_amp"),
 )
 
 _MINIMUM = {
@@ -38,6 +38,7 @@ _CHOICES: dict[str, list[Any]] = {
     "activation": list(layers.ACTIVATIONS),
     "dtype": list(layers.DTYPES),
     "channels": [0, 1, 3],
+    "pyramid_rule": ["task", *pyramid.RULES],
 }
 
 
@@ -82,11 +83,12 @@ def architecture(config: Mapping[str, Any], *, channels: int) -> layers.Architec
 
 def pyramid_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the keyword arguments of the functions in `pyramid` that `config` asks for."""
+    rule = config["pyramid_rule"]
     return {
         "num_stages": config["num_stages"],
         "min_size": config["min_size"],
         "max_size": config["max_size"],
-        "rule": tasks.TASKS[config["task"]].pyramid_rule,
+        "rule": tasks.TASKS[config["task"]].pyramid_rule if rule == "task" else rule,
     }
 
 

@@ -1,6 +1,8 @@
 """Files <-> arrays, and pictures made of pictures. The only file that imports PIL."""
 
+import fractions
 import importlib.util
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -43,6 +45,11 @@ def load(
     return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
 
 
+def has_image_suffix(path: pathlib.Path) -> bool:
+    """Returns whether a file is an image by its name."""
+    return path.is_file() and path.suffix.lower() in Image.registered_extensions()
+
+
 def save(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes an image `[H, W, C]` in [-1, 1], one or three channels, as 8 bits per channel."""
     pixels = to_uint8(image)
@@ -71,7 +78,8 @@ def save_animation(
             options: dict[str, Any] = {"duration": 1000 / frames_per_second, "loop": 0}
             if path.suffix.lower() == ".webp":
                 options["quality"] = 90
-            next(pictures).save(part, save_all=True, append_images=pictures, **options)
+            first, *others = pictures
+            first.save(part, save_all=True, append_images=others, **options)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -83,28 +91,26 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
         raise ValueError(f"out={path}: give a file ending in {', '.join(ANIMATIONS)}")
     if not 0 < frames_per_second <= 50:
         raise ValueError(f"fps={frames_per_second}: give a value above 0, at most 50")
-    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise ValueError(
             f'out={path}: .mp4 needs an extra: python -m pip install "consingan_jax[video]"'
         )
 
 
 def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
-    import imageio_ffmpeg
+    import av
 
-    writer = None
-    for frame in pixels:
-        height, width = (n + n % 2 for n in frame.shape[:2])  # H.264 wants even sides
-        colour = np.broadcast_to(frame, (*frame.shape[:2], 3))
-        padding = ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))
-        if writer is None:
-            writer = imageio_ffmpeg.write_frames(
-                str(path), (width, height), fps=frames_per_second, quality=8, macro_block_size=2
-            )
-            writer.send(None)
-        writer.send(np.ascontiguousarray(np.pad(colour, padding, mode="edge")))
-    if writer is not None:
-        writer.close()
+    first = next(pixels)
+    height, width = (n + n % 2 for n in first.shape[:2])  # yuv420p wants even sides
+    padding = ((0, height - first.shape[0]), (0, width - first.shape[1]), (0, 0))
+    rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+        stream.pix_fmt, stream.height, stream.width = "yuv420p", height, width
+        for frame in itertools.chain([first], pixels):
+            colour = np.pad(np.broadcast_to(frame, (*frame.shape[:2], 3)), padding, mode="edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -73,6 +73,26 @@ def finished_run(tiny_config, tmp_path_factory) -> pathlib.Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_harmonization(tiny_config, picture) -> dict:
+    """A configuration of the task harmonization, with a composite to watch."""
+    return tiny_config | {
+        "task": "harmonization",
+        "num_stages": 2,
+        "num_iters": 2,
+        "batch_norm": True,
+        "naive": str(picture),
+    }
+
+
+@pytest.fixture(scope="session")
+def harmonization_run(tiny_harmonization, tmp_path_factory) -> pathlib.Path:
+    """The directory of a finished run of `tiny_harmonization`."""
+    path = tmp_path_factory.mktemp("runs") / "harmonization"
+    trainer.train(tiny_harmonization, str(path))
+    return path
+
+
 @pytest.fixture
 def golden() -> pathlib.Path:
     """The folder of recordings; skips where it is absent."""

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
@@ -12,6 +13,11 @@ from consingan_jax import networks, sampling
 @pytest.fixture(scope="module")
 def model(finished_run):
     return consingan_jax.load(finished_run)
+
+
+@pytest.fixture(scope="module")
+def harmonizer(harmonization_run):
+    return consingan_jax.load(harmonization_run)
 
 
 def test_a_run_and_its_model_directory_load_alike(model, finished_run):
@@ -123,3 +129,42 @@ def test_a_model_of_another_format_is_refused(model, tmp_path):
     ocp.save(tmp_path / "model", model.tree(), custom_metadata={"format": 99})
     with pytest.raises(ValueError, match="format 99, but this version of consingan_jax reads 1"):
         consingan_jax.load(tmp_path / "model")
+
+
+def test_harmonizing_keeps_what_is_outside_the_mask(harmonizer):
+    composite = np.random.default_rng(0).uniform(-1, 1, (42, 56, 3)).astype(np.float32)
+    mask = np.zeros((42, 56))
+    mask[15:20, 20:30] = 1
+    made = harmonizer.harmonize(composite, mask=mask)
+    assert made.result.shape == made.blended.shape == (21, 28, 3) and made.mask.shape == (21, 28)
+    outside = made.mask == 0
+    assert outside.any()
+    np.testing.assert_array_equal(made.blended[outside], made.composite[outside])
+    inside = made.mask == 1
+    np.testing.assert_array_equal(made.blended[inside], made.result[inside])
+    np.testing.assert_array_equal(harmonizer.edit(composite).final, made.result)
+
+
+def test_the_training_image_harmonized_is_the_reconstruction(harmonizer):
+    """At level 0 the composite is resized straight from the top level, as the pyramid was."""
+    made = harmonizer.harmonize(np.asarray(harmonizer.real[0]))
+    np.testing.assert_allclose(made.result, harmonizer.reconstruct()[0], atol=0.05)
+
+
+def test_composites_that_cannot_be(model, harmonizer):
+    picture = np.zeros((21, 28, 3), np.float32)
+    with pytest.raises(ValueError, match="trained for generation: composites need one of"):
+        model.harmonize(picture)
+    with pytest.raises(ValueError, match=r"shape \(21, 28\): give \[H, W, 3\]"):
+        harmonizer.harmonize(picture[..., 0])
+    with pytest.raises(ValueError, match="some ones in it"):
+        harmonizer.harmonize(picture, mask=picture[..., 0])
+
+
+def test_frames_of_an_animation(model):
+    frames = list(model.animate(0, frames=10, width=40, start_stage=1))
+    assert len(frames) == 10 and frames[0].shape == (21, 40, 3)
+    again = list(model.animate(jax.random.key(0), frames=2, width=40, start_stage=1))
+    np.testing.assert_array_equal(frames[:2], again)
+    with pytest.raises(ValueError, match="frames=0"):
+        model.animate(0, frames=0)

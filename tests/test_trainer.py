@@ -173,6 +173,38 @@ def test_killed_at_a_bad_moment(
     assert _equal(model, consingan_jax.load(finished_run))
 
 
+def test_a_composite_is_watched_at_every_log_step(harmonization_run):
+    names = sorted(path.name for path in (harmonization_run / "naive").iterdir())
+    assert names == [f"stage_{stage}_step_000002.png" for stage in range(2)]
+    shapes = [image.load(harmonization_run / "naive" / name).shape for name in names]
+    assert shapes == [(14, 2 * 19 + 2, 3), (21, 2 * 28 + 2, 3)]
+
+
+def _files(directory):
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_fine_tuning_goes_on_from_its_source(
+    tiny_harmonization, harmonization_run, tmp_path, monkeypatch
+):
+    config = tiny_harmonization | {"fine_tune": str(harmonization_run), "num_iters": 3}
+    config |= {"checkpoint_minutes": 1e-9, "log_every": 1}
+    before, source = _files(harmonization_run), consingan_jax.load(harmonization_run)
+    tuned = trainer.train(config, str(tmp_path / "run"))
+    assert _files(harmonization_run) == before
+    assert tuned.finished and tuned.step == 3
+    np.testing.assert_array_equal(tuned.noise_amps, source.noise_amps)
+    assert all(map(np.array_equal, tuned.z_star, source.z_star))
+    change = jax.tree.map(lambda a, b: np.abs(a - b).max(), tuned.params, source.params)
+    assert 0 < max(jax.tree.leaves(change)) < 0.01  # three iterations away, not trained anew
+    assert {line["stage"] for line in _lines(tmp_path / "run")} == {1}
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 2)
+        with pytest.raises(KilledError):
+            trainer.train(config, str(tmp_path / "killed"))
+    assert _equal(trainer.train(config, str(tmp_path / "killed")), tuned)
+
+
 def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
     run = workdir.Workdir(tmp_path / "run")
     todo = job.prepare(tiny_config)

