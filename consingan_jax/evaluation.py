@@ -149,11 +149,17 @@ def table(
 
 
 def summary(rows: Sequence[Row]) -> Row:
-    """Returns the mean of every measure over the images that have it."""
+    """Returns the mean of every measure over the images that have it.
+
+    Of a single image it is that image's, with the error over its samples.
+    """
     result: Row = {}
     for name in COLUMNS:
-        known = [estimate.value for row in rows if (estimate := row[name]) is not None]
-        result[name] = metrics.mean(known) if known else None
+        known = [estimate for row in rows if (estimate := row[name]) is not None]
+        if len(known) > 1:
+            result[name] = metrics.mean([estimate.value for estimate in known])
+        else:
+            result[name] = known[0] if known else None
     return result
 
 
@@ -184,7 +190,7 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
         level, *levels = (jnp.asarray(resize.fit(one, size)) for one in (real, *samples))
         distances = [float(metrics.sliced_wasserstein(one, level)) for one in levels]
         row[f"swd_{scale}"] = metrics.mean(distances)
-    if min(real.shape[:2]) < metrics.PATCH * metrics.TILES:
+    if min(real.shape[:2]) < 2 * metrics.PATCH:
         return row
     row["same_place"] = metrics.mean([metrics.same_place_share(one, real) for one in samples])
     for name, picture in (("copy", real), ("shuffled", metrics.shuffled(real))):

@@ -19,7 +19,7 @@ PROJECTIONS = 128  # directions of the sliced distance
 PLACE_SIDE = 128  # pixels, longest side of the image in which patches are looked up
 PLACE_STEP = 2  # pixels between the patches that are looked up
 SAME_PLACE = 0.03  # of the side: so far apart two places still count as the same
-TILES = 8  # rows and columns of the tiles of shuffled content
+TILES = 8  # rows and columns of the tiles of shuffled content in a large image
 
 
 class Estimate(NamedTuple):
@@ -225,13 +225,17 @@ def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def shuffled(image: np.ndarray) -> np.ndarray:
-    """Returns an image cut into 8x8 tiles, in another order: its content, nothing in its place."""
-    height, width = (length // TILES * TILES for length in image.shape[:2])
-    tiles = image[:height, :width].reshape(TILES, height // TILES, TILES, width // TILES, -1)
-    tiles = tiles.swapaxes(1, 2).reshape(TILES * TILES, height // TILES, width // TILES, -1)
+    """Returns an image cut into tiles, in another order: its content, nothing in its place.
+
+    There are 8x8 tiles, fewer if they would be smaller than a patch.
+    """
+    rows, columns = (min(TILES, max(length // PATCH, 1)) for length in image.shape[:2])
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    tiles = image[: rows * height, : columns * width].reshape(rows, height, columns, width, -1)
+    tiles = tiles.swapaxes(1, 2).reshape(rows * columns, height, width, -1)
     tiles = tiles[np.random.default_rng(0).permutation(len(tiles))]
-    tiles = tiles.reshape(TILES, TILES, *tiles.shape[1:]).swapaxes(1, 2)
-    return tiles.reshape(height, width, -1)
+    tiles = tiles.reshape(rows, columns, height, width, -1).swapaxes(1, 2)
+    return tiles.reshape(rows * height, columns * width, -1)
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> float:

