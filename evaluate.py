@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from consingan_jax import cli, device, evaluation, tables
+from consingan_jax import cli, device, evaluation, restore, tables
 from consingan_jax.evaluation import Subject
 
 _CKPT = flags.DEFINE_string("ckpt", "", "Directory of a run or of a model.")
@@ -42,7 +42,7 @@ def sides(others: list[str]) -> list[str]:
 
 def subjects(side: str) -> list[Subject]:
     """Returns what one run or folder holds."""
-    if evaluation.is_run(side):
+    if restore.is_run(side):
         return evaluation.of_run(side, num_samples=_NUM_SAMPLES.value, seed=_SEED.value)
     if not _REAL.value:
         raise ValueError(f"{side} is no run: for a folder of samples give --real=FOLDER too")

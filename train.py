@@ -52,8 +52,7 @@ def main(_):
     model = trainer.train(config, workdir)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
-    what = "--naive=COMPOSITE" if model.task.composite_input else "--num_samples=8 --width=2x"
-    print(f"python sample.py --ckpt={workdir} {what}")
+    print(f"python sample.py --ckpt={workdir} {model.task.use}")
 
 
 if __name__ == "__main__":

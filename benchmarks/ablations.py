@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from configs import default
-from consingan_jax import evaluation, image, metrics, trainer
+from consingan_jax import evaluation, image, tables, trainer
 
 _OUT = flags.DEFINE_string("out", "runs/ablations", "Directory of the runs and the results.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs of each setting.")
@@ -99,9 +99,8 @@ def main(_):
         writer = csv.writer(file)
         writer.writerow(["setting", "runs", *MEASURES])
         for name, rows in results.items():
-            known = ([one.value for row in rows if (one := row[name])] for name in MEASURES)
-            means = [metrics.mean(values) for values in known]
-            writer.writerow([name, len(rows), *(f"{mean.value:.4f}" for mean in means)])
+            mean = evaluation.summary(rows)  # of one run: its own, with the error over samples
+            writer.writerow([name, len(rows), *(tables.cell(mean[name]) for name in MEASURES)])
     plot(results, out / "ablations.png")
     show(samples, out / "ablation_samples.png")
     print((out / "ablations.csv").read_text())

@@ -6,7 +6,7 @@
 Trains on the picture alone, with changed colours and covered parts as input; `config.naive` only
 shows the composite at every log step. The second call writes the result, inside the mask
 `COMPOSITE_mask` beside it if there is one (or --mask=FILE, auto, none). Then, for the best result
-on that very composite, in a quarter of the time:
+on that very composite, in half the time:
 
     python train.py --config=configs/harmonization.py --config.naive=COMPOSITE \\
         --config.fine_tune=runs/NAME-harmonization

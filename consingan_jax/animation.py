@@ -47,6 +47,8 @@ def check(*, alpha: float, beta: float, num_frames: int, loop: bool) -> None:
             raise ValueError(f"{name}={value}: give a value from 0 to 1")
     if loop and alpha < 0.01:
         raise ValueError(f"alpha={alpha}: a loop needs 0.01 or more, or it never forgets its start")
+    if loop and beta == 1:
+        raise ValueError("beta=1.0: a loop needs less than 1, or it stands still")
 
 
 def frames(
@@ -99,7 +101,8 @@ def frames(
 def warm_up(alpha: float, beta: float) -> int:
     """Returns the steps after which the walk has forgotten its start."""
     roots = np.roots([1, -(1 - alpha) * (1 + beta), (1 - alpha) * beta])
-    return math.ceil(math.log(LEFT_OF_START) / math.log(min(max(np.abs(roots)), 1 - 1e-9)))
+    factor = float(np.clip(np.abs(roots).max(), LEFT_OF_START, 1 - 1e-9))  # of a step
+    return math.ceil(math.log(LEFT_OF_START) / math.log(factor))
 
 
 @functools.partial(jax.jit, static_argnames=("arch", "sizes"))

@@ -58,9 +58,11 @@ def applied(
     small = composite if composite.shape[:2] == size else resize.fit(composite, size)
     if mask is None:
         return Applied(small, result, None, None)
-    if mask.ndim != 2 or not (mask > 0.5).any():
-        raise ValueError(f"mask of shape {mask.shape}: give [H, W] with some ones in it")
-    soft = soften(mask, size, radius)
+    inside = np.asarray(mask) > 0.5
+    if inside.ndim != 2 or not inside.any() or np.max(mask) > 1:
+        raise ValueError(f"mask of shape {inside.shape}: give [H, W] of 0 and 1, some of them 1")
+    check_aspect(inside.shape, composite.shape)
+    soft = soften(inside, size, radius)
     return Applied(small, result, soft, blend(soft, result, small))
 
 
@@ -124,6 +126,19 @@ def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
     return mask.astype(np.float32)
 
 
+def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
+    """Raises a ValueError unless shapes of a mask and of its composite have one aspect ratio.
+
+    To 5 %: a mask may be much smaller than its composite, and rounded.
+    """
+    ratio = mask[0] / mask[1] * composite[1] / composite[0]
+    if not 0.95 < ratio < 1 / 0.95:
+        raise ValueError(
+            f"mask has {mask[0]}x{mask[1]} px, but its composite {composite[0]}x{composite[1]}: "
+            "give a mask of the same aspect ratio"
+        )
+
+
 def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
     """Returns the size at which a model works on a composite.
 
@@ -144,15 +159,14 @@ def soften(mask: np.ndarray, size: Size, radius: float) -> np.ndarray:
     """Returns a mask as it is used: dilated by a disk, blurred, from 0 to 1.
 
     Args:
-        mask: `[H, W]` of 0 and 1, any size.
+        mask: `[H, W]`, true inside, any size.
         size: height and width of the result.
         radius: of the disk, in pixels at a long side of 250; it and the blur scale with it.
     """
     scale = max(size) / REFERENCE_SIDE
-    inside = resize.fit(2 * mask[..., None] - 1, size)[..., 0] > 0
-    if not inside.any():  # thinner than a pixel: keep its strongest trace
-        blurred = resize.fit(2 * mask[..., None] - 1, size)[..., 0]
-        inside = blurred == blurred.max()
+    resized = resize.fit(np.where(mask, 1.0, -1.0)[..., None], size)[..., 0]
+    # Of a mask thinner than a pixel the strongest trace is kept.
+    inside = resized > min(0, resized.max() - 1e-6)
     wide = ndimage.distance_transform_edt(~inside) <= radius * scale
     soft = ndimage.gaussian_filter(wide.astype(np.float64), BLUR_SIGMA * scale)
     low, high = soft.min(), soft.max()

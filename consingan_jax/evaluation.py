@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from consingan_jax import checkpoint, features, image, metrics, resize, restore, workdir
+from consingan_jax import features, image, metrics, resize, restore
 from consingan_jax.metrics import Estimate
 
 Row = dict[str, Estimate | None]
@@ -45,7 +45,7 @@ class Subject:
         real: `[H, W, C]` in [-1, 1].
         samples: each `[H, W, C]`.
         reconstruction: `[H, W, C]`, the training image as learned, where it is known.
-        note: what was done to them, empty if nothing.
+        note: what should be known of them, empty if nothing.
     """
 
     name: str
@@ -74,22 +74,16 @@ def networks(inception: str = "") -> Networks:
     return Networks(features.vgg_weights(), features.lpips_weights(), stem)
 
 
-def is_run(path: str) -> bool:
-    """Returns whether `path` is a run or a model, and not a folder of pictures."""
-    directory = pathlib.Path(path)
-    return checkpoint.exists(directory) or (directory / workdir.IDENTITY).is_file()
-
-
 def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
     """Returns the image of a run or a model, and samples of it.
 
-    They are rounded to 8 bits, so that files of them have the same measures.
+    All are rounded to 8 bits, so that files of them have the same measures.
     """
     model = restore.load(path)
     samples = [_rounded(one) for one in model.samples(seed, num_samples)]
     name = pathlib.Path(model.config["image"]).stem
-    # The reconstruction is compared as it is: its error can be below the rounding.
-    return [Subject(name, np.asarray(model.real[0]), samples, model.reconstruct()[0])]
+    real, reconstruction = _rounded(model.real[0]), _rounded(model.reconstruct()[0])
+    return [Subject(name, real, samples, reconstruction, model.describe())]
 
 
 def of_folders(real: str, samples: str) -> list[Subject]:
@@ -99,14 +93,18 @@ def of_folders(real: str, samples: str) -> list[Subject]:
         ValueError: a folder is none or holds no images, files do not pair, or sizes differ by more
             than a pixel.
     """
-    reals = {path.stem: path for path in _files("real", real)}
+    reals: dict[str, pathlib.Path] = {}
+    for path in _files("real", real):
+        if path.stem in reals:
+            raise ValueError(f"real {path} and {reals[path.stem]} have one name: take one out")
+        reals[path.stem] = path
     found: dict[str, list[pathlib.Path]] = {name: [] for name in reals}
     for path in _files("samples", samples):
-        name = path.stem if path.stem in reals else path.stem.rpartition("_")[0]
-        if name not in reals:
+        name = _image_of(path.stem, reals)
+        if name is None:
             raise ValueError(
                 f"samples {path} belongs to no image of {real}: name it K.{path.suffix[1:]} or "
-                f"K_<number>.{path.suffix[1:]} after an image K"
+                f"K_<anything>.{path.suffix[1:]} after an image K"
             )
         found[name].append(path)
     alone = [str(reals[name]) for name, paths in found.items() if not paths]
@@ -120,7 +118,7 @@ def evaluate(subject: Subject, networks: Networks) -> Row:
     real, samples = subject.real, subject.samples
     row: Row = dict.fromkeys(COLUMNS)
     row |= _frechet(subject, networks)
-    if len(samples) > 1:
+    if len(samples) > 1 and np.ptp(real) > 0:
         mean_std, rms = metrics.pixel_diversity(jnp.stack(samples), jnp.asarray(real))
         row |= {"pixel_diversity": mean_std, "pixel_diversity_rms": rms}
     if len(samples) > 1 and min(real.shape[:2]) >= features.LEAST_SIDE:
@@ -166,16 +164,16 @@ def summary(rows: Sequence[Row]) -> Row:
 def _frechet(subject: Subject, networks: Networks) -> Row:
     def distances(extract):
         """Returns an estimate for each layer that `extract` gives."""
-        of_real = extract(subject.real[None])
-        rows = [
-            list(map(metrics.frechet_distance, extract(one[None]), of_real))
-            for one in subject.samples
-        ]
+        of_real, *of_samples = (
+            list(map(metrics.moments, extract(one[None])))
+            for one in (subject.real, *subject.samples)
+        )
+        rows = [list(map(metrics.frechet_distance, one, of_real)) for one in of_samples]
         return [metrics.mean(layer) for layer in zip(*rows, strict=True)]
 
     (vgg,) = distances(lambda x: [features.vgg_relu1_2(networks.vgg, x)])
     row: Row = {"vgg_sifd": vgg}
-    if networks.inception is not None:
+    if networks.inception is not None and min(subject.real.shape[:2]) >= features.LEAST_SIDE:
         extract = functools.partial(features.inception_features, networks.inception)
         row["sifid_64"], row["sifid_192"] = distances(extract)
     return row
@@ -211,6 +209,12 @@ def _files(what: str, directory: str) -> list[pathlib.Path]:
     if not found:
         raise ValueError(f"{what} {directory} holds no image files")
     return found
+
+
+def _image_of(stem: str, names: Iterable[str]) -> str | None:
+    """Returns the name that a sample is called after, the longest if there are several."""
+    fitting = [name for name in names if stem == name or stem.startswith(f"{name}_")]
+    return max(fitting, key=len, default=None)
 
 
 def _subject(name: str, real_path: pathlib.Path, paths: Sequence[pathlib.Path]) -> Subject:

@@ -19,7 +19,7 @@ import numpy as np
 # ImageNet's mean and standard deviation of every channel, for values in [-1, 1].
 MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
 STD = np.array([0.458, 0.448, 0.450], np.float32)
-LEAST_SIDE = 31  # pixels, below which AlexNet's last features are empty
+LEAST_SIDE = 31  # pixels, below which AlexNet's or Inception's last features are empty
 _NUMPY = {
     ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ def load(
         raise ValueError(f"image {path} is a directory: give an image file") from None
     except UnidentifiedImageError:
         raise ValueError(f"image {path} is not an image that Pillow can read") from None
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"image {path} cannot be read: {error}") from None
     return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
 
@@ -75,10 +75,12 @@ def save_animation(
             _save_mp4(part, pixels, frames_per_second)
         else:
             pictures = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels)
-            options: dict[str, Any] = {"duration": 1000 / frames_per_second, "loop": 0}
+            first, *others = pictures
+            # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
+            ends = 10 * np.rint(np.arange(len(others) + 2) * 100 / frames_per_second).astype(int)
+            options: dict[str, Any] = {"duration": np.diff(ends).tolist(), "loop": 0}
             if path.suffix.lower() == ".webp":
                 options["quality"] = 90
-            first, *others = pictures
             first.save(part, save_all=True, append_images=others, **options)
         part.replace(path)
     finally:
@@ -89,8 +91,8 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
     """Raises a ValueError unless `save_animation` can write such a file."""
     if path.suffix.lower() not in ANIMATIONS:
         raise ValueError(f"out={path}: give a file ending in {', '.join(ANIMATIONS)}")
-    if not 0 < frames_per_second <= 50:
-        raise ValueError(f"fps={frames_per_second}: give a value above 0, at most 50")
+    if not 0.1 <= frames_per_second <= 50:
+        raise ValueError(f"fps={frames_per_second}: give a value from 0.1 to 50")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise ValueError(
             f'out={path}: .mp4 needs an extra: python -m pip install "consingan_jax[video]"'

@@ -30,6 +30,13 @@ class Estimate(NamedTuple):
     num: int
 
 
+class Moments(NamedTuple):
+    """Mean `[K]` and covariance `[K, K]` of features."""
+
+    mean: jax.Array
+    covariance: jax.Array
+
+
 def mean(values: Sequence[float]) -> Estimate:
     """Returns the mean of independent values."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
@@ -45,19 +52,24 @@ def jackknife(value: float, without: np.ndarray) -> Estimate:
     return Estimate(float(value), float(np.sqrt(spread)), n)
 
 
-def frechet_distance(a: jax.Array, b: jax.Array) -> float:
-    """Returns the Frechet distance of two clouds of features, `[..., K]` each.
+def moments(features: jax.Array) -> Moments:
+    """Returns mean and covariance (n - 1) of features `[..., K]`, in float64."""
+    with jax.enable_x64(True):
+        return _moments(jnp.asarray(features, jnp.float64))
 
-    Each is taken for a normal distribution: `|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))`. With the
-    features of one image at all its pixels this is SinGAN's single-image Frechet distance.
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Returns the Frechet distance `|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))`.
+
+    With the features of one image at all its pixels this is SinGAN's single-image Frechet distance.
     """
     with jax.enable_x64(True):
-        return float(_frechet(jnp.asarray(a, jnp.float64), jnp.asarray(b, jnp.float64)))
+        return float(_frechet(a, b))
 
 
 @jax.jit
 def _frechet(a, b):
-    (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)
+    (mean_a, cov_a), (mean_b, cov_b) = a, b
     values, vectors = jnp.linalg.eigh(cov_a)
     root = (vectors * jnp.sqrt(values.clip(0))[None]) @ vectors.T
     both = jnp.sqrt(jnp.linalg.eigvalsh(root @ cov_b @ root).clip(0)).sum()
@@ -65,11 +77,12 @@ def _frechet(a, b):
     return distance.clip(0)
 
 
+@jax.jit
 def _moments(x):
     x = x.reshape(-1, x.shape[-1])
     mean = x.mean(0)
     centred = x - mean[None]
-    return mean, centred.T @ centred / (len(x) - 1)
+    return Moments(mean, centred.T @ centred / (len(x) - 1))
 
 
 def lpips_diversity(features: Sequence[Sequence[jax.Array]]) -> Estimate:

@@ -116,8 +116,7 @@ class Model:
         """Returns an iterator over the images `[H, W, C]` of `sample`, one in memory at a time."""
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: give 1 or more")
-        if not 0 <= seed <= MAX_SEED + 1 - num_samples:
-            raise ValueError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
+        _check_seed(seed, num_samples)
         self._check_stage(start_stage)
         sizes = self._sizes(height, width)
         random_input, coarsest = self.task.random_input, None
@@ -154,6 +153,7 @@ class Model:
             ValueError: the model's task takes no composite, or a shape cannot work.
         """
         composite_input = self.check_takes_composites()
+        _check_seed(seed)
         if composite.ndim != 3 or composite.shape[-1] != self.arch.channels:
             raise ValueError(
                 f"composite of shape {composite.shape}: give [H, W, {self.arch.channels}]"
@@ -212,13 +212,16 @@ class Model:
                 f"{tasks.names(walks=True)}"
             )
         animation.check(alpha=alpha, beta=beta, num_frames=frames, loop=loop)
+        if isinstance(key, int):
+            _check_seed(key)
+            key = jax.random.key(key)
         self._check_stage(start_stage)
         sizes = self._sizes(height, width)
         return animation.frames(
             self.params,
             self._fixed_input(sizes),
             self.noise_amps,
-            jax.random.key(key) if isinstance(key, int) else key,
+            key,
             frames,
             arch=self.arch,
             sizes=sizes,
@@ -277,3 +280,8 @@ class Model:
     def save(self, path: str | pathlib.Path) -> None:
         """Writes the model to a new directory, complete in itself."""
         checkpoint.save(pathlib.Path(path), self.tree(), self.metadata())
+
+
+def _check_seed(seed: int, num: int = 1) -> None:
+    if not 0 <= seed <= MAX_SEED + 1 - num:
+        raise ValueError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")

@@ -148,11 +148,15 @@ class Output:
         file = asked or composite.beside(path)
         if file is None:
             return None, "no mask beside it"
-        return composite.read_mask(file), f"mask {file}"
+        mask = composite.read_mask(file)
+        composite.check_aspect(mask.shape, picture.shape)
+        return mask, f"mask {file}"
 
 
 def _save_applied(out: pathlib.Path, made: composite.Applied) -> None:
-    """Writes what a model made of a composite."""
+    """Writes what a model made of a composite, in place of what an earlier call left."""
+    for name in ("mask.png", "blended.png", "full_size.png"):
+        (out / name).unlink(missing_ok=True)
     image.save(out / "result.png", made.result)
     shown = [made.composite, made.result]
     if made.mask is not None and made.blended is not None:

@@ -5,7 +5,14 @@ import pathlib
 from consingan_jax import checkpoint
 from consingan_jax.layers import Architecture
 from consingan_jax.model import ARRAYS, FORMAT, Model
-from consingan_jax.workdir import IDENTITY
+
+IDENTITY = "run.json"  # the file that makes a directory a run
+
+
+def is_run(path: str | pathlib.Path) -> bool:
+    """Returns whether a directory is a run or a model."""
+    path = pathlib.Path(path)
+    return checkpoint.exists(path) or (path / IDENTITY).is_file()
 
 
 def load(path: str | pathlib.Path) -> Model:

@@ -59,7 +59,7 @@ def draw(
     key = jax.random.key(seed)
     z = noise.draw(key, arch, sizes)
     if coarsest is not None:
-        z[0] = noise.INPUTS[random_input](key, coarsest)
+        z[0] = noise.INPUTS[random_input](jax.random.fold_in(key, len(z)), coarsest)
     return z
 
 

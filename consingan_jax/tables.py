@@ -59,7 +59,7 @@ def save(directory: pathlib.Path, tables: Mapping[str, Table]) -> None:
         for name, table in tables.items():
             writer.writerows(_lines(name, table))
     trees = {name: _tree(table) for name, table in tables.items()}
-    (directory / "evaluation.json").write_text(json.dumps(trees, indent=1) + "\n")
+    (directory / "evaluation.json").write_text(json.dumps(trees, indent=1, allow_nan=False) + "\n")
 
 
 def _lines(name: str, table: Table):

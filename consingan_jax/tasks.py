@@ -25,6 +25,11 @@ class Task:
     mask_radius: int = 0
     walks: bool = False
 
+    @property
+    def use(self) -> str:
+        """The flags of sample.py that show what such a model is for."""
+        return "--naive=COMPOSITE" if self.composite_input else "--num_samples=8 --width=2x"
+
 
 TASKS = {
     "generation": Task(True, "new", "gaussian", "real", walks=True),

@@ -38,9 +38,9 @@ def train(config: Mapping[str, Any], workdir: str) -> Model:
         DivergedError: the training failed; the last good checkpoint is kept.
     """
     run, job = Workdir(workdir), prepare(config)
-    run.check(job.config, job.pixels)
+    run.check(job)
     if not run.is_finished():
-        with run.claim(job.config, job.pixels, job.levels):
+        with run.claim(job):
             _Training(job, run).train().save(run.model)
     return load(run.model)
 

@@ -1,7 +1,7 @@
 """The directory of a run: what lies where, and whose it is.
 
     README.md         what this is and what to do with it
-    run.json          the resolved configuration, and which image the run belongs to
+    run.json          the resolved configuration, and which pictures the run belongs to
     pyramid/          the training image at every level
     samples/          a grid of samples at steps of every stage, the training image at the top left
     naive/            with config.naive: the composite, and what the model makes of it
@@ -24,18 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax import checkpoint, image
+from consingan_jax import checkpoint, image, tasks
 from consingan_jax import config as config_lib
-
-IDENTITY = "run.json"
+from consingan_jax.job import Job
+from consingan_jax.restore import IDENTITY
 
 _README = """# A model of {image}
 
 Written by consingan_jax. Training: task {task}, {num_stages} stages up to {height}x{width} px
 (height x width), {num_iters} iterations each. To go on after an interruption, give the command
-that started it again. New images, at any moment after the first checkpoint:
+that started it again. To use it, at any moment after the first checkpoint:
 
-    python sample.py --ckpt={path} --width=2x
+    python sample.py --ckpt={path} {use}
 
 {contents}
 """
@@ -51,13 +51,9 @@ class Workdir:
         self.model = self.path / "model"
         self._identity = self.path / IDENTITY
 
-    def check(self, config: Mapping[str, Any], pixels: np.ndarray) -> None:
-        """Raises a ValueError unless this directory is free or belongs to this very run.
-
-        Args:
-            config: the resolved configuration.
-            pixels: the training image as read.
-        """
+    def check(self, job: Job) -> None:
+        """Raises a ValueError unless this directory is free or belongs to this very run."""
+        config = job.config
         if not self.path.exists() or (self.path.is_dir() and not _visible(self.path)):
             return
         if not self._identity.is_file():
@@ -70,22 +66,16 @@ class Workdir:
                 f"workdir {self.path} belongs to a run with config.{field}={old.get(field)!r}, "
                 f"not {config.get(field)!r}: give that value or another --workdir"
             )
-        if identity["image_sha256"] != _digest(pixels):
-            raise ValueError(
-                f"workdir {self.path} belongs to another image ({old['image']}), not to "
-                f"config.image={config['image']}: give another --workdir"
-            )
+        for field, digest in _digests(job).items():
+            if identity.get("sha256", {}).get(field) != digest:
+                raise ValueError(
+                    f"workdir {self.path} belongs to another picture ({old[field]}), not to "
+                    f"config.{field}={config[field]}: give another --workdir"
+                )
 
     @contextlib.contextmanager
-    def claim(
-        self, config: Mapping[str, Any], pixels: np.ndarray, levels: Sequence[np.ndarray]
-    ) -> Iterator[None]:
+    def claim(self, job: Job) -> Iterator[None]:
         """Holds the directory for one process, and writes what explains the run.
-
-        Args:
-            config: the resolved configuration.
-            pixels: the training image as read.
-            levels: the pyramid.
 
         Raises:
             ValueError: another process trains here.
@@ -97,9 +87,9 @@ class Workdir:
             except BlockingIOError:
                 raise ValueError(f"another process trains in {self.path}: let it finish") from None
             # First, and whole or not at all: with this file the directory is a run.
-            identity = {"config": dict(config), "image_sha256": _digest(pixels)}
+            identity = {"config": job.config, "sha256": _digests(job)}
             write_whole(self._identity, json.dumps(identity, indent=2) + "\n")
-            self._explain(config, levels)
+            self._explain(job.config, job.levels)
             yield
 
     def _explain(self, config: Mapping[str, Any], levels: Sequence[np.ndarray]) -> None:
@@ -118,7 +108,8 @@ class Workdir:
     def _readme(self, config: Mapping[str, Any], size: Sequence[int]) -> str:
         contents = (__doc__ or "").split("\n\n", 1)[1].strip("\n")
         fields = {**config, "image": pathlib.Path(config["image"]).name, "path": self.path}
-        return _README.format(**fields, height=size[0], width=size[1], contents=contents)
+        fields |= {"use": tasks.TASKS[config["task"]].use, "contents": contents}
+        return _README.format(**fields, height=size[0], width=size[1])
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -132,5 +123,12 @@ def _visible(path: pathlib.Path) -> list[pathlib.Path]:
     return [entry for entry in path.iterdir() if not entry.name.startswith(".")]
 
 
-def _digest(pixels: np.ndarray) -> str:
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+def _digests(job: Job) -> dict[str, str]:
+    """Returns a digest of every picture that the run learns from, by its field."""
+    pictures = {"image": job.pixels}
+    if job.source is not None and job.composite is not None:
+        pictures["naive"] = job.composite
+    return {
+        field: hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        for field, pixels in pictures.items()
+    }

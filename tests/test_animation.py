@@ -75,6 +75,7 @@ def test_what_a_loop_needs_to_forget_its_start():
     """alpha 1 forgets at once; with alpha 0.1 and beta 0 a tenth is lost every step."""
     assert animation.warm_up(0.1, 0.0) == int(np.ceil(np.log(1e-4) / np.log(0.9)))
     assert animation.warm_up(0.1, 0.95) > animation.warm_up(0.5, 0.95)
+    assert animation.warm_up(1.0, 0.9) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,7 @@ def test_what_a_loop_needs_to_forget_its_start():
         ({"alpha": 1.5}, "alpha=1.5: give a value from 0 to 1"),
         ({"beta": -0.1}, "beta=-0.1: give a value from 0 to 1"),
         ({"alpha": 0.0, "loop": True}, "alpha=0.0: a loop needs 0.01 or more"),
+        ({"beta": 1.0, "loop": True}, "beta=1.0: a loop needs less than 1"),
     ],
 )
 def test_what_cannot_be(changes, message):

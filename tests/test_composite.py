@@ -88,5 +88,22 @@ def test_the_full_size_keeps_what_is_outside(disk):
     np.testing.assert_allclose(whole[:40], picture[:40], atol=1e-3)
     without = composite.applied(np.zeros((60, 80, 3)), picture, None, radius=7)
     assert without.final is without.result and without.blended is None
-    with pytest.raises(ValueError, match="some ones"):
+    with pytest.raises(ValueError, match="some of them 1"):
         composite.applied(np.zeros((60, 80, 3)), picture, 0 * disk, radius=7)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float64])
+def test_a_mask_may_have_any_type(disk, dtype):
+    picture = np.zeros((60, 80, 3), np.float32)
+    expected = composite.applied(picture, picture, disk, radius=7)
+    made = composite.applied(picture, picture, disk.astype(dtype), radius=7)
+    np.testing.assert_array_equal(made.mask, expected.mask)
+    with pytest.raises(ValueError, match=r"give .* of 0 and 1"):
+        composite.applied(picture, picture, 255 * disk.astype(np.uint8), radius=7)
+
+
+def test_a_mask_of_another_aspect_ratio_is_refused(disk):
+    picture = np.zeros((80, 60, 3), np.float32)
+    with pytest.raises(ValueError, match="mask has 60x80 px, but its composite 80x60"):
+        composite.applied(picture, picture, disk, radius=7)
+    composite.check_aspect((188, 250), (3000, 4000))

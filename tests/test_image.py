@@ -119,3 +119,28 @@ def test_grid_places_images_row_by_row():
     assert sheet.shape == (5, 7, 1)
     assert (sheet[0, 0, 0], sheet[0, 4, 0], sheet[3, 0, 0]) == (-1, -0.5, 0)
     assert sheet[3, 4, 0] == 1 and sheet[2, 0, 0] == 1 and sheet[0, 3, 0] == 1
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0, 40.0])
+def test_a_gif_keeps_its_speed_over_many_frames(fps, tmp_path):
+    """GIF counts in 10 ms; what rounding takes from one frame the next gets back."""
+    frames = np.random.default_rng(0).uniform(-1, 1, (30, 8, 8, 3))
+    image.save_animation(tmp_path / "film.gif", iter(frames), frames_per_second=fps)
+    with Image.open(tmp_path / "film.gif") as film:
+        durations = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            durations.append(film.info["duration"])
+    assert sum(durations) == pytest.approx(1000 * 30 / fps, abs=10)
+
+
+def test_a_damaged_png_is_one_line(tmp_path):
+    path = tmp_path / "broken.png"
+    image.save(path, np.random.default_rng(0).uniform(-1, 1, (40, 40, 3)))
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"IDAT") + 200
+    data[middle : middle + 8] = b"\0\0\0\4\0\0\0\0"
+    data[-12:-8] = b"\xff\xff\xff\xff"  # the length of the last chunk
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
+        image.load(path)

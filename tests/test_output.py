@@ -64,8 +64,11 @@ def test_a_composite_with_the_mask_beside_it(harmonizer, pasted, tmp_path):
     [("none", "no mask, as asked", False), ("auto", "mask from the difference", True)],
 )
 def test_other_masks(mask, said, masked, harmonizer, pasted, tmp_path):
+    out = tmp_path / "out/pasted"
+    out.mkdir(parents=True)
+    (out / "mask.png").write_text("of an earlier call")
     (line,) = _composites(_into(harmonizer, tmp_path / "out"), pasted, mask=mask)
-    assert said in line and (tmp_path / "out/pasted/mask.png").is_file() == masked
+    assert said in line and (out / "mask.png").is_file() == masked
 
 
 def test_several_composites_go_below_the_run(harmonizer, harmonization_run, pasted, picture):
@@ -86,12 +89,16 @@ def test_an_image_of_another_mode_and_aspect_ratio(harmonizer, tmp_path):
         ("no_mask.png", "mask no_mask.png: no such file"),
         ("black", "black.png is all black: paint white"),
         (__file__, "is not an image that Pillow can read"),
+        ("turned", "mask has 80x60 px, but its composite 60x80"),
     ],
 )
 def test_a_bad_mask_writes_nothing(mask, message, harmonizer, pasted, tmp_path):
     if mask == "black":
         mask = str(tmp_path / "black.png")
         image.save(mask, -np.ones((4, 4, 1)))
+    if mask == "turned":
+        mask = str(tmp_path / "turned.png")
+        image.save(mask, np.ones((80, 60, 1)))
     with pytest.raises(ValueError, match=message):
         _composites(_into(harmonizer, tmp_path / "out"), pasted, mask=mask)
     assert not (tmp_path / "out").exists()
@@ -137,7 +144,7 @@ def test_one_animation(suffix, generator, tmp_path):
     [
         ("film.avi", {}, "film.avi: give a file ending in .gif, .webp, .png, .mp4"),
         ("film.gif", {"frames": -3}, "frames=-3: give 1 or more"),
-        ("film.gif", {"fps": 0.0}, "fps=0.0: give a value above 0"),
+        ("film.gif", {"fps": 0.0}, "fps=0.0: give a value from 0.1 to 50"),
         ("film.gif", {"alpha": 2.0}, "alpha=2.0: give a value from 0 to 1"),
         ("film.gif", {"start_stage": 3}, "start_stage=3: this model has the stages 0 to 2"),
     ],

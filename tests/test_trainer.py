@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint, image, job, recorder, step, trainer, workdir
+from consingan_jax import checkpoint, image, job, recorder, resize, step, trainer, workdir
 
 
 class KilledError(Exception):
@@ -182,6 +182,40 @@ def test_a_composite_is_watched_at_every_log_step(harmonization_run):
     assert shapes == [(14, 2 * 19 + 2, 3), (21, 2 * 28 + 2, 3)]
 
 
+def test_fine_tuning_takes_the_composite_as_its_input(
+    tiny_harmonization, harmonization_run, tmp_path
+):
+    other = np.random.default_rng(1).uniform(-1, 1, (30, 40, 3)).astype(np.float32)
+    image.save(tmp_path / "other.png", other)
+    changes = {"fine_tune": str(harmonization_run), "naive": str(tmp_path / "other.png")}
+    todo = job.prepare(tiny_harmonization | changes)
+    training = trainer._Training(todo, workdir.Workdir(tmp_path / "run"))
+    stage, _, data = training._begin_fine_tuning(todo.source)
+    expected = resize.fit(image.load(tmp_path / "other.png"), (14, 19))
+    np.testing.assert_allclose(data.coarsest[0], expected, atol=1e-6)
+    z, _ = training._program(stage).draw(jax.random.key(0), data)
+    np.testing.assert_array_equal(z[0], data.coarsest)
+    program = step.StageProgram(
+        todo.config | {"task": "editing"}, training.arch, training.sizes[: stage + 1]
+    )
+    added = program.draw(jax.random.key(0), data)[0][0] - data.coarsest
+    assert 0.08 < np.std(added) < 0.12
+
+
+def test_another_composite_in_the_directory_of_a_fine_tuning(
+    tiny_harmonization, harmonization_run, tmp_path, picture
+):
+    composite = shutil.copy(picture, tmp_path / "composite.png")
+    config = tiny_harmonization | {"fine_tune": str(harmonization_run), "naive": str(composite)}
+    run = workdir.Workdir(tmp_path / "run")
+    with run.claim(job.prepare(config)):
+        pass
+    run.check(job.prepare(config))
+    image.save(composite, image.load(picture)[::-1])
+    with pytest.raises(ValueError, match=r"belongs to another picture.*config\.naive"):
+        run.check(job.prepare(config))
+
+
 def _files(directory):
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
@@ -211,7 +245,7 @@ def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
     run = workdir.Workdir(tmp_path / "run")
     todo = job.prepare(tiny_config)
     with (
-        run.claim(todo.config, todo.pixels, todo.levels),
+        run.claim(todo),
         pytest.raises(ValueError, match="another process trains in"),
     ):
         trainer.train(tiny_config, str(run.path))
@@ -239,7 +273,7 @@ def test_only_cadence_may_change(tiny_config, finished_run):
 def test_another_image_in_the_same_directory(tiny_config, finished_run, tmp_path, picture):
     turned = tmp_path / "turned.png"
     image.save(turned, image.load(picture)[::-1])
-    with pytest.raises(ValueError, match="belongs to another image"):
+    with pytest.raises(ValueError, match="belongs to another picture"):
         trainer.train(tiny_config | {"image": str(turned)}, str(finished_run))
 
 
