@@ -4,6 +4,8 @@
     python evaluate.py --real=FOLDER --samples=FOLDER                K.png with K.png or K_<j>.png
     python evaluate.py [--real=FOLDER] --compare A B ...             runs or folders side by side
 
+--max_size=64 shrinks everything to 64 px first, to compare what has different resolutions.
+
 Prints a table, a line for each image; --out=DIRECTORY also keeps it as text, CSV and JSON. What
 each column is: docs/metrics.md.
 """
@@ -23,6 +25,9 @@ _REAL = flags.DEFINE_string("real", "", "Folder of training images.")
 _SAMPLES = flags.DEFINE_string("samples", "", "Folder of samples of them.")
 _COMPARE = flags.DEFINE_string("compare", "", "Runs, or with --real folders of samples.")
 _INCEPTION = flags.DEFINE_string("inception", "", "torchvision's Inception-v3 weights, for SIFID.")
+_MAX_SIZE = flags.DEFINE_integer(
+    "max_size", None, "Shrink all pictures to so many pixels first.", lower_bound=16
+)
 _OUT = flags.DEFINE_string("out", "", "Directory for the tables [only printed].")
 
 
@@ -55,6 +60,11 @@ def main(argv):
     names = sides(argv[1:])
     device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     found = {name: subjects(name) for name in names}
+    if size := _MAX_SIZE.value:
+        found = {
+            name: [evaluation.shrunk(one, size) for one in several]
+            for name, several in found.items()
+        }
     measured = {}
     for name, several in found.items():
         print(name)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -111,6 +112,31 @@ def of_folders(real: str, samples: str) -> list[Subject]:
     if alone:
         raise ValueError(f"real {alone[0]} has no samples in {samples}: take it out, or add some")
     return [_subject(name, reals[name], paths) for name, paths in found.items()]
+
+
+def shrunk(subject: Subject, max_size: int) -> Subject:
+    """Returns a subject with all pictures made `max_size` px long, as a pyramid would be.
+
+    So samples of different resolutions can be compared at the smaller one.
+    """
+    height, width = subject.real.shape[:2]
+    scale = max_size / max(height, width)
+    if scale >= 1:
+        return subject
+    size = (math.ceil(scale * height), math.ceil(scale * width))
+
+    def shrink(picture):
+        return _rounded(resize.resize(picture, scale, size))
+
+    again = None if subject.reconstruction is None else shrink(subject.reconstruction)
+    note = f"{subject.name}: shrunk from {height}x{width} to {size[0]}x{size[1]} px"
+    return dataclasses.replace(
+        subject,
+        real=shrink(subject.real),
+        samples=list(map(shrink, subject.samples)),
+        reconstruction=again,
+        note="; ".join(filter(None, [subject.note, note])),
+    )
 
 
 def evaluate(subject: Subject, networks: Networks) -> Row:

@@ -126,6 +126,13 @@ def test_a_sample_belongs_to_the_longest_name(folders):
         _subjects(folders)
 
 
+def test_everything_is_shrunk_alike(folders):
+    subject = evaluation.shrunk(_subjects(folders)[0], 32)
+    assert {one.shape for one in (subject.real, *subject.samples)} == {(30, 32, 3)}
+    assert subject.note == "a: shrunk from 60x64 to 30x32 px"
+    assert evaluation.shrunk(subject, 32) is subject
+
+
 def test_a_flat_image_has_no_diversity_to_compare_with(networks):
     flat = np.zeros((32, 32, 3), np.float32)
     row = evaluation.evaluate(evaluation.Subject("flat", flat, [flat, flat]), networks)
