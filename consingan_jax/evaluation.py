@@ -211,8 +211,10 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
         size = (round(real.shape[0] / scale), round(real.shape[1] / scale))
         if min(size) < metrics.PATCH:
             continue
-        level, *levels = (jnp.asarray(resize.fit(one, size)) for one in (real, *samples))
-        distances = [float(metrics.sliced_wasserstein(one, level)) for one in levels]
+        of_real, *of_samples = (
+            metrics.projections(jnp.asarray(resize.fit(one, size))) for one in (real, *samples)
+        )
+        distances = [metrics.sliced_wasserstein(one, of_real) for one in of_samples]
         row[f"swd_{scale}"] = metrics.mean(distances)
     if min(real.shape[:2]) < 2 * metrics.PATCH:
         return row
