@@ -119,9 +119,9 @@ def _walk(**changes):
     return walk | {"width": None, "height": None} | changes
 
 
-def test_the_published_set_of_animations(generator, finished_run):
-    lines = list(generator.animations(beta=None, start_stage=None, **_walk()))
-    out = finished_run / "generated/animation"
+def test_the_published_set_of_animations(generator, tmp_path):
+    out = tmp_path / "out"
+    lines = list(_into(generator, out).animations(beta=None, start_stage=None, **_walk()))
     assert len(lines) == 13 and len(_names(out)) == 13
     assert {"start_stage_0_beta_0.80.gif", "start_stage_2_beta_0.95.gif"} <= set(_names(out))
     with Image.open(out / "start_stage_0_beta_0.85.gif") as film:
