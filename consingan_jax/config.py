@@ -128,7 +128,8 @@ def fine_tuned(config: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str
             f"config.fine_tune={config['fine_tune']} is a run of the task {source['task']}, not "
             f"{config['task']}: give configs/{source['task']}.py or another run"
         )
-    return {**config, **{field: source[field] for field in OF_THE_MODEL}}
+    # A source of an earlier version may lack a field.
+    return {**config, **{field: source.get(field, config[field]) for field in OF_THE_MODEL}}
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
