@@ -15,8 +15,7 @@ import sys
 
 from absl import flags
 
-from consingan_jax import cli, device, evaluation, restore, tables
-from consingan_jax.evaluation import Subject
+from consingan_jax import cli, device, evaluation, restore, subjects, tables
 
 _CKPT = flags.DEFINE_string("ckpt", "", "Directory of a run or of a model.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 50, "How many samples of a run.", lower_bound=1)
@@ -45,13 +44,13 @@ def sides(others: list[str]) -> list[str]:
     return [_CKPT.value or _SAMPLES.value or _COMPARE.value, *others]
 
 
-def subjects(side: str) -> list[Subject]:
+def subjects_of(side: str) -> list[subjects.Subject]:
     """Returns what one run or folder holds."""
     if restore.is_run(side):
-        return evaluation.of_run(side, num_samples=_NUM_SAMPLES.value, seed=_SEED.value)
+        return subjects.of_run(side, num_samples=_NUM_SAMPLES.value, seed=_SEED.value)
     if not _REAL.value:
         raise ValueError(f"{side} is no run: for a folder of samples give --real=FOLDER too")
-    return evaluation.of_folders(_REAL.value, side)
+    return subjects.of_folders(_REAL.value, side)
 
 
 def main(argv):
@@ -59,11 +58,10 @@ def main(argv):
     networks = evaluation.networks(_INCEPTION.value)
     names = sides(argv[1:])
     device.use_compilation_cache(cli.COMPILATION_CACHE.value)
-    found = {name: subjects(name) for name in names}
+    found = {name: subjects_of(name) for name in names}
     if size := _MAX_SIZE.value:
         found = {
-            name: [evaluation.shrunk(one, size) for one in several]
-            for name, several in found.items()
+            name: [subjects.shrunk(one, size) for one in several] for name, several in found.items()
         }
     measured = {}
     for name, several in found.items():

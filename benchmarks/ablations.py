@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from configs import default
-from consingan_jax import evaluation, image, tables, trainer
+from consingan_jax import evaluation, image, subjects, tables, trainer
 
 _OUT = flags.DEFINE_string("out", "runs/ablations", "Directory of the runs and the results.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs of each setting.")
@@ -47,7 +47,7 @@ def run(changes: dict, seed: int, networks: evaluation.Networks) -> tuple[evalua
     name = "-".join(f"{field}_{value}" for field, value in changes.items()) or "base"
     directory = pathlib.Path(_OUT.value) / f"{name}-seed_{seed}"
     trainer.train(config, str(directory))
-    (subject,) = evaluation.of_run(str(directory), num_samples=NUM_SAMPLES, seed=0)
+    (subject,) = subjects.of_run(str(directory), num_samples=NUM_SAMPLES, seed=0)
     return evaluation.evaluate(subject, networks), subject.samples
 
 

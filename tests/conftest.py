@@ -94,6 +94,21 @@ def harmonization_run(tiny_harmonization, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
+def folders(tmp_path):
+    """Folders `real` and `samples` with two images of 60x64 px and three samples of each."""
+    rng = np.random.default_rng(0)
+    for folder in ("real", "samples"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b_1"):
+        rough = np.asarray(jax.image.resize(rng.uniform(-1, 1, (8, 8, 3)), (60, 64, 3), "cubic"))
+        image.save(tmp_path / f"real/{name}.png", rough)
+        for j in range(3):
+            changed = np.roll(rough, 9 * j, 1) + 0.05 * rng.standard_normal(rough.shape)
+            image.save(tmp_path / f"samples/{name}_{j}.png", changed)
+    return tmp_path
+
+
+@pytest.fixture
 def golden() -> pathlib.Path:
     """The folder of recordings; skips where it is absent."""
     if not GOLDEN.is_dir():

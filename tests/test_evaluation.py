@@ -1,12 +1,11 @@
 import json
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax import evaluation, features, image, metrics, tables
+from consingan_jax import evaluation, features, metrics, subjects, tables
 
 PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"
 
@@ -17,63 +16,8 @@ def networks():
     return evaluation.networks()
 
 
-@pytest.fixture
-def folders(tmp_path):
-    """Folders `real` and `samples` with two images of 60x64 px and three samples of each."""
-    rng = np.random.default_rng(0)
-    for folder in ("real", "samples"):
-        (tmp_path / folder).mkdir()
-    for name in ("a", "b_1"):
-        rough = np.asarray(jax.image.resize(rng.uniform(-1, 1, (8, 8, 3)), (60, 64, 3), "cubic"))
-        image.save(tmp_path / f"real/{name}.png", rough)
-        for j in range(3):
-            changed = np.roll(rough, 9 * j, 1) + 0.05 * rng.standard_normal(rough.shape)
-            image.save(tmp_path / f"samples/{name}_{j}.png", changed)
-    return tmp_path
-
-
 def _subjects(folders):
-    return evaluation.of_folders(str(folders / "real"), str(folders / "samples"))
-
-
-def test_files_pair_by_name(folders):
-    (folders / "samples/notes.txt").write_text("not an image")
-    subjects = _subjects(folders)
-    assert [(one.name, len(one.samples), one.note) for one in subjects] == [
-        ("a", 3, ""),
-        ("b_1", 3, ""),
-    ]
-    alone = evaluation.of_folders(str(folders / "real"), str(folders / "real"))
-    assert [len(one.samples) for one in alone] == [1, 1]
-
-
-def test_a_pixel_more_is_cropped_and_said(folders):
-    image.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
-    subject = _subjects(folders)[0]
-    assert subject.note == "a: cropped to 60x63 px, the size that all have"
-    assert {one.shape for one in (subject.real, *subject.samples)} == {(60, 63, 3)}
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "message"),
-    [
-        ("samples/c_0.png", (60, 64), r"c_0\.png belongs to no image of .*real: name it K\.png"),
-        ("real/d.png", (60, 64), r"d\.png has no samples"),
-        ("samples/a_5.png", (62, 64), r"a_5\.png has 62x64 px, but its image .*a\.png 60x64"),
-    ],
-)
-def test_folders_that_do_not_pair(name, size, message, folders):
-    image.save(folders / name, np.zeros((*size, 3)))
-    with pytest.raises(ValueError, match=message):
-        _subjects(folders)
-
-
-def test_folders_that_are_none(folders):
-    with pytest.raises(ValueError, match="real no/such: no such directory"):
-        evaluation.of_folders("no/such", str(folders / "samples"))
-    (folders / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"samples .*empty holds no image files"):
-        evaluation.of_folders(str(folders / "real"), str(folders / "empty"))
+    return subjects.of_folders(str(folders / "real"), str(folders / "samples"))
 
 
 def test_every_measure_of_an_image(folders, networks):
@@ -87,8 +31,8 @@ def test_every_measure_of_an_image(folders, networks):
 
 
 def test_the_image_itself_is_at_distance_zero(folders, networks):
-    subjects = evaluation.of_folders(str(folders / "real"), str(folders / "real"))
-    row = evaluation.evaluate(subjects[0], networks)
+    found = subjects.of_folders(str(folders / "real"), str(folders / "real"))
+    row = evaluation.evaluate(found[0], networks)
     assert row["vgg_sifd"].value == pytest.approx(0, abs=1e-9)
     assert row["swd_1"].value == row["swd_4"].value == 0 and row["same_place"].value == 1
     assert row["pixel_diversity"] is None and tables.cell(row["pixel_diversity"]) == "n/a"
@@ -116,34 +60,17 @@ def test_the_file_type_does_not_matter(folders, networks):
                 assert row[name].value == pytest.approx(estimate.value, rel=1e-4, abs=1e-6)
 
 
-def test_a_sample_belongs_to_the_longest_name(folders):
-    image.save(folders / "real/a_long.png", np.zeros((60, 64, 3)))
-    image.save(folders / "samples/a_long_seed_0.png", np.zeros((60, 64, 3)))
-    numbers = {one.name: len(one.samples) for one in _subjects(folders)}
-    assert numbers == {"a": 3, "a_long": 1, "b_1": 3}
-    image.save(folders / "real/a.bmp", np.zeros((60, 64, 3)))
-    with pytest.raises(ValueError, match="have one name: take one out"):
-        _subjects(folders)
-
-
-def test_everything_is_shrunk_alike(folders):
-    subject = evaluation.shrunk(_subjects(folders)[0], 32)
-    assert {one.shape for one in (subject.real, *subject.samples)} == {(30, 32, 3)}
-    assert subject.note == "a: shrunk from 60x64 to 30x32 px"
-    assert evaluation.shrunk(subject, 32) is subject
-
-
 def test_a_flat_image_has_no_diversity_to_compare_with(networks):
     flat = np.zeros((32, 32, 3), np.float32)
-    row = evaluation.evaluate(evaluation.Subject("flat", flat, [flat, flat]), networks)
+    row = evaluation.evaluate(subjects.Subject("flat", flat, [flat, flat]), networks)
     assert row["pixel_diversity"] is None
     assert all(np.isfinite(one.value) for one in row.values() if one is not None)
 
 
 def test_a_run_is_drawn_with_its_seeds_and_has_a_reconstruction(finished_run, networks):
-    (subject,) = evaluation.of_run(str(finished_run), num_samples=3, seed=5)
+    (subject,) = subjects.of_run(str(finished_run), num_samples=3, seed=5)
     assert subject.name == "picture" and len(subject.samples) == 3
-    (other,) = evaluation.of_run(str(finished_run / "model"), num_samples=1, seed=7)
+    (other,) = subjects.of_run(str(finished_run / "model"), num_samples=1, seed=7)
     np.testing.assert_array_equal(other.samples[0], subject.samples[2])
     eight_bits = (subject.samples[0] + 1) * 127.5
     np.testing.assert_allclose(eight_bits, np.rint(eight_bits), atol=1e-4)
@@ -185,13 +112,13 @@ def test_calibration_on_the_papers_images(networks):
         pytest.skip("the paper's images are not beside this checkout")
     values = {}
     for system in ("ConSinGAN", "SinGAN"):
-        subjects = evaluation.of_folders(str(PAPER / "lsun/Real"), str(PAPER / "lsun" / system))
+        found = subjects.of_folders(str(PAPER / "lsun/Real"), str(PAPER / "lsun" / system))
         values[system] = [
-            metrics.pixel_diversity(np.stack(one.samples), one.real)[1].value for one in subjects
+            metrics.pixel_diversity(np.stack(one.samples), one.real)[1].value for one in found
         ]
     assert np.mean(values["ConSinGAN"]) == pytest.approx(0.369, rel=0.01)
     assert np.mean(values["SinGAN"]) == pytest.approx(0.544, rel=0.01)
-    place = evaluation.of_folders(str(PAPER / "places/Real"), str(PAPER / "places/ConSinGAN"))
+    place = subjects.of_folders(str(PAPER / "places/Real"), str(PAPER / "places/ConSinGAN"))
     weights, distances = features.vgg_weights(), []
     for one in place:
         real, sample = (

@@ -1,4 +1,4 @@
-"""Known answers: closed forms, copies, shuffled content."""
+"""Known answers: closed forms and values by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -87,46 +87,6 @@ def test_lpips_diversity_is_the_mean_over_pairs():
     without = np.array([4.0, 9.0, 1.0])  # the pair that is left
     assert estimate.error == pytest.approx(metrics.jackknife(0.0, without).error)
     assert metrics.lpips_diversity(layers[:2]) == metrics.Estimate(1.0, None, 2)
-
-
-def test_sliced_wasserstein(real):
-    def distance(a, b):
-        return metrics.sliced_wasserstein(metrics.projections(a), metrics.projections(b))
-
-    assert distance(real, real) == 0
-    assert distance(real, real[::-1, ::-1].copy()) > 0  # patches turn too
-    tiled = np.concatenate([real, real], 1)
-    assert distance(tiled, real) < 0.01  # more patches, nearly the same ones
-    constant = distance(np.zeros_like(real), np.full_like(real, 0.5))
-    # Every projection moves by 0.5 times the sum of its direction, which is close to normal.
-    assert constant == pytest.approx(0.5 * np.sqrt(2 / np.pi), rel=0.15)
-
-
-def test_copies_are_flagged_as_copies(real):
-    assert metrics.same_place_share(real, real) == 1
-    shuffled = metrics.shuffled(real)
-    assert sorted(shuffled.ravel()) == sorted(real.ravel())
-    assert metrics.same_place_share(shuffled, real) < 0.05
-    half = np.where(np.arange(80)[None, :, None] < 40, real, shuffled)
-    assert 0.4 < metrics.same_place_share(half, real) < 0.6
-
-
-def test_shares_do_not_depend_on_the_size(real):
-    large = np.repeat(np.repeat(real, 4, 0), 4, 1)
-    moved = np.roll(large, 160, 1)
-    assert metrics.same_place_share(large, large) == 1
-    assert metrics.same_place_share(moved, large) < 0.05
-    wide = np.concatenate([real, real], 1)
-    assert metrics.same_place_share(wide, real) < 0.1  # all shifted, relative to the side
-
-
-def test_patches_and_places_by_hand():
-    x = jnp.arange(8 * 9 * 1.0).reshape(8, 9, 1)
-    patches = metrics.patches(x, 1)
-    assert patches.shape == (2 * 3, 49)
-    np.testing.assert_array_equal(patches[4].reshape(7, 7), x[1:8, 1:8, 0])
-    expected = [[0, 0], [0, 0.5], [0, 1], [1, 0], [1, 0.5], [1, 1]]
-    np.testing.assert_array_equal(metrics.places(x.shape, 1), expected)
 
 
 def test_errors_of_a_reconstruction():

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from consingan_jax import image, subjects
+
+
+def _subjects(folders):
+    return subjects.of_folders(str(folders / "real"), str(folders / "samples"))
+
+
+def test_files_pair_by_name(folders):
+    (folders / "samples/notes.txt").write_text("not an image")
+    found = _subjects(folders)
+    assert [(one.name, len(one.samples), one.note) for one in found] == [
+        ("a", 3, ""),
+        ("b_1", 3, ""),
+    ]
+    alone = subjects.of_folders(str(folders / "real"), str(folders / "real"))
+    assert [len(one.samples) for one in alone] == [1, 1]
+
+
+def test_a_pixel_more_is_cropped_and_said(folders):
+    image.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
+    subject = _subjects(folders)[0]
+    assert subject.note == "a: cropped to 60x63 px, the size that all have"
+    assert {one.shape for one in (subject.real, *subject.samples)} == {(60, 63, 3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("samples/c_0.png", (60, 64), r"c_0\.png belongs to no image of .*real: name it K\.png"),
+        ("real/d.png", (60, 64), r"d\.png has no samples"),
+        ("samples/a_5.png", (62, 64), r"a_5\.png has 62x64 px, but its image .*a\.png 60x64"),
+    ],
+)
+def test_folders_that_do_not_pair(name, size, message, folders):
+    image.save(folders / name, np.zeros((*size, 3)))
+    with pytest.raises(ValueError, match=message):
+        _subjects(folders)
+
+
+def test_folders_that_are_none(folders):
+    with pytest.raises(ValueError, match="real no/such: no such directory"):
+        subjects.of_folders("no/such", str(folders / "samples"))
+    (folders / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"samples .*empty holds no image files"):
+        subjects.of_folders(str(folders / "real"), str(folders / "empty"))
+
+
+def test_a_sample_belongs_to_the_longest_name(folders):
+    image.save(folders / "real/a_long.png", np.zeros((60, 64, 3)))
+    image.save(folders / "samples/a_long_seed_0.png", np.zeros((60, 64, 3)))
+    numbers = {one.name: len(one.samples) for one in _subjects(folders)}
+    assert numbers == {"a": 3, "a_long": 1, "b_1": 3}
+    image.save(folders / "real/a.bmp", np.zeros((60, 64, 3)))
+    with pytest.raises(ValueError, match="have one name: take one out"):
+        _subjects(folders)
+
+
+def test_everything_is_shrunk_alike(folders):
+    subject = subjects.shrunk(_subjects(folders)[0], 32)
+    assert {one.shape for one in (subject.real, *subject.samples)} == {(30, 32, 3)}
+    assert subject.note == "a: shrunk from 60x64 to 30x32 px"
+    assert subjects.shrunk(subject, 32) is subject
