@@ -55,8 +55,8 @@ def subjects_of(side: str) -> list[subjects.Subject]:
 
 def main(argv):
     """Prints the tables."""
-    networks = evaluation.networks(_INCEPTION.value)
     names = sides(argv[1:])
+    networks = evaluation.networks(_INCEPTION.value)
     device.use_compilation_cache(cli.COMPILATION_CACHE.value)
     found = {name: subjects_of(name) for name in names}
     if size := _MAX_SIZE.value:

@@ -1,6 +1,19 @@
 """Every field of a configuration with the paper's defaults; the other files change what differs."""
 
+from typing import Any
+
 import ml_collections
+
+
+def variant(
+    config: ml_collections.ConfigDict, arg: str, *, quick: dict[str, Any]
+) -> ml_collections.ConfigDict:
+    """Returns a task's configuration as `arg` asks for it: as it is, or "quick", so changed."""
+    if arg not in ("", "quick"):
+        raise ValueError(f"this configuration takes ':quick' or nothing, not ':{arg}'")
+    if arg:
+        config.update(quick)
+    return config
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

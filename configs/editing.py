@@ -24,13 +24,12 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.task = "editing"
     config.num_iters = 1000
     config.batch_norm = True
-    if arg == "quick":
-        config.num_stages = 4
-        config.min_size = 16
-        config.max_size = 64
-        config.num_filters = 32
-        config.num_iters = 300
-        config.sample_every = 150
-    elif arg:
-        raise ValueError(f"this configuration takes ':quick' or nothing, not ':{arg}'")
-    return config
+    quick = {
+        "num_stages": 4,
+        "min_size": 16,
+        "max_size": 64,
+        "num_filters": 32,
+        "num_iters": 300,
+        "sample_every": 150,
+    }
+    return default.variant(config, arg, quick=quick)

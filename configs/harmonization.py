@@ -32,12 +32,11 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.num_iters = 1000
     config.negative_slope = 0.3
     config.batch_norm = True
-    if arg == "quick":
-        config.min_size = 40
-        config.max_size = 100
-        config.num_filters = 32
-        config.num_iters = 300
-        config.sample_every = 150
-    elif arg:
-        raise ValueError(f"this configuration takes ':quick' or nothing, not ':{arg}'")
-    return config
+    quick = {
+        "min_size": 40,
+        "max_size": 100,
+        "num_filters": 32,
+        "num_iters": 300,
+        "sample_every": 150,
+    }
+    return default.variant(config, arg, quick=quick)

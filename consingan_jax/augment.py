@@ -18,8 +18,8 @@ def harmonization(key: jax.Array, image: jax.Array) -> jax.Array:
 
     With probability 0.25 exactly one of four families changes the colours: noise, invert or sepia,
     channels, or hue, saturation and value; then, with probability 0.9, one or two rectangles of
-    one random colour cover parts. On a grey image, families of colour that mean nothing there
-    leave it as it is.
+    one random colour cover parts. On a grey image sepia inverts, hue and saturation do nothing, and
+    the changes of channels leave it as it is.
 
     Args:
         key: a random key.

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Sequence
 from typing import TextIO
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
@@ -45,13 +46,14 @@ class Networks:
 
 
 def networks(inception: str = "") -> Networks:
-    """Reads the pretrained networks; `inception` is a file, or empty.
+    """Reads the pretrained networks to the device; `inception` is a file, or empty.
 
     Raises:
         ValueError: the extra `metrics` is missing, or the file is no such file.
     """
     stem = features.inception_weights(inception) if inception else None
-    return Networks(features.vgg_weights(), features.lpips_weights(), stem)
+    weights = jax.device_put((features.vgg_weights(), features.lpips_weights(), stem))
+    return Networks(*weights)
 
 
 def evaluate(subject: Subject, networks: Networks) -> Row:

@@ -20,6 +20,7 @@ import numpy as np
 MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
 STD = np.array([0.458, 0.448, 0.450], np.float32)
 LEAST_SIDE = 31  # pixels, below which AlexNet's or Inception's last features are empty
+_VGG_LAYERS = ("Conv_0", "Conv_1")
 _NUMPY = {
     ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
@@ -51,8 +52,9 @@ def read_arrays(data: bytes) -> Any:
 
 @functools.cache
 def vgg_weights() -> Weights:
-    """Returns VGG16's convolutions; raises a ValueError without the extra `metrics`."""
-    return _from_package("vgg16")["VGG16_0"]
+    """Returns VGG16's first two convolutions; raises a ValueError without the extra `metrics`."""
+    layers = _from_package("vgg16")["VGG16_0"]
+    return {name: layers[name] for name in _VGG_LAYERS}
 
 
 @functools.cache
@@ -79,7 +81,7 @@ def _from_package(network: str) -> Weights:
 def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
     """Returns VGG16's features `[N, H, W, 64]` before the first pooling."""
     x = _normal(images)
-    for name in ("Conv_0", "Conv_1"):
+    for name in _VGG_LAYERS:
         x = jax.nn.relu(_conv(x, weights[name], padding=1))
     return x
 

@@ -113,10 +113,11 @@ class Output:
         shown = np.linspace(0, walk["frames"] - 1, SHEET_FRAMES).astype(int).tolist()
         sheet: list[np.ndarray] = []
         for stage, value in itertools.product(stages, BETAS if beta is None else [beta]):
-            image.check_animation(pathlib.Path("any.gif"), fps)
+            name = f"start_stage_{stage}_beta_{value:.2f}.gif"
+            image.check_animation(pathlib.Path(name), fps)
             frames = self.model.animate(seed, beta=value, start_stage=stage, **walk)
             out = self._directory("animation")
-            file = out / f"start_stage_{stage}_beta_{value:.2f}.gif"
+            file = out / name
             image.save_animation(file, _keep(frames, shown, sheet), frames_per_second=fps)
             yield str(file)
         image.save(out / "contact_sheet.png", image.grid(sheet, columns=len(set(shown))))

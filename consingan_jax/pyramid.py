@@ -37,7 +37,7 @@ def scales(size: Size, *, num_stages: int, min_size: int, max_size: int, rule: s
     Returns:
         `[top, level 0, ..., level num_stages - 1]`; the last entry is 1.
     """
-    top = min(max_size / max(size), 1.0)
+    top = _top_scale(size, max_size)
     last = num_stages - 1
     if last == 0:
         return [top, 1.0]
@@ -68,12 +68,21 @@ def build(
     Returns:
         One array `[1, h, w, C]` per level, float32 in [-1, 1], each made from the top level.
     """
-    shape = image.shape[:2]
-    top, *levels = scales(
-        shape, num_stages=num_stages, min_size=min_size, max_size=max_size, rule=rule
+    _, *levels = scales(
+        image.shape[:2], num_stages=num_stages, min_size=min_size, max_size=max_size, rule=rule
     )
-    full = resize.resize(image, top, _scaled(shape, top))
+    full = top_level(image, max_size)
     return [resize.resize(full, s, _scaled(full.shape[:2], s))[None] for s in levels]
+
+
+def top_level(image: np.ndarray, max_size: int) -> np.ndarray:
+    """Returns an image `[H, W, C]` shrunk so that it is at most `max_size` px long."""
+    scale = _top_scale(image.shape[:2], max_size)
+    return resize.resize(image, scale, _scaled(image.shape[:2], scale))
+
+
+def _top_scale(size: Size, max_size: int) -> float:
+    return min(max_size / max(size), 1.0)
 
 
 def _scaled(size: Size, scale: float) -> Size:

@@ -1,13 +1,12 @@
 """Training images with samples of them: from runs and from folders."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from consingan_jax import image, resize, restore
+from consingan_jax import image, pyramid, restore
 
 CROPPED = 1  # pixels by which a sample may differ from its image, and is cropped
 
@@ -71,24 +70,22 @@ def of_folders(real: str, samples: str) -> list[Subject]:
 
 
 def shrunk(subject: Subject, max_size: int) -> Subject:
-    """Returns a subject with all pictures made `max_size` px long, as a pyramid would be.
+    """Returns a subject with all pictures made at most `max_size` px long, as a pyramid would be.
 
     So samples of different resolutions can be compared at the smaller one.
     """
-    height, width = subject.real.shape[:2]
-    scale = max_size / max(height, width)
-    if scale >= 1:
+    if max_size >= max(subject.real.shape[:2]):
         return subject
-    size = (math.ceil(scale * height), math.ceil(scale * width))
 
     def shrink(picture):
-        return _rounded(resize.resize(picture, scale, size))
+        return _rounded(pyramid.top_level(picture, max_size))
 
+    real = shrink(subject.real)
     again = None if subject.reconstruction is None else shrink(subject.reconstruction)
-    note = f"{subject.name}: shrunk from {height}x{width} to {size[0]}x{size[1]} px"
+    note = f"{subject.name}: shrunk from {_size(subject.real)} to {_size(real)} px"
     return dataclasses.replace(
         subject,
-        real=shrink(subject.real),
+        real=real,
         samples=list(map(shrink, subject.samples)),
         reconstruction=again,
         note="; ".join(filter(None, [subject.note, note])),
