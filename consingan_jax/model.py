@@ -128,7 +128,7 @@ class Model:
             range(seed, seed + num_samples),
             arch=self.arch,
             sizes=sizes,
-            kept=self._fixed_input(sizes)[:start_stage],
+            kept=self._fixed_input(sizes, start_stage),
             coarsest=coarsest,
             random_input=random_input,
         )
@@ -245,12 +245,13 @@ class Model:
             sampling.read_length("width", width, self.size[1]),
         )
 
-    def _fixed_input(self, sizes: tuple[Size, ...]) -> list[jax.Array]:
-        """Returns z* for images of these sizes."""
+    def _fixed_input(self, sizes: tuple[Size, ...], end: int | None = None) -> list[jax.Array]:
+        """Returns z* for images of these sizes, of the stages below `end` (None: of all)."""
+        z_star = self.z_star[:end]
         if sizes == self.sizes:
-            return list(self.z_star)
+            return z_star
         image_at_0 = self.task.fixed_input != "gaussian"
-        return sampling.fit_noise(self.z_star, self.arch, sizes, image_at_0=image_at_0)
+        return sampling.fit_noise(z_star, self.arch, sizes, image_at_0=image_at_0)
 
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
