@@ -15,7 +15,10 @@ import sys
 
 from absl import flags
 
-from consingan_jax import cli, device, evaluation, restore, subjects, tables
+from consingan_jax import device
+from consingan_jax.cli import flags as cli
+from consingan_jax.generation import restore
+from consingan_jax.measures import evaluation, subjects, tables
 
 _CKPT = flags.DEFINE_string("ckpt", "", "Directory of a run or of a model.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 50, "How many samples of a run.", lower_bound=1)

@@ -12,8 +12,10 @@ from typing import Any
 
 from absl import flags
 
-from consingan_jax import cli, device, restore
-from consingan_jax.output import Output
+from consingan_jax import device
+from consingan_jax.cli import flags as cli
+from consingan_jax.cli.output import Output
+from consingan_jax.generation import restore
 
 _CKPT = flags.DEFINE_string("ckpt", None, "Directory of a run or of a model.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 8, "How many images.", lower_bound=1)

@@ -12,8 +12,11 @@ from typing import Any, cast
 from absl import flags
 from ml_collections import config_flags
 
-from consingan_jax import cli, device, report, trainer
-from consingan_jax.workdir import Workdir
+from consingan_jax import device
+from consingan_jax.cli import flags as cli
+from consingan_jax.cli import report
+from consingan_jax.training import trainer
+from consingan_jax.training.workdir import Workdir
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run [runs/<image>-<config>].")

@@ -19,7 +19,9 @@ import numpy as np
 from absl import app, flags
 
 from configs import default
-from consingan_jax import evaluation, image, subjects, tables, trainer
+from consingan_jax.data import image
+from consingan_jax.measures import evaluation, subjects, tables
+from consingan_jax.training import trainer
 
 _OUT = flags.DEFINE_string("out", "runs/ablations", "Directory of the runs and the results.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs of each setting.")

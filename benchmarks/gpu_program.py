@@ -22,7 +22,7 @@ from jax.experimental import topologies
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import step
+from consingan_jax.training import step
 
 _SIZES = flags.DEFINE_multi_string(
     "size", ["188x250", "752x1000", "1024x1024"], "Height and width of the training image."

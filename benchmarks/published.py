@@ -15,9 +15,11 @@ import numpy as np
 from absl import app, flags
 
 from configs import unconditional
-from consingan_jax import evaluation, image, subjects, tables, trainer
-from consingan_jax.evaluation import COLUMNS, Row
-from consingan_jax.metrics import Estimate
+from consingan_jax.data import image
+from consingan_jax.measures import evaluation, subjects, tables
+from consingan_jax.measures.evaluation import COLUMNS, Row
+from consingan_jax.measures.metrics import Estimate
+from consingan_jax.training import trainer
 
 _SHARED = flags.DEFINE_string("shared", "../shared", "Folder with paper/ and published_64px/.")
 _OUT = flags.DEFINE_string("out", "runs/published", "Directory of the runs and the sheet.")

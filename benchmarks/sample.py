@@ -15,7 +15,9 @@ from absl import app, flags
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import device, networks, sampling
+from consingan_jax import device
+from consingan_jax.generation import sampling
+from consingan_jax.nn import generator as networks
 
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each size.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")

@@ -17,7 +17,8 @@ from absl import app, flags
 
 from configs import harmonization
 from consingan_jax import config as config_lib
-from consingan_jax import device, step
+from consingan_jax import device
+from consingan_jax.training import step
 
 _TASKS = flags.DEFINE_list("tasks", ["harmonization", "editing"], "Which tasks.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from consingan_jax import optimizer
+from consingan_jax.training import optimizer
 
 
 def to_torch(x) -> torch.Tensor:

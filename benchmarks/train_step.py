@@ -21,7 +21,8 @@ from absl import app, flags
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import device, estimate, step
+from consingan_jax import device
+from consingan_jax.training import estimate, step
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of the two at every stage.")

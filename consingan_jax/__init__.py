@@ -6,11 +6,11 @@
 Arrays of images are NHWC, float32 in [-1, 1].
 """
 
-from consingan_jax.image import load as load_image
-from consingan_jax.image import to_uint8
-from consingan_jax.layers import Architecture
-from consingan_jax.model import Model
-from consingan_jax.restore import load
-from consingan_jax.trainer import DivergedError, train
+from consingan_jax.data.image import load as load_image
+from consingan_jax.data.image import to_uint8
+from consingan_jax.generation.model import Model
+from consingan_jax.generation.restore import load
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training.trainer import DivergedError, train
 
 __all__ = ["Architecture", "DivergedError", "Model", "load", "load_image", "to_uint8", "train"]

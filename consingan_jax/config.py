@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from consingan_jax import layers, networks, pyramid, tasks
+from consingan_jax import tasks
+from consingan_jax.data import pyramid
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn import layers
 
 MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes", "remat")
 # What a fine-tuned model takes over from the one it starts from, besides the parameters.

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from configs import default
-from consingan_jax import image, trainer
+from consingan_jax.data import image
+from consingan_jax.training import trainer
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -20,8 +20,12 @@ import numpy as np
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import image as image_lib
-from consingan_jax import networks, pyramid, resize, step, tasks
+from consingan_jax import tasks
+from consingan_jax.data import image as image_lib
+from consingan_jax.data import pyramid
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn import resize
+from consingan_jax.training import step
 
 # Names of the published program's flags, and ours.
 FIELDS = {

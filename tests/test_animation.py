@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import animation, networks, noise
-from consingan_jax.layers import Architecture
+from consingan_jax.data import noise
+from consingan_jax.generation import animation
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.layers import Architecture
 
 ARCH = Architecture(num_filters=4)
 SIZES = ((12, 15), (16, 20))

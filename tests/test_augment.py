@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import augment
+from consingan_jax.data import augment
 
 GREY = jnp.full((24, 32, 3), 120.0)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from consingan_jax import composite, image
+from consingan_jax.data import image
+from consingan_jax.generation import composite
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from configs import default, unconditional
 from consingan_jax import config as config_lib
-from consingan_jax import image
+from consingan_jax.data import image
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "__init__")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import conv
+from consingan_jax.nn import conv
 
 SIZES = [
     (1, 11, 11, 3, 8),

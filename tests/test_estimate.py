@@ -2,8 +2,8 @@ import pytest
 
 from configs import default
 from consingan_jax import config as config_lib
-from consingan_jax import estimate
-from consingan_jax.layers import Architecture
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training import estimate
 
 
 def test_operations_of_the_papers_top_stage():

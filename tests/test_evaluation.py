@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax import evaluation, features, metrics, subjects, tables
+from consingan_jax.measures import evaluation, features, metrics, subjects, tables
 
 PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"
 

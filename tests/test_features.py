@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import features, image, metrics
+from consingan_jax.data import image
+from consingan_jax.measures import features, metrics
 
 SCENE = pathlib.Path(__file__).parent.parent / "examples/scene.png"
 STRIDES_AND_PADDING = [(2, 0), (1, 0), (1, 1), (1, 0), (1, 0)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax import image
+from consingan_jax.data import image
 
 GREY = np.array([[0, 128], [255, 64]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)

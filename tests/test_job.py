@@ -3,7 +3,9 @@ import shutil
 import numpy as np
 import pytest
 
-from consingan_jax import checkpoint, image, job
+from consingan_jax import checkpoint
+from consingan_jax.data import image
+from consingan_jax.training import job
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import losses
+from consingan_jax.training import losses
 
 
 def test_penalty_of_a_linear_critic():

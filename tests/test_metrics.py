@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import metrics
+from consingan_jax.measures import metrics
 
 
 def _frechet(a, b):

@@ -7,7 +7,8 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 import consingan_jax
-from consingan_jax import networks, sampling
+from consingan_jax.generation import sampling
+from consingan_jax.nn import generator as networks
 
 
 @pytest.fixture(scope="module")

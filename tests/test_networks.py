@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import networks, noise
-from consingan_jax.layers import ACTIVATIONS, Architecture
+from consingan_jax.data import noise
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.layers import ACTIVATIONS, Architecture
 
 SIZES = ((12, 15), (16, 20), (21, 27))
 ARCHITECTURES = [

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import noise, tasks
-from consingan_jax.layers import Architecture
+from consingan_jax import tasks
+from consingan_jax.data import noise
+from consingan_jax.nn.layers import Architecture
 
 SIZES = ((12, 15), (16, 20))
 

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import networks, optimizer
-from consingan_jax.layers import Architecture
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training import optimizer
 
 SETTINGS = {
     "lr_scale": 0.1,

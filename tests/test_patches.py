@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import patches
+from consingan_jax.measures import patches
 
 
 @pytest.fixture(scope="module")

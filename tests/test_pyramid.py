@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from consingan_jax import pyramid
+from consingan_jax.data import pyramid
 
 
 def _sizes(size, **changes):

@@ -1,6 +1,7 @@
 import pytest
 
-from consingan_jax import device, report
+from consingan_jax import device
+from consingan_jax.cli import report
 
 
 def test_a_run_that_cannot_fit_is_warned_of(tiny_config, monkeypatch):

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import resize
+from consingan_jax.nn import resize
 
 
 def test_cubic_kernel_at_known_points():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from consingan_jax import image
+from consingan_jax.data import image
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from consingan_jax import config as config_lib
-from consingan_jax import networks, step, tasks
+from consingan_jax import tasks
+from consingan_jax.nn import generator as networks
+from consingan_jax.training import step
 
 SIZES = ((12, 16), (15, 20), (20, 26))
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from consingan_jax import image, subjects
+from consingan_jax.data import image
+from consingan_jax.measures import subjects
 
 
 def _subjects(folders):

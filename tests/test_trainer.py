@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint, image, job, networks, recorder, resize, step, trainer, workdir
+from consingan_jax import checkpoint
+from consingan_jax.data import image
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn import resize
+from consingan_jax.training import job, recorder, step, trainer, workdir
 
 
 class KilledError(Exception):

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax import checkpoint, estimate, image
-from consingan_jax.layers import Architecture
-from consingan_jax.logs import MetricsLog, Progress
-from consingan_jax.model import Model
-from consingan_jax.networks import Size
-from consingan_jax.workdir import Workdir
+from consingan_jax import checkpoint
+from consingan_jax.data import image
+from consingan_jax.generation.model import Model
+from consingan_jax.nn.generator import Size
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training import estimate
+from consingan_jax.training.logs import MetricsLog, Progress
+from consingan_jax.training.workdir import Workdir
 
 SECONDS_PER_CALL = 2.0  # of the compiled loop: how often the progress bar moves
 GRID_SAMPLES = 8  # besides the training image

@@ -5,8 +5,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from consingan_jax.evaluation import COLUMNS, Row, summary
-from consingan_jax.metrics import Estimate
+from consingan_jax.measures.evaluation import COLUMNS, Row, summary
+from consingan_jax.measures.metrics import Estimate
 
 Table = Mapping[str, tuple[int, Row]]
 """The number of samples and the measures of every image, by its name."""

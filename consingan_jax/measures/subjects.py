@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from consingan_jax import image, pyramid, restore
+from consingan_jax.data import image, pyramid
+from consingan_jax.generation import restore
 
 CROPPED = 1  # pixels by which a sample may differ from its image, and is cropped
 

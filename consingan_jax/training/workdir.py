@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax import checkpoint, image, tasks
+from consingan_jax import checkpoint, tasks
 from consingan_jax import config as config_lib
-from consingan_jax.job import Job
-from consingan_jax.restore import IDENTITY
+from consingan_jax.data import image
+from consingan_jax.generation.restore import IDENTITY
+from consingan_jax.training.job import Job
 
 _README = """# A model of {image}
 

@@ -3,8 +3,8 @@
 import pathlib
 
 from consingan_jax import checkpoint
-from consingan_jax.layers import Architecture
-from consingan_jax.model import ARRAYS, FORMAT, Model
+from consingan_jax.generation.model import ARRAYS, FORMAT, Model
+from consingan_jax.nn.layers import Architecture
 
 IDENTITY = "run.json"  # the file that makes a directory a run
 

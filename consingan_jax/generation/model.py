@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import animation, checkpoint, noise, resize, sampling, tasks
-from consingan_jax import composite as composite_lib
-from consingan_jax.composite import Applied
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Params, Size
+from consingan_jax import checkpoint, tasks
+from consingan_jax.data import noise
+from consingan_jax.generation import animation, sampling
+from consingan_jax.generation import composite as composite_lib
+from consingan_jax.generation.composite import Applied
+from consingan_jax.nn import resize
+from consingan_jax.nn.generator import Params, Size
+from consingan_jax.nn.layers import Architecture
 
 FORMAT = 1
 ARRAYS = ("params", "z_star", "noise_amps", "real")

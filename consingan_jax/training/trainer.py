@@ -10,13 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import checkpoint, networks, noise, resize, sampling, step, tasks
+from consingan_jax import checkpoint, tasks
 from consingan_jax import config as config_lib
-from consingan_jax.job import Job, prepare
-from consingan_jax.model import Model
-from consingan_jax.recorder import Recorder
-from consingan_jax.restore import load
-from consingan_jax.workdir import Workdir
+from consingan_jax.data import noise
+from consingan_jax.generation import sampling
+from consingan_jax.generation.model import Model
+from consingan_jax.generation.restore import load
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn import resize
+from consingan_jax.training import step
+from consingan_jax.training.job import Job, prepare
+from consingan_jax.training.recorder import Recorder
+from consingan_jax.training.workdir import Workdir
 
 
 class DivergedError(FloatingPointError):

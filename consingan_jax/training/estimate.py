@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
-from consingan_jax import networks, optimizer, step
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Size
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.generator import Size
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training import optimizer, step
 
 
 def operations(config: Mapping[str, Any], arch: Architecture, sizes: Sequence[Size]) -> int:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from consingan_jax import augment
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Size
+from consingan_jax.data import augment
+from consingan_jax.nn.generator import Size
+from consingan_jax.nn.layers import Architecture
 
 
 def shapes(arch: Architecture, sizes: Sequence[Size]) -> list[tuple[int, int, int]]:

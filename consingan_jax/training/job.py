@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax import checkpoint, image, pyramid
-from consingan_jax import composite as composite_lib
+from consingan_jax import checkpoint
 from consingan_jax import config as config_lib
-from consingan_jax.model import Model
-from consingan_jax.restore import load
+from consingan_jax.data import image, pyramid
+from consingan_jax.generation import composite as composite_lib
+from consingan_jax.generation.model import Model
+from consingan_jax.generation.restore import load
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from consingan_jax.conv import pad
-from consingan_jax.layers import Architecture, Conv, ConvBlock
-from consingan_jax.resize import upsample
+from consingan_jax.nn.conv import pad
+from consingan_jax.nn.layers import Architecture, Conv, ConvBlock
+from consingan_jax.nn.resize import upsample
 
 Params = dict[str, Any]
 Size = tuple[int, int]

@@ -9,9 +9,9 @@ import pathlib
 import numpy as np
 from scipy import ndimage
 
-from consingan_jax import image as image_lib
-from consingan_jax import resize
-from consingan_jax.networks import Size
+from consingan_jax.data import image as image_lib
+from consingan_jax.nn import resize
+from consingan_jax.nn.generator import Size
 
 REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
 BLUR_SIGMA = 5.0

@@ -9,9 +9,12 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from consingan_jax import device, losses, networks, noise, optimizer, tasks
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Params, Size
+from consingan_jax import device, tasks
+from consingan_jax.data import noise
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.generator import Params, Size
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.training import losses, optimizer
 
 Metrics = dict[str, jax.Array]
 METRICS = (

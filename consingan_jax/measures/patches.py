@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import resize
+from consingan_jax.nn import resize
 
 PATCH = 7  # pixels, side of the patches
 PROJECTIONS = 128  # directions of the sliced distance

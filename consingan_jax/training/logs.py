@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import tensorboardX
 import tqdm
 
-from consingan_jax.workdir import write_whole
+from consingan_jax.training.workdir import write_whole
 
 
 class MetricsLog:

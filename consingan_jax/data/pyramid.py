@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from consingan_jax import resize
+from consingan_jax.nn import resize
 
 Size = tuple[int, int]
 

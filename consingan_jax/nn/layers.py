@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from consingan_jax.conv import add_bias, conv3x3
+from consingan_jax.nn.conv import add_bias, conv3x3
 
 ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
     "leaky_relu": lambda x, slope: jnp.where(x > 0, x, slope * x),

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from consingan_jax import config as config_lib
-from consingan_jax import device, estimate
-from consingan_jax.job import prepare
+from consingan_jax import device
+from consingan_jax.training import estimate
+from consingan_jax.training.job import prepare
 
 
 def dry_run(config: Mapping[str, Any]) -> Iterator[str]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from consingan_jax import features, metrics, patches, resize
-from consingan_jax.metrics import Estimate
-from consingan_jax.subjects import Subject
+from consingan_jax.measures import features, metrics, patches
+from consingan_jax.measures.metrics import Estimate
+from consingan_jax.measures.subjects import Subject
+from consingan_jax.nn import resize
 
 Row = dict[str, Estimate | None]
 """The measures of one image by their names in `COLUMNS`; None where one does not apply."""

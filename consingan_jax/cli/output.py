@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax import checkpoint, composite, image
-from consingan_jax.model import Model
+from consingan_jax import checkpoint
+from consingan_jax.data import image
+from consingan_jax.generation import composite
+from consingan_jax.generation.model import Model
 
 GRID = 24  # at most so many samples in the grid, besides the training image
 # The animations of the published program.

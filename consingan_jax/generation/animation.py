@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import networks
-from consingan_jax import noise as noise_lib
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Params
+from consingan_jax.data import noise as noise_lib
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn.generator import Params
+from consingan_jax.nn.layers import Architecture
 
 BATCH = 8  # frames of one compiled call
 LEFT_OF_START = 1e-4  # share of the start that is left when a loop begins

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import networks, noise, resize
-from consingan_jax.layers import Architecture
-from consingan_jax.networks import Params, Size
+from consingan_jax.data import noise
+from consingan_jax.nn import generator as networks
+from consingan_jax.nn import resize
+from consingan_jax.nn.generator import Params, Size
+from consingan_jax.nn.layers import Architecture
 
 MAX_LENGTH = 32768
 
