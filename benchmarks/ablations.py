@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
 
-from configs import default
+from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.training import trainer
@@ -44,11 +44,15 @@ MEASURES = ("vgg_sifd", "lpips_diversity", "pixel_diversity_rms", "same_place", 
 
 def run(changes: dict, seed: int, networks: evaluation.Networks) -> tuple[evaluation.Row, list]:
     """Trains one setting, or takes the run that is there; returns its measures and samples."""
-    config = default.get_config().to_dict() | BASE | changes
-    config |= {"num_iters": _NUM_ITERS.value, "seed": seed}
+    config = Config.create(
+        image="examples/scene.png",
+        num_iters=_NUM_ITERS.value,
+        seed=seed,
+        **{**BASE, **changes},
+    )
     name = "-".join(f"{field}_{value}" for field, value in changes.items()) or "base"
     directory = pathlib.Path(_OUT.value) / f"{name}-seed_{seed}"
-    trainer.train(config, str(directory))
+    trainer.train(config, directory)
     (subject,) = subjects.of_run(str(directory), num_samples=NUM_SAMPLES, seed=0)
     return evaluation.evaluate(subject, networks), subject.samples
 

@@ -20,9 +20,12 @@ import jax
 from absl import app, flags
 from jax.experimental import topologies
 
-from configs import default
-from consingan_jax import config as config_lib
-from consingan_jax.training import step
+from consingan_jax import numerics
+from consingan_jax.config import Config
+from consingan_jax.data import pyramid
+from consingan_jax.training import compiler
+from consingan_jax.training.job import architecture
+from consingan_jax.training.step import StageProgram
 
 _SIZES = flags.DEFINE_multi_string(
     "size", ["188x250", "752x1000", "1024x1024"], "Height and width of the training image."
@@ -55,7 +58,7 @@ FREE = {
 }
 
 
-def compile_for_gpu(program: step.StageProgram) -> jax.stages.Compiled:
+def compile_for_gpu(program: StageProgram) -> jax.stages.Compiled:
     """Returns the compiled loop of a stage for the H100."""
     topology = topologies.get_topology_desc(
         platform="cuda", topology_name="h100", topology="1x1x1", target_config=H100
@@ -65,8 +68,8 @@ def compile_for_gpu(program: step.StageProgram) -> jax.stages.Compiled:
     def place(leaf):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    state, data = jax.eval_shape(program.placeholders)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    state, data = compiler.shapes(program)
+    key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), "int32")
     arguments = jax.tree.map(place, (state, data, key, count))
     return jax.jit(program.run, donate_argnums=0).lower(*arguments).compile()
@@ -131,15 +134,15 @@ def main(_):
         )
     for size in _SIZES.value:
         height, width = map(int, size.split("x"))
-        config = default.get_config().to_dict() | {
-            "max_size": max(height, width),
-            "num_stages": _STAGES.value,
-            "dtype": _DTYPE.value,
-            "remat": _REMAT.value,
-        }
-        arch = config_lib.architecture(config, channels=3)
-        sizes = config_lib.level_sizes(config, (height, width))
-        compiled = compile_for_gpu(step.StageProgram(config, arch, sizes))
+        config = Config(
+            max_size=max(height, width),
+            num_stages=_STAGES.value,
+            dtype=_DTYPE.value,
+            remat=_REMAT.value,
+        )
+        arch = architecture(config, channels=3)
+        sizes = pyramid.level_sizes(config, (height, width))
+        compiled = compile_for_gpu(StageProgram(config, arch, sizes))
         text = compiled.as_text()
         lines = [line for body in instructions(text).values() for line in body]
         kernels = [line for line in lines if opcode(line) not in FREE]

@@ -14,7 +14,6 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from configs import unconditional
 from consingan_jax.data import image
 from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
@@ -32,10 +31,9 @@ SHOWN = 7  # samples of each run on the sheet
 
 def train(data: str, number: str, num_iters: int, seed: int) -> pathlib.Path:
     """Trains one run of the published work, or takes the one that is there."""
-    config = unconditional.get_config().to_dict() | {"max_size": 64, "min_size": 18, "seed": seed}
-    config["image"] = f"{_SHARED.value}/paper/{data}/Real/{number}.jpg"
+    image_file = f"{_SHARED.value}/paper/{data}/Real/{number}.jpg"
     run = pathlib.Path(_OUT.value) / f"{data}{number}-64-seed{seed}"
-    trainer.train(config | {"num_iters": num_iters}, str(run))
+    trainer.train(image_file, run, max_size=64, min_size=18, seed=seed, num_iters=num_iters)
     return run
 
 

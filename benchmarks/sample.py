@@ -8,16 +8,16 @@ At once and twice the model's size. The first image, which compiles, does not co
 import json
 import time
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from configs import default
-from consingan_jax import config as config_lib
-from consingan_jax import device
+from consingan_jax import device, numerics
+from consingan_jax.config import Config
+from consingan_jax.data import pyramid
 from consingan_jax.generation import sampling
-from consingan_jax.nn import generator as networks
+from consingan_jax.nn.generator import Generator
+from consingan_jax.training.job import architecture
 
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each size.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
@@ -26,10 +26,10 @@ _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
 
 def main(_):
     """Prints a line per size."""
-    config = default.get_config().to_dict()
-    own = config_lib.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
-    arch = config_lib.architecture(config, channels=3)
-    params = networks.init_generator(jax.random.key(0), arch, len(own))
+    config = Config()
+    own = pyramid.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
+    generator = Generator(architecture(config, channels=3))
+    params = generator.init(numerics.key(0), len(own))
     amps = jnp.ones(len(own))
     print(device.describe())
     for factor in ("1x", "2x"):
@@ -37,7 +37,7 @@ def main(_):
             sampling.read_length("size", factor, length) for length in (own[-1][0], own[-1][1])
         ]
         sizes = sampling.target_sizes(own, *lengths)
-        images = sampling.samples(params, amps, range(2**31), arch=arch, sizes=sizes)
+        images = sampling.samples(params, amps, range(2**31), generator=generator, sizes=sizes)
         start = time.perf_counter()
         next(images)
         first = time.perf_counter() - start

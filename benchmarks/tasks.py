@@ -7,6 +7,7 @@ Sizes, batch norm and the rest are those of configs/harmonization.py. The compil
 the figure is the median over the turns.
 """
 
+import dataclasses
 import json
 import statistics
 import time
@@ -15,10 +16,12 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from configs import harmonization
-from consingan_jax import config as config_lib
-from consingan_jax import device
-from consingan_jax.training import step
+from consingan_jax import device, numerics
+from consingan_jax.config import Config
+from consingan_jax.data import pyramid
+from consingan_jax.training import compiler
+from consingan_jax.training.job import architecture
+from consingan_jax.training.step import StageProgram
 
 _TASKS = flags.DEFINE_list("tasks", ["harmonization", "editing"], "Which tasks.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
@@ -32,16 +35,15 @@ TURNS = 7
 class Loop:
     """The compiled loop of one stage of one task."""
 
-    def __init__(self, config: dict, sizes: list):
-        arch = config_lib.architecture(config, channels=3)
-        program = step.StageProgram(config, arch, sizes)
-        self.state, self.data = jax.jit(program.placeholders)()
-        self.run = program.compile(self.state, self.data)
+    def __init__(self, config: Config, sizes: list):
+        program = StageProgram(config, architecture(config, channels=3), sizes)
+        self.state, self.data = jax.jit(lambda: compiler.placeholders(program))()
+        self.run = compiler.compile_loop(program)
 
     def seconds(self, count: int) -> float:
         """Makes some iterations; returns the seconds of one."""
         start = time.perf_counter()
-        self.state, _ = self.run(self.state, self.data, jax.random.key(0), np.int32(count))
+        self.state, _ = self.run(self.state, self.data, numerics.key(0), np.int32(count))
         jax.block_until_ready(self.state)
         return (time.perf_counter() - start) / count
 
@@ -57,14 +59,16 @@ def measure(loops: dict[str, Loop], seconds: float) -> dict[str, float]:
 
 def main(_):
     """Prints a line per stage and one for all stages."""
-    config = harmonization.get_config().to_dict() | {"min_size": _MIN_SIZE.value}
-    config["max_size"] = max(_HEIGHT.value, _WIDTH.value)
-    sizes = config_lib.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
+    max_size = max(_HEIGHT.value, _WIDTH.value)
+    config = Config.create("harmonization", min_size=_MIN_SIZE.value, max_size=max_size)
+    sizes = pyramid.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
     names = ["retarget", *_TASKS.value]
     print(device.describe())
     total = dict.fromkeys(names, 0.0)
     for stage, size in enumerate(sizes):
-        loops = {name: Loop(config | {"task": name}, sizes[: stage + 1]) for name in names}
+        loops = {
+            name: Loop(dataclasses.replace(config, task=name), sizes[: stage + 1]) for name in names
+        }
         seconds = measure(loops, _SECONDS.value)
         total = {name: total[name] + seconds[name] for name in names}
         report("{}x{}".format(*size), seconds)

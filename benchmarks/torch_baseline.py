@@ -46,48 +46,47 @@ class Baseline:
     """One stage of training."""
 
     def __init__(self, config, sizes, generator, critic, real, z_star, noise_amps):
-        """Takes everything as consingan_jax holds it; `config` as in configs/default.py."""
+        """Takes everything as consingan_jax holds it; `config` is a `Config`."""
         self.config, self.sizes, self.stage = config, sizes, len(sizes) - 1
         self.generator, self.critic = params_to_torch(generator), params_to_torch(critic)
         self.real, self.z_star = to_torch(real), [to_torch(z) for z in z_star]
         self.noise_amps = [float(amp) for amp in noise_amps]
-        self.grows = config["task"] in ("generation", "animation")
-        betas = (config["beta1"], 0.999)
+        self.grows = config.task in ("generation", "animation")
+        betas = (config.beta1, 0.999)
         critic_leaves = jax.tree.leaves(self.critic)
-        self.critic_adam = torch.optim.Adam(critic_leaves, lr=config["lr_critic"], betas=betas)
+        self.critic_adam = torch.optim.Adam(critic_leaves, lr=config.lr_critic, betas=betas)
         self.generator_adam = torch.optim.Adam(self._groups(), betas=betas)
         self.schedulers = [
             torch.optim.lr_scheduler.MultiStepLR(
-                adam, [int(0.8 * config["num_iters"])], gamma=config["lr_decay"]
+                adam, [int(0.8 * config.iterations(self.stage))], gamma=config.lr_decay
             )
             for adam in (self.critic_adam, self.generator_adam)
         ]
 
     def _groups(self):
-        depth = {"stage": self.stage, "train_depth": self.config["train_depth"]}
-        factors = optimizer.rates(**depth, lr_scale=self.config["lr_scale"])
+        ages = {f"stage_{k}": self.stage - k for k in range(self.stage + 1)}
+        rates = optimizer.rates({"head": self.stage, "tail": 0, **ages}, self.config)
         parts = {"head": self.generator["head"], "tail": self.generator["tail"]}
         parts |= {f"stage_{k}": part for k, part in enumerate(self.generator["stages"])}
         for name, part in parts.items():
-            if name not in factors:
+            if name not in rates:
                 jax.tree.map(lambda tensor: tensor.requires_grad_(False), part)
         return [
-            {"params": jax.tree.leaves(parts[name]), "lr": self.config["lr_generator"] * factor}
-            for name, factor in factors.items()
+            {"params": jax.tree.leaves(parts[name]), "lr": rate} for name, rate in rates.items()
         ]
 
     def _block(self, params, x):
         x = functional.conv2d(x, params["conv"]["kernel"], params["conv"]["bias"])
-        return functional.leaky_relu(x, self.config["negative_slope"])
+        return functional.leaky_relu(x, self.config.negative_slope)
 
     def _stage(self, params, x):
-        for k in range(self.config["num_layers"]):
+        for k in range(self.config.num_layers):
             x = self._block(params[f"block{k}"], x)
         return x
 
     def generate(self, z):
         """Returns the image of noise z_0 .. z_d."""
-        params, layers = self.generator, self.config["num_layers"]
+        params, layers = self.generator, self.config.num_layers
         x = self._block(params["head"], _pad(z[0], 1))
         height, width = self.sizes[0]
         if self.grows:
@@ -118,9 +117,9 @@ class Baseline:
             penalties.append(self._critic_step(fake.detach(), mix))
         self.generator_adam.zero_grad()
         error = functional.mse_loss(self.generate(self.z_star), self.real)
-        loss = -self.scores(fake).mean() + self.config["rec_weight"] * error
+        loss = -self.scores(fake).mean() + self.config.rec_weight * error
         loss.backward()
-        for _ in range(self.config["g_steps"]):
+        for _ in range(self.config.g_steps):
             self.generator_adam.step()
         for scheduler in self.schedulers:
             scheduler.step()
@@ -132,7 +131,7 @@ class Baseline:
         self.scores(fake).mean().backward()
         x = (mix * self.real + (1 - mix) * fake).requires_grad_()
         (slope,) = torch.autograd.grad(self.scores(x).sum(), x, create_graph=True)
-        penalty = self.config["gp_weight"] * ((slope.norm(dim=1) - 1) ** 2).mean()
+        penalty = self.config.gp_weight * ((slope.norm(dim=1) - 1) ** 2).mean()
         penalty.backward()
         self.critic_adam.step()
         return penalty.item()

@@ -19,10 +19,12 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from configs import default
-from consingan_jax import config as config_lib
-from consingan_jax import device
-from consingan_jax.training import estimate, step
+from consingan_jax import device, numerics
+from consingan_jax.config import Config
+from consingan_jax.data import pyramid
+from consingan_jax.training import compiler, estimate
+from consingan_jax.training.job import architecture
+from consingan_jax.training.step import StageProgram
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of the two at every stage.")
@@ -38,16 +40,16 @@ LEAST = 3  # iterations of a turn
 class Ours:
     """Our compiled loop."""
 
-    def __init__(self, program: step.StageProgram):
-        state, self.data = jax.jit(program.placeholders)()
+    def __init__(self, program: StageProgram):
+        state, self.data = jax.jit(lambda: compiler.placeholders(program))()
         start = time.perf_counter()
-        self.run = program.compile(state, self.data)
+        self.run = compiler.compile_loop(program)
         self.compile_seconds = time.perf_counter() - start
         self.state = state
 
     def iterations(self, count: int) -> None:
         """Makes some iterations."""
-        key = jax.random.key(0)
+        key = numerics.key(0)
         self.state, _ = self.run(self.state, self.data, key, np.int32(count))
         jax.block_until_ready(self.state)
 
@@ -55,15 +57,15 @@ class Ours:
 class Published:
     """The baseline, from the same start; its noise is drawn in every iteration, as ours is."""
 
-    def __init__(self, program: step.StageProgram):
+    def __init__(self, program: StageProgram):
         import torch
 
         from benchmarks import torch_baseline
 
-        state, data = jax.jit(program.placeholders)()
+        state, data = jax.jit(lambda: compiler.placeholders(program))()
         self.torch = torch
         self.baseline = torch_baseline.Baseline(
-            dict(program.config),
+            program.config,
             program.sizes,
             state.generator,
             state.critic,
@@ -111,7 +113,7 @@ class Process:
         self.pipe.communicate()
 
 
-def serve(name: str, program: step.StageProgram) -> None:
+def serve(name: str, program: StageProgram) -> None:
     """Answers the turns of a `Process`."""
     one = KINDS[name](program)
     for line in sys.stdin:
@@ -144,12 +146,12 @@ def measure(names: list[str], stage: int, seconds: float) -> dict[str, dict[str,
 
 def main(_):
     """Prints the table."""
-    config = default.get_config().to_dict()
-    sizes = config_lib.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
-    arch = config_lib.architecture(config, channels=3)
+    config = Config()
+    sizes = pyramid.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
+    arch = architecture(config, channels=3)
     if _SERVE.value:
         stage = int(_STAGES.value[0])
-        serve(_SERVE.value, step.StageProgram(config, arch, sizes[: stage + 1]))
+        serve(_SERVE.value, StageProgram(config, arch, sizes[: stage + 1]))
         return
     names = [_ONLY.value] if _ONLY.value else list(KINDS)
     rate = device.matmul_flops()

@@ -13,23 +13,6 @@ mask `EDIT_mask` beside it if there is one (or --mask=FILE, auto, none). `config
 Four stages up to 64 px, 32 filters, 300 iterations each: about a minute on two CPU cores.
 """
 
-import ml_collections
+from consingan_jax.cli.flags import config_file
 
-from configs import default
-
-
-def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
-    config = default.get_config()
-    config.task = "editing"
-    config.num_iters = 1000
-    config.batch_norm = True
-    quick = {
-        "num_stages": 4,
-        "min_size": 16,
-        "max_size": 64,
-        "num_filters": 32,
-        "num_iters": 300,
-        "sample_every": 150,
-    }
-    return default.variant(config, arg, quick=quick)
+get_config = config_file("editing", image="examples/scene.png")

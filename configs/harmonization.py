@@ -18,25 +18,6 @@ An hour or two on a laptop CPU, minutes on a GPU (`--dry_run` estimates it for y
 Three stages from 40 to 100 px, 32 filters, 300 iterations each: a few minutes on two CPU cores.
 """
 
-import ml_collections
+from consingan_jax.cli.flags import config_file
 
-from configs import default
-
-
-def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
-    config = default.get_config()
-    config.task = "harmonization"
-    config.num_stages = 3
-    config.min_size = 120
-    config.num_iters = 1000
-    config.negative_slope = 0.3
-    config.batch_norm = True
-    quick = {
-        "min_size": 40,
-        "max_size": 100,
-        "num_filters": 32,
-        "num_iters": 300,
-        "sample_every": 150,
-    }
-    return default.variant(config, arg, quick=quick)
+get_config = config_file("harmonization", image="examples/scene.png")

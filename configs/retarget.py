@@ -12,13 +12,6 @@ Hours on a laptop CPU, minutes on a GPU (`--dry_run` estimates it for your machi
 Four stages up to 64 px, 32 filters, 500 iterations each, in about two minutes on two CPU cores.
 """
 
-import ml_collections
+from consingan_jax.cli.flags import config_file
 
-from configs import unconditional
-
-
-def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
-    config = unconditional.get_config(arg)
-    config.task = "retarget"
-    return config
+get_config = config_file("retarget", image="examples/scene.png")

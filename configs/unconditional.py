@@ -11,22 +11,6 @@ The same job sized for a laptop CPU: four stages up to 64 px, 32 filters, 500 it
 about two minutes. Its samples are small new arrangements of the picture's content.
 """
 
-import ml_collections
+from consingan_jax.cli.flags import config_file
 
-from configs import default
-
-
-def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """Returns the paper's configuration, or with `arg="quick"` one for a laptop CPU."""
-    config = default.get_config()
-    quick = {
-        "num_stages": 4,
-        "min_size": 16,
-        "max_size": 64,
-        "num_filters": 32,
-        "num_iters": 500,
-        "lr_generator": 1e-3,
-        "lr_critic": 1e-3,
-        "sample_every": 250,
-    }
-    return default.variant(config, arg, quick=quick)
+get_config = config_file("generation", image="examples/scene.png")

@@ -1,16 +1,29 @@
 """ConSinGAN in JAX: a generative model learned from a single image.
 
-    model = consingan_jax.load("runs/scene-unconditional")
+    model = consingan_jax.train("photo.jpg", "runs/photo", variant="quick")
+    model = consingan_jax.load("runs/photo")
     images = model.sample(seed=0, num_samples=4, width="2x")
 
 Arrays of images are NHWC, float32 in [-1, 1].
 """
 
+from consingan_jax.config import Config
 from consingan_jax.data.image import load as load_image
 from consingan_jax.data.image import to_uint8
+from consingan_jax.errors import DivergedError, InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
-from consingan_jax.training.trainer import DivergedError, train
+from consingan_jax.training.trainer import train
 
-__all__ = ["Architecture", "DivergedError", "Model", "load", "load_image", "to_uint8", "train"]
+__all__ = [
+    "Architecture",
+    "Config",
+    "DivergedError",
+    "InputError",
+    "Model",
+    "load",
+    "load_image",
+    "to_uint8",
+    "train",
+]

@@ -1,145 +1,216 @@
-"""What a configuration must satisfy, and what follows from it."""
+"""What a run is told: every field of a configuration, once, with all that is known of it."""
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, get_type_hints
 
 from consingan_jax import tasks
-from consingan_jax.data import pyramid
-from consingan_jax.nn import generator as networks
-from consingan_jax.nn import layers
-
-MAY_CHANGE_ON_RESUME = ("log_every", "sample_every", "checkpoint_minutes", "remat")
-# What a fine-tuned model takes over from the one it starts from, besides the parameters.
-OF_THE_MODEL = (
-    *("image", "channels", "background", "num_stages", "min_size", "max_size", "pyramid_rule"),
-    *("num_filters", "num_layers", "activation", "negative_slope", "batch_norm", "noise_amp"),
-)
-
-_MINIMUM = {
-    "num_stages": 1,
-    "min_size": 1,
-    "max_size": 1,
-    "num_filters": 1,
-    "num_layers": 1,
-    "num_iters": 1,
-    "train_depth": 1,
-    "d_steps": 1,
-    "g_steps": 1,
-    "log_every": 1,
-    "sample_every": 1,
-    "seed": 0,
-    "negative_slope": 0,
-    "gp_weight": 0,
-    "rec_weight": 0,
-    "noise_amp": 0,
-    "lr_scale": 0,
-    "lr_decay": 0,
-    "beta1": 0,
-}
-_ABOVE_ZERO = ("lr_generator", "lr_critic", "checkpoint_minutes")
-_CHOICES: dict[str, list[Any]] = {
-    "activation": list(layers.ACTIVATIONS),
-    "dtype": list(layers.DTYPES),
-    "channels": [0, 1, 3],
-    "pyramid_rule": ["task", *pyramid.RULES],
-}
+from consingan_jax.errors import InputError
+from consingan_jax.fields import About, converted, field
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Raises a ValueError that names the first field with a value that cannot work."""
-    for field, choices in {**_CHOICES, "task": list(tasks.TASKS)}.items():
-        if config[field] not in choices:
-            known = ", ".join(map(str, choices))
-            raise ValueError(f"config.{field}={config[field]!r}: give one of {known}")
-    for field, least in _MINIMUM.items():
-        if not config[field] >= least:  # also catches nan
-            raise ValueError(f"config.{field}={config[field]}: give {least} or more")
-    for field in _ABOVE_ZERO:
-        if not config[field] > 0:
-            raise ValueError(f"config.{field}={config[field]}: give a value above 0")
-    if config["naive"] and tasks.TASKS[config["task"]].composite_input is None:
-        raise ValueError(
-            f"config.naive={config['naive']}: the task {config['task']} takes no composite; "
-            f"{tasks.names(takes_composite=True)} do"
-        )
-    if config["fine_tune"] and not config["naive"]:
-        raise ValueError("config.naive is missing: the composite to fine-tune on")
-    if config["beta1"] >= 1:
-        raise ValueError(f"config.beta1={config['beta1']}: give a value below 1")
-    if config["seed"] >= 2**32:
-        raise ValueError(f"config.seed={config['seed']}: give a value below 2**32")
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The configuration of a run, checked; the defaults are the paper's for the main job.
 
+    `Config.create` starts from the defaults of a task instead.
 
-def architecture(config: Mapping[str, Any], *, channels: int) -> layers.Architecture:
-    """Returns the architecture that `config` asks for, for images of `channels` channels."""
-    return layers.Architecture(
-        channels=channels,
-        num_filters=config["num_filters"],
-        num_layers=config["num_layers"],
-        activation=config["activation"],
-        negative_slope=config["negative_slope"],
-        batch_norm=config["batch_norm"],
-        border_growing=tasks.TASKS[config["task"]].border_growing,
-        dtype=config["dtype"],
+    Raises:
+        InputError: a field has a value that cannot work.
+    """
+
+    task: str = field("generation", "what the model is for", choices=tuple(tasks.TASKS))
+    image: str = field("", "file of the one training image", of_model=True)
+    seed: int = field(0, "every random draw of the run derives from it", least=0, below=2**32)
+
+    # A composite of the training image (harmonization, editing)
+    naive: str = field("", "composite to apply the model to at every log step")
+    fine_tune: str = field("", "run to start from; then `naive` is what is trained on")
+
+    # The image
+    channels: int = field(
+        0, "1: grey, 3: colour, 0: as the file has it", choices=(0, 1, 3), of_model=True
+    )
+    background: str = field("white", "colour behind transparent pixels", of_model=True)
+
+    # The pyramid
+    num_stages: int = field(6, "levels, and stages of the generator", least=1, of_model=True)
+    min_size: int = field(25, "short side of the coarsest level, pixels", least=1, of_model=True)
+    max_size: int = field(250, "longest side of the finest level, pixels", least=1, of_model=True)
+    pyramid_rule: str = field(
+        "task",
+        "how sizes are spread over the levels; task: as the task has it",
+        choices=("task", "new", "geometric"),
+        of_model=True,
     )
 
+    # The networks
+    num_filters: int = field(64, "features of every hidden layer", least=1, of_model=True)
+    num_layers: int = field(3, "convolutions in a stage", least=1, of_model=True)
+    activation: str = field(
+        "leaky_relu",
+        "what follows a convolution",
+        choices=("leaky_relu", "prelu", "elu", "selu"),
+        of_model=True,
+    )
+    negative_slope: float = field(0.05, "slope of leaky_relu below zero", least=0, of_model=True)
+    batch_norm: bool = field(False, "normalise in the generator", of_model=True)
 
-def pyramid_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the keyword arguments of the functions in `pyramid` that `config` asks for."""
-    rule = config["pyramid_rule"]
-    return {
-        "num_stages": config["num_stages"],
-        "min_size": config["min_size"],
-        "max_size": config["max_size"],
-        "rule": tasks.TASKS[config["task"]].pyramid_rule if rule == "task" else rule,
-    }
+    # Training
+    num_iters: int | tuple[int, ...] = field(
+        2000, "iterations of each stage: one number, or one for every stage", least=1
+    )
+    train_depth: int = field(3, "how many of the newest stages train at a time", least=1)
+    lr_scale: float = field(
+        0.1, "learning rate factor per stage of age: less is more diverse", least=0
+    )
+    lr_generator: float = field(5e-4, "learning rate of the newest stage", above=0)
+    lr_critic: float = field(5e-4, "learning rate of the critic", above=0)
+    lr_decay: float = field(0.1, "factor on both after 80 % of a stage's iterations", least=0)
+    beta1: float = field(0.5, "Adam's first-moment decay", least=0, below=1)
+    d_steps: int = field(3, "critic steps per iteration", least=1)
+    g_steps: int = field(3, "generator updates per iteration, on one gradient", least=1)
+    gp_weight: float = field(0.1, "weight of the gradient penalty", least=0)
+    rec_weight: float = field(10.0, "weight of the reconstruction loss", least=0)
+    noise_amp: float = field(
+        0.1, "noise of a new stage, relative to its error before training", least=0, of_model=True
+    )
 
+    # What it takes
+    dtype: str = field(
+        "float32",
+        "of the convolutions; bfloat16 is faster on a GPU",
+        choices=("float32", "bfloat16"),
+    )
+    remat: bool = field(
+        False, "keep less for the gradients and compute it again: slower, smaller", may_change=True
+    )
 
-def level_sizes(config: Mapping[str, Any], image_size: networks.Size) -> list[networks.Size]:
-    """Returns the size of every level of an image.
+    # What a run leaves behind
+    log_every: int = field(50, "iterations between two lines of metrics", least=1, may_change=True)
+    sample_every: int = field(
+        500, "iterations between two sample grids of a stage", least=1, may_change=True
+    )
+    checkpoint_minutes: float = field(
+        5.0, "most work that a killed run can lose", above=0, may_change=True
+    )
 
-    Raises:
-        ValueError: `min_size` is larger than the top level's short side, or a level would be
-            smaller than the patch that the critic looks at.
-    """
-    sizes = pyramid.sizes(image_size, **pyramid_arguments(config))
-    if config["num_stages"] > 1 and config["min_size"] > min(sizes[-1]):
-        raise ValueError(
-            f"config.min_size={config['min_size']} is larger than the short side of the top level, "
-            f"{min(sizes[-1])} px: give {min(sizes[-1])} or less"
-        )
-    patch = networks.patch_size(config["num_layers"])
-    for level, (height, width) in enumerate(sizes):
-        if min(height, width) < patch:
-            raise ValueError(
-                f"level {level} of the pyramid would be {height}x{width} px, but the critic looks "
-                f"at patches of {patch}x{patch}: give a larger min_size (now "
-                f"{config['min_size']}), a larger max_size (now {config['max_size']}), a larger "
-                "image or fewer num_layers"
+    def __post_init__(self) -> None:
+        for name, about in _FIELDS.items():
+            value = converted(name, getattr(self, name), _TYPES[name])
+            for one in value if isinstance(value, tuple) else (value,):
+                if about.refuses(one):
+                    text = repr(value) if isinstance(value, str) else str(value)
+                    raise InputError(f"config.{name}={text}: give {about.wanted()}")
+            object.__setattr__(self, name, value)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if isinstance(self.num_iters, tuple) and len(self.num_iters) != self.num_stages:
+            raise InputError(
+                f"config.num_iters={self.num_iters}: give one number, or one for each of the "
+                f"{self.num_stages} stages"
             )
-    return sizes
+        if self.naive and self.row.composite_input is None:
+            raise InputError(
+                f"config.naive={self.naive}: the task {self.task} takes no composite; "
+                f"{tasks.names(takes_composite=True)} do"
+            )
+        if self.fine_tune and not self.naive:
+            raise InputError("config.naive is missing: the composite to fine-tune on")
 
+    @classmethod
+    def create(cls, task: str = "generation", variant: str = "", **changes: Any) -> "Config":
+        """Returns the configuration of a task.
 
-def fine_tuned(config: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the configuration of a fine-tuning: of the model what `source` says, else `config`.
+        Args:
+            task: a row of the table of tasks.
+            variant: a name that the task has for other settings, such as "quick".
+            changes: fields that differ.
 
-    Raises:
-        ValueError: `source` is the configuration of another task.
-    """
-    if source["task"] != config["task"]:
-        raise ValueError(
-            f"config.fine_tune={config['fine_tune']} is a run of the task {source['task']}, not "
-            f"{config['task']}: give configs/{source['task']}.py or another run"
+        Raises:
+            InputError: no such task, variant or field, or a value that cannot work.
+        """
+        row = tasks.TASKS.get(task, tasks.TASKS["generation"])  # an unknown one is refused below
+        if variant and variant not in row.variants:
+            known = " or ".join(f"':{name}'" for name in row.variants)
+            raise InputError(f"the task {task} takes {known} or nothing, not ':{variant}'")
+        return cls.restore(
+            {"task": task, **row.defaults, **row.variants.get(variant, {}), **changes}
         )
-    # A source of an earlier version may lack a field.
-    return {**config, **{field: source.get(field, config[field]) for field in OF_THE_MODEL}}
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any]) -> "Config":
+        """Returns a configuration that was saved, also by an earlier version.
+
+        A field that did not exist then has its default, with which a run goes on as it began.
+
+        Raises:
+            InputError: a field does not exist here, or has a value that cannot work.
+        """
+        for name in saved:
+            if name not in _FIELDS:
+                raise InputError(unknown(name))
+        return cls(**saved)
+
+    @property
+    def row(self) -> tasks.Task:
+        """The row of the table of tasks."""
+        return tasks.TASKS[self.task]
+
+    def iterations(self, stage: int) -> int:
+        """Returns how many iterations a stage has."""
+        return self.num_iters[stage] if isinstance(self.num_iters, tuple) else self.num_iters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all fields, in plain JSON types."""
+        values = dataclasses.asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    def fine_tuned(self, source: "Config") -> "Config":
+        """Returns the configuration of a fine-tuning: of the model what `source` says.
+
+        Raises:
+            InputError: `source` is the configuration of another task.
+        """
+        if source.task != self.task:
+            raise InputError(
+                f"config.fine_tune={self.fine_tune} is a run of the task {source.task}, not "
+                f"{self.task}: give config.task={source.task} or another run"
+            )
+        taken = {name: getattr(source, name) for name, about in _FIELDS.items() if about.of_model}
+        return dataclasses.replace(self, **taken)
+
+    def difference(self, other: "Config") -> str | None:
+        """Returns the first field that keeps a run from going on as `other`, or None.
+
+        The image is not compared by its name here: see `training.workdir`.
+        """
+        ignored = {"image"} if other.fine_tune else {"image", "naive"}
+        watched = sorted(
+            {name for name, about in _FIELDS.items() if not about.may_change} - ignored
+        )
+        return next((n for n in watched if getattr(self, n) != getattr(other, n)), None)
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Returns the first field that keeps a run of `old` from going on as `new`, or None.
+_FIELDS: dict[str, About] = {
+    each.name: each.metadata["about"] for each in dataclasses.fields(Config)
+}
+_TYPES = get_type_hints(Config)
 
-    The image is not compared by its name here: see `workdir.Workdir.check`.
-    """
-    watched = () if new["fine_tune"] else ("naive",)
-    fields = sorted({*old, *new} - {"image", *MAY_CHANGE_ON_RESUME, *watched})
-    return next((field for field in fields if old.get(field) != new.get(field)), None)
+
+def unknown(name: str) -> str:
+    """Returns the line that refuses a field which does not exist."""
+    similar = difflib.get_close_matches(name, _FIELDS, n=1)
+    mend = f"did you mean {similar[0]}?" if similar else "`consingan train --fields` lists them all"
+    return f"config.{name}: no such field; {mend}"
+
+
+def fields() -> Iterator[tuple[str, str, str, str]]:
+    """Yields name, default, range and help of every field, in words."""
+    for each in dataclasses.fields(Config):
+        about = _FIELDS[each.name]
+        words = "yes or no" if isinstance(each.default, bool) else about.range()
+        default = f'"{each.default}"' if isinstance(each.default, str) else str(each.default)
+        yield each.name, default, words, about.help

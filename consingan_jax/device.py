@@ -1,13 +1,19 @@
 """Which device the arithmetic runs on."""
 
 import ctypes
+import functools
+import hashlib
 import os
 import pathlib
+import platform
 import shutil
 import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+CACHE_BYTES = 2**30  # of compiled programs on disk; one stage of the largest run takes a few MiB
 
 
 def describe() -> str:
@@ -31,12 +37,27 @@ def warning() -> str | None:
 def use_compilation_cache(directory: str) -> None:
     """Keeps compiled programs on disk, so that the next run with the same shapes starts at once.
 
+    Each kind of processor has a folder of its own below `directory`, since a program compiled for
+    one may not run on another. What was used longest ago goes when a folder exceeds `CACHE_BYTES`.
+
     Args:
         directory: where; "off" keeps none. JAX_COMPILATION_CACHE_DIR, if set, decides instead.
     """
-    if directory != "off" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(directory).expanduser()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if directory == "off" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = pathlib.Path(directory).expanduser() / _processor()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _processor() -> str:
+    """Returns a name for processors that run the same programs."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    abilities = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    known = f"{platform.processor()} {abilities}"
+    return f"{platform.machine()}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 
 def compiler_options(*, small_memory: bool) -> dict[str, str | bool] | None:
@@ -75,9 +96,12 @@ def memory_limit() -> int | None:
 
 
 def matmul_flops(size: int = 2048) -> float:
-    """Returns the floating point operations per second of a large float32 matmul, measured."""
-    x = jax.random.normal(jax.random.key(0), (size, size))
-    product = jax.jit(jnp.matmul)
+    """Returns the operations per second of a large matmul, measured as convolutions are computed.
+
+    That is in full float32, which on a GPU is several times slower than its default precision.
+    """
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
+    product = jax.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
     product(x, x).block_until_ready()
     seconds = []
     for _ in range(3):

@@ -1,6 +1,11 @@
 """Everything in which the tasks differ, in one table (paper, sections 3 and 4)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+Changes = Mapping[str, Any]
+"""Fields of a configuration that differ from the paper's defaults, with their values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -8,15 +13,19 @@ class Task:
     """One row of the table.
 
     Attributes:
+        recipe: the word for it in names: of its file in configs/ and of its runs.
         border_growing: the generator makes the picture's edge itself (else: zero padding).
-        pyramid_rule: a key of `pyramid.RULES`.
-        random_input: what z_0 is while training, a key of `noise.INPUTS`.
-        fixed_input: what z*_0 is, a key of `noise.INPUTS`.
-        composite_input: what z_0 is for a composite, a key of `noise.INPUTS`; None: takes none.
+        pyramid_rule: a key of `data.pyramid.RULES`.
+        random_input: what z_0 is while training, a key of `data.noise.INPUTS`.
+        fixed_input: what z*_0 is, likewise.
+        composite_input: what z_0 is for a composite, likewise; None: takes none.
         mask_radius: dilation of a composite's mask in pixels at a long side of 250.
         walks: whether it makes animations.
+        defaults: what its configuration changes.
+        variants: what each named variant of its configuration changes besides.
     """
 
+    recipe: str
     border_growing: bool
     pyramid_rule: str
     random_input: str
@@ -24,19 +33,58 @@ class Task:
     composite_input: str | None = None
     mask_radius: int = 0
     walks: bool = False
+    defaults: Changes = dataclasses.field(default_factory=dict, hash=False)
+    variants: Mapping[str, Changes] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def use(self) -> str:
-        """The flags of sample.py that show what such a model is for."""
+        """The flags of the command `sample` that show what such a model is for."""
         return "--naive=COMPOSITE" if self.composite_input else "--num_samples=8 --width=2x"
 
 
+_SMALL = {"num_stages": 4, "min_size": 16, "max_size": 64, "num_filters": 32}
+# A size for a laptop's CPU: one or two minutes.
+_QUICK_SAMPLES = {
+    **_SMALL,
+    **{"num_iters": 500, "sample_every": 250, "lr_generator": 1e-3, "lr_critic": 1e-3},
+}
+_QUICK_EDITS = {**_SMALL, "num_iters": 300, "sample_every": 150}
+_QUICK_HARMONY = {**_QUICK_EDITS, "num_stages": 3, "min_size": 40, "max_size": 100}
+
 TASKS = {
-    "generation": Task(True, "new", "gaussian", "real", walks=True),
-    "retarget": Task(False, "new", "gaussian", "real"),
-    "animation": Task(True, "new", "gaussian", "gaussian", walks=True),
-    "harmonization": Task(False, "geometric", "augmented", "real", "real", mask_radius=7),
-    "editing": Task(False, "new", "shuffled", "noisy_real", "noisy_real", mask_radius=20),
+    "generation": Task(
+        *("unconditional", True, "new", "gaussian", "real"),
+        walks=True,
+        variants={"quick": _QUICK_SAMPLES},
+    ),
+    "retarget": Task(
+        *("retarget", False, "new", "gaussian", "real"),
+        variants={"quick": _QUICK_SAMPLES},
+    ),
+    "animation": Task(
+        *("animation", True, "new", "gaussian", "gaussian"),
+        walks=True,
+        defaults={"min_size": 20},
+        variants={"quick": _QUICK_SAMPLES},
+    ),
+    "harmonization": Task(
+        *("harmonization", False, "geometric", "augmented", "real", "real"),
+        mask_radius=7,
+        defaults={
+            "num_stages": 3,
+            "min_size": 120,
+            "num_iters": 1000,
+            "negative_slope": 0.3,
+            "batch_norm": True,
+        },
+        variants={"quick": _QUICK_HARMONY},
+    ),
+    "editing": Task(
+        *("editing", False, "new", "shuffled", "noisy_real", "noisy_real"),
+        mask_radius=20,
+        defaults={"num_iters": 1000, "batch_norm": True},
+        variants={"quick": _QUICK_EDITS},
+    ),
 }
 
 

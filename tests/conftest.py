@@ -9,11 +9,12 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
+import filelock
 import jax
 import numpy as np
 import pytest
 
-from configs import default
+from consingan_jax import numerics
 from consingan_jax.data import image
 from consingan_jax.training import trainer
 
@@ -25,36 +26,65 @@ GOLDEN = pathlib.Path(__file__).parent.parent / "../shared/golden"
 def pytest_configure(config):
     """Makes every warning an error."""
     config.addinivalue_line("filterwarnings", "error")
+    # ml_collections reads configuration files by a method that Python will drop.
+    config.addinivalue_line("filterwarnings", "ignore:the load_module:DeprecationWarning")
+
+
+def pytest_collection_modifyitems(items):
+    """Lets the two longest tests be the first of two processes."""
+    longest = [item for item in items if item.name.startswith("test_the_recordings")]
+    for number, item in enumerate(longest):
+        items.remove(item)
+        items.insert(number * len(items) // len(longest), item)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Returns the directory of a name, made by the first of the test processes that asks for it."""
+    here = tmp_path_factory.getbasetemp()
+    common = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+
+    def directory(name, make):
+        path = common / name
+        with filelock.FileLock(common / f"{name}.lock"):
+            if not path.exists():
+                unfinished = common / f"{name}.unfinished"
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(path)
+        return path
+
+    return directory
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _compilation_cache(tmp_path_factory):
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax_cache")))
+def _compilation_cache(once):
+    jax.config.update("jax_compilation_cache_dir", str(once("jax_cache", lambda _: None)))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture
 def key() -> jax.Array:
     """A random key."""
-    return jax.random.key(0)
+    return numerics.key(0)
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory) -> pathlib.Path:
+def picture(once) -> pathlib.Path:
     """A file with a picture of 40 x 30 px: smooth colours and a little noise."""
     rows, columns = np.mgrid[0:30, 0:40] / 40
     rng = np.random.default_rng(0)
     colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
-    path = tmp_path_factory.mktemp("picture") / "picture.png"
-    image.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
-    return path
+    noisy = colours + 0.1 * rng.standard_normal(colours.shape)
+    return once("picture", lambda path: image.save(path / "picture.png", noisy)) / "picture.png"
 
 
 @pytest.fixture(scope="session")
 def tiny_config(picture) -> dict:
     """A configuration that trains in seconds; stage 2 has a frozen stage below it."""
-    return default.get_config().to_dict() | {
+    return {
         "image": str(picture),
+        "num_layers": 1,
         "num_stages": 3,
         "min_size": 14,
         "max_size": 28,
@@ -67,11 +97,9 @@ def tiny_config(picture) -> dict:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tiny_config, tmp_path_factory) -> pathlib.Path:
+def finished_run(tiny_config, once) -> pathlib.Path:
     """The directory of a finished run of `tiny_config`."""
-    path = tmp_path_factory.mktemp("runs") / "finished"
-    trainer.train(tiny_config, str(path))
-    return path
+    return once("finished", lambda path: trainer.train(tiny_config, path))
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +115,9 @@ def tiny_harmonization(tiny_config, picture) -> dict:
 
 
 @pytest.fixture(scope="session")
-def harmonization_run(tiny_harmonization, tmp_path_factory) -> pathlib.Path:
+def harmonization_run(tiny_harmonization, once) -> pathlib.Path:
     """The directory of a finished run of `tiny_harmonization`."""
-    path = tmp_path_factory.mktemp("runs") / "harmonization"
-    trainer.train(tiny_harmonization, str(path))
-    return path
+    return once("harmonization", lambda path: trainer.train(tiny_harmonization, path))
 
 
 @pytest.fixture

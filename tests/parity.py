@@ -1,9 +1,10 @@
 """Replays recordings of the published program and compares what this one computes.
 
-    python -m tests.parity FILE ...
+    python -m tests.parity [--native] FILE ...
 
 Every file is recognised by its content. Prints each quantity's worst error beside its limit and
-exits with 1 if any is exceeded. The limits are those of the recordings' own description.
+exits with 1 if any is exceeded. The limits are those of the recordings' own description. With
+`--native` convolutions are the platform's own, as they are on a GPU, instead of this package's.
 """
 
 import dataclasses
@@ -18,14 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import default
-from consingan_jax import config as config_lib
 from consingan_jax import tasks
-from consingan_jax.data import image as image_lib
-from consingan_jax.data import pyramid
-from consingan_jax.nn import generator as networks
-from consingan_jax.nn import resize
-from consingan_jax.training import step
+from consingan_jax.config import Config
+from consingan_jax.data import image, pyramid
+from consingan_jax.errors import InputError
+from consingan_jax.nn import conv, resize
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Params
+from consingan_jax.training.job import architecture
+from consingan_jax.training.state import StageData
+from consingan_jax.training.step import StageProgram
 
 # Names of the published program's flags, and ours.
 FIELDS = {
@@ -84,33 +87,38 @@ def replay(path: str | pathlib.Path) -> list[Check]:
     for key, kind in kinds.items():
         if key in data:
             return [*kind(data)]
-    raise ValueError(f"{path} is no recording that this program knows: it has {sorted(data)[:5]}")
+    raise InputError(f"{path} is no recording that this program knows: it has {sorted(data)[:5]}")
 
 
 def _read_json(path: pathlib.Path) -> list | dict:
     try:
         return json.loads(path.read_text())
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     except ValueError:
-        raise ValueError(f"{path} is no recording: neither npz nor JSON") from None
+        raise InputError(f"{path} is no recording: neither npz nor JSON") from None
 
 
-def read_config(recorded: dict) -> dict:
-    """Returns our configuration for the published program's flags; others have the defaults."""
-    config = default.get_config().to_dict()
+def read_config(recorded: dict, **known) -> Config:
+    """Returns our configuration for the published program's flags; others have the defaults.
+
+    Args:
+        recorded: the flags.
+        known: fields of ours that something else in the recording tells.
+    """
+    config = Config().to_dict()
     for name, value in recorded.items():
         field = FIELDS.get(name, name)
         if name in IGNORED or (name in FIXED and int(value) == FIXED[name]):
             continue
         if field not in config:
-            raise ValueError(f"the recording's setting {name!r} has no counterpart here")
+            raise InputError(f"the recording's setting {name!r} has no counterpart here")
         config[field] = type(config[field])(value)
     config["activation"] = ACTIVATIONS.get(config["activation"], config["activation"])
-    return config
+    return Config.restore(config | known)
 
 
-def read_params(data: dict, prefix: str) -> networks.Params:
+def read_params(data: dict, prefix: str) -> Params:
     """Returns the parameters recorded under `prefix`, in our structure."""
     tree: dict = {}
     for name, value in data.items():
@@ -166,7 +174,7 @@ def _levels_of(key: str, path: pathlib.Path) -> list[np.ndarray]:
     mode, name, *settings = key.split(":")
     values = {k: int(v) for k, v in (setting.split("=") for setting in settings)}
     file = path.resolve().parent.parent / "images" / name
-    with_alpha_ignored = image_lib.load(file, channels=3, background=None)
+    with_alpha_ignored = image.load(file, channels=3, background=None)
     return pyramid.build(
         with_alpha_ignored,
         num_stages=values["stages"],
@@ -192,14 +200,14 @@ def _upsample(data: dict) -> Iterator[Check]:
 
 
 def _generator(data: dict) -> Iterator[Check]:
-    config = read_config(
-        {name: data[name].item() for name in ("mode", "activation", "batch_norm", "lrelu_alpha")}
-    )
     params = read_params(data, "G/")
-    config["num_filters"] = params["tail"]["kernel"].shape[2]
-    config["num_layers"] = len(params["stages"][0])
-    arch = config_lib.architecture(config, channels=params["tail"]["kernel"].shape[3])
-    limit = 1e-4 if config["batch_norm"] else 2e-5
+    config = read_config(
+        {name: data[name].item() for name in ("mode", "activation", "batch_norm", "lrelu_alpha")},
+        num_filters=params["tail"]["kernel"].shape[2],
+        num_layers=len(params["stages"][0]),
+    )
+    generator = Generator(architecture(config, channels=params["tail"]["kernel"].shape[3]))
+    limit = 1e-4 if config.batch_norm else 2e-5
     sizes = [tuple(size) for size in data["shapes"].tolist()]
     if len(sizes[0]) == 4:
         sizes = [size[2:] for size in sizes]
@@ -207,7 +215,7 @@ def _generator(data: dict) -> Iterator[Check]:
     def error(prefix: str, expected: np.ndarray, depth: int, sizes) -> float:
         z = [jnp.asarray(data[f"{prefix}{i}"]) for i in range(depth + 1)]
         amps = jnp.asarray(data["noise_amp"])
-        return float(np.abs(networks.generate(arch, params, z, amps, sizes) - expected).max())
+        return float(np.abs(generator(params, z, amps, sizes) - expected).max())
 
     for depth in range(len(sizes)):
         expected = data[f"out_depth_{depth}"]
@@ -219,21 +227,21 @@ def _generator(data: dict) -> Iterator[Check]:
 
 def replay_trajectory(data: dict, stages: Sequence[int] | None = None) -> Iterator[Check]:
     """Yields the checks of a recorded training run, of all stages or of those asked for."""
-    config = read_config(json.loads(str(data["config"])))
-    config["batch_norm"] = any("norm.weight" in name for name in data)
-    if 4 * config["num_iters"] % 5:  # the published program then never drops its rates; ours does
-        config["lr_decay"] = 1.0
-    reals = [jnp.asarray(data[f"real_{i}"]) for i in range(config["num_stages"])]
-    for stage in stages or range(config["num_stages"]):
+    batch_norm = any("norm.weight" in name for name in data)
+    config = read_config(json.loads(str(data["config"])), batch_norm=batch_norm)
+    if 4 * config.iterations(0) % 5:  # the published program then never drops its rates
+        config = dataclasses.replace(config, lr_decay=1.0)
+    reals = [jnp.asarray(data[f"real_{i}"]) for i in range(config.num_stages)]
+    for stage in stages or range(config.num_stages):
         yield from replay_stage(data, config, reals, stage)
 
 
-def replay_stage(data: dict, config: dict, reals: list, stage: int) -> Iterator[Check]:
+def replay_stage(data: dict, config: Config, reals: list, stage: int) -> Iterator[Check]:
     """Yields the checks of one recorded stage, replayed from its own start."""
     prefix = f"stage{stage}/"
-    arch = config_lib.architecture(config, channels=reals[0].shape[-1])
+    arch = architecture(config, channels=reals[0].shape[-1])
     sizes = [real.shape[1:3] for real in reals[: stage + 1]]
-    program = step.StageProgram(config, arch, sizes)
+    program = StageProgram(config, arch, sizes)
     initial = {net: read_params(data, f"{prefix}init/{net}/") for net in "GD"}
     state = program.init(initial["G"], initial["D"])
     fixed = _stage_data(data, program, reals, initial["G"])
@@ -251,8 +259,8 @@ def replay_stage(data: dict, config: dict, reals: list, stage: int) -> Iterator[
         final = read_params(data, f"{prefix}final/{net}/")
         error = _worst_change(initial[net], now, final, normalised=net == "G" and arch.batch_norm)
         yield Check(f"stage {stage}, change of {net}, relative", error, 0.02)
-    image = networks.generate(arch, state.generator, fixed.z_star, fixed.noise_amps, sizes)
-    error = float(np.abs(image - data[prefix + "final/reconstruction"]).max())
+    picture = program.generator(state.generator, fixed.z_star, fixed.noise_amps, sizes)
+    error = float(np.abs(picture - data[prefix + "final/reconstruction"]).max())
     yield Check(f"stage {stage}, reconstruction", error, 2e-3)
 
 
@@ -261,12 +269,12 @@ def _random_input(data: dict, prefix: str, t: int, i: int) -> jax.Array:
     return jnp.asarray(data[name] if name in data else data["stage0_input"])
 
 
-def _stage_data(data: dict, program: step.StageProgram, reals: list, params) -> step.StageData:
+def _stage_data(data: dict, program: StageProgram, reals: list, params) -> StageData:
     stage = program.stage
     z_star = [jnp.asarray(data[f"stage{k}/fixed_noise"]) for k in range(stage + 1)]
     noise_amps = jnp.stack([jnp.asarray(data[f"stage{k}/noise_amp"]) for k in range(stage + 1)])
     features = program.frozen_features(params, z_star, noise_amps)
-    return step.StageData(reals[stage], reals[0], z_star, noise_amps, features)
+    return StageData(reals[stage], reals[0], z_star, noise_amps, features)
 
 
 def _worst_change(start, ours, theirs, *, normalised: bool) -> float:
@@ -288,12 +296,15 @@ def _worst_change(start, ours, theirs, *, normalised: bool) -> float:
 
 def main(paths: list[str]) -> int:
     """Prints the checks of all files; returns the exit code."""
+    if "--native" in paths:
+        paths = [path for path in paths if path != "--native"]
+        conv._choose = lambda _, native, x, y, border: native(x, y, border=border)
     if not paths:
         print(__doc__)
         return 2
     try:
         failed = sum(_report(path) for path in paths)
-    except ValueError as error:
+    except InputError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2
     print(f"{failed} exceeded" if failed else "all within the limits")

@@ -7,10 +7,10 @@ import pytest
 
 from consingan_jax.data import noise
 from consingan_jax.generation import animation
-from consingan_jax.nn import generator as networks
+from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture
 
-ARCH = Architecture(num_filters=4)
+GENERATOR = Generator(Architecture(num_filters=4))
 SIZES = ((12, 15), (16, 20))
 NEXT = {"alpha": 0.1, "beta": 0.9, "start_stage": 0, "loop": False}
 
@@ -19,26 +19,30 @@ NEXT = {"alpha": 0.1, "beta": 0.9, "start_stage": 0, "loop": False}
 def model():
     """Parameters, z* and amplitudes of a generator that shows its noise."""
     key = jax.random.key(0)
-    params = jax.tree.map(lambda x: 4 * x, networks.init_generator(key, ARCH, 2))
-    return params, noise.draw(key, ARCH, SIZES), jnp.ones(2)
+    params = jax.tree.map(lambda x: 4 * x, GENERATOR.init(key, 2))
+    return params, noise.draw(key, GENERATOR.noise_shapes(SIZES)), jnp.ones(2)
 
 
 def _frames(model, num, **changes):
     options = {**NEXT, **changes}
     key = jax.random.key(1)
-    return np.stack(list(animation.frames(*model, key, num, arch=ARCH, sizes=SIZES, **options)))
+    return np.stack(
+        list(animation.frames(*model, key, num, generator=GENERATOR, sizes=SIZES, **options))
+    )
 
 
 def test_the_walk_by_hand(model):
     """Two steps from the stated start, written out in numpy."""
     _, z_star, _ = model
     settings = animation.Settings(jax.random.key(1), 0.1, 0.8, 0, 2**31 - 1)
-    positions = animation._first(z_star, settings, arch=ARCH, sizes=SIZES)
-    start = noise.draw(jax.random.fold_in(jax.random.key(1), 2**31), ARCH, SIZES)[1]
+    positions = animation._first(z_star, settings, generator=GENERATOR, sizes=SIZES)
+    start = noise.draw(jax.random.fold_in(jax.random.key(1), 2**31), GENERATOR.noise_shapes(SIZES))[
+        1
+    ]
     before, now = np.asarray(z_star[1]), 0.99 * np.asarray(z_star[1]) + 0.01 * np.asarray(start)
     for t in range(2):
-        positions = animation._step(positions, settings, t, ARCH, SIZES)
-        n = noise.draw(jax.random.fold_in(jax.random.key(1), t), ARCH, SIZES)[1]
+        positions = animation._step(positions, settings, t, GENERATOR, SIZES)
+        n = noise.draw(jax.random.fold_in(jax.random.key(1), t), GENERATOR.noise_shapes(SIZES))[1]
         diff = 0.8 * (now - before) + 0.2 * np.asarray(n)
         before, now = now, 0.1 * np.asarray(z_star[1]) + 0.9 * (now + diff)
         np.testing.assert_allclose(z_star[1] + positions[0][1], now, atol=1e-5)
@@ -52,9 +56,9 @@ def test_frames_do_not_depend_on_their_number(model):
 
 def test_stages_below_the_start_stand_still(model):
     settings = animation.Settings(jax.random.key(1), 0.1, 0.9, 1, 2**31 - 1)
-    positions = animation._first(model[1], settings, arch=ARCH, sizes=SIZES)
+    positions = animation._first(model[1], settings, generator=GENERATOR, sizes=SIZES)
     for t in range(3):
-        positions = animation._step(positions, settings, t, ARCH, SIZES)
+        positions = animation._step(positions, settings, t, GENERATOR, SIZES)
     assert not positions[0][0].any() and positions[0][1].all()
 
 

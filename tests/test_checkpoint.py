@@ -1,9 +1,16 @@
+import errno
+import pathlib
+import signal
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import optax
 import pytest
 
 from consingan_jax import checkpoint
+from consingan_jax.errors import InputError
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def test_round_trip_keeps_containers_and_values(tree, tmp_path):
     back = checkpoint.load(tmp_path / "one", tree)
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     assert jax.tree.all(jax.tree.map(np.array_equal, back, tree))
-    assert checkpoint.metadata(tmp_path / "one") == {"sizes": [[1, 2]], "name": "x"}
+    assert checkpoint.metadata(tmp_path / "one") == {"format": 1, "sizes": [[1, 2]], "name": "x"}
 
 
 def test_lists_come_back_as_lists_without_a_template(tree, tmp_path):
@@ -41,10 +48,12 @@ def test_a_newer_step_replaces_the_older_ones(tree, tmp_path):
 def test_foreign_files_beside_the_checkpoints_stay(tree, tmp_path):
     (tmp_path / ".DS_Store").touch()
     (tmp_path / "generated").mkdir()
+    theirs = {".DS_Store", "generated", "stage_0_step_000100_my_backup", "stage_0_step_000200.txt"}
+    (tmp_path / "stage_0_step_000100_my_backup").mkdir()
+    (tmp_path / "stage_0_step_000200.txt").touch()
     (tmp_path / "stage_0_step_000001.orbax-checkpoint-tmp").mkdir()
     checkpoint.save_step(tmp_path, tree, {}, stage=1, step=20)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {".DS_Store", "generated", "stage_1_step_000020"}
+    assert {path.name for path in tmp_path.iterdir()} == {*theirs, "stage_1_step_000020"}
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_taken(tree, tmp_path):
@@ -58,3 +67,87 @@ def test_the_last_of_two_complete_steps_is_taken(tree, tmp_path):
         checkpoint.save(tmp_path / f"stage_1_step_{step:06d}", tree, {})
     checkpoint.save(tmp_path / "stage_0_step_000900", tree, {})
     assert checkpoint.latest_step(tmp_path) == tmp_path / "stage_1_step_000100"
+
+
+NAMES = ["[ab]", "a\\b", "a*?b", "a b", "a#b%20", 'it\'s "so"', "ü日本", "-x", "a\nb"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_directory_is_written_and_read(name, tmp_path):
+    tree, path = {"a": [np.ones(2)]}, tmp_path / name / "run" / name
+    checkpoint.save(path, tree, {"x": 1})
+    assert checkpoint.exists(path) and checkpoint.metadata(path)["x"] == 1
+    assert jax.tree.all(jax.tree.map(np.array_equal, checkpoint.load(path), tree))
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+
+
+def test_a_directory_that_cannot_be_read_back_is_refused(tmp_path, monkeypatch):
+    def no_links(*_, **__):
+        raise OSError("not here")
+
+    monkeypatch.setattr(pathlib.Path, "symlink_to", no_links)
+    with pytest.raises(InputError, match="cannot be read back from a path with any of"):
+        checkpoint.check_place(tmp_path / "[run]")
+
+
+@pytest.mark.parametrize("found", [2, 0, "1", None])
+def test_another_format_is_refused(found, tmp_path):
+    with pytest.raises(InputError, match=f"has the format {found}, but this version"):
+        checkpoint.check_format(tmp_path, found)
+
+
+def test_a_newer_format_is_not_read(tree, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 7)
+        checkpoint.save(tmp_path / "one", {"a": np.ones(1)}, {})
+    for read in (checkpoint.load, checkpoint.metadata):
+        with pytest.raises(InputError, match="has the format 7, but this version"):
+            read(tmp_path / "one")
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+import numpy as np
+from consingan_jax import checkpoint
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+tree = {"a": np.random.default_rng(0).standard_normal(100_000)}
+try:
+    checkpoint.save(pathlib.Path(sys.argv[1]), tree, {})
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_a_disk_without_room_is_an_error_of_the_system(tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "one")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"{errno.EFBIG} {tmp_path / 'one'}\n"
+
+
+KILLED = """
+import os, pathlib, signal, sys
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+from consingan_jax import checkpoint
+
+def rename(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+run = pathlib.Path(sys.argv[1])
+tree = {"a": np.arange(5.0)}
+checkpoint.save_step(run, tree, {}, stage=0, step=1)
+os.rename = os.replace = pathlib.Path.rename = rename
+checkpoint.save_step(run, tree, {}, stage=0, step=2)
+"""
+
+
+def test_a_process_killed_inside_a_save_leaves_the_checkpoint_before(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2  # the one before, and a part
+    kept = checkpoint.latest_step(tmp_path)
+    assert kept == tmp_path / "stage_0_step_000001"
+    np.testing.assert_array_equal(checkpoint.load(kept)["a"], np.arange(5.0))
+    checkpoint.save_step(tmp_path, {"a": np.ones(1)}, {}, stage=0, step=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["stage_0_step_000003"]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax.nn import conv
+from consingan_jax.nn import conv, winograd
 
 SIZES = [
     (1, 11, 11, 3, 8),
@@ -122,7 +122,7 @@ def test_the_platforms_own_forms_agree():
 
 def test_toom_cook_by_hand():
     """Two outputs from points 0, 1, -1: the matrices that Winograd's F(2, 3) is known by."""
-    inputs, kernel, outputs = conv._toom_cook((0, 1, -1))
+    inputs, kernel, outputs = winograd._toom_cook((0, 1, -1))
     np.testing.assert_allclose(outputs, [[1, 1, 1, 0], [0, 1, -1, 1]])
     np.testing.assert_allclose(kernel, [[-1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     taps, signal = np.array([2.0, 3, 5]), np.array([1.0, 4, 9, 16])

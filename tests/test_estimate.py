@@ -1,15 +1,18 @@
+import dataclasses
+
 import pytest
 
-from configs import default
-from consingan_jax import config as config_lib
+from consingan_jax.config import Config
+from consingan_jax.data import pyramid
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.training import estimate
+from consingan_jax.training.job import architecture
 
 
 def test_operations_of_the_papers_top_stage():
     """About 130 convolutions of F to F features at the top size."""
-    config = default.get_config().to_dict()
-    sizes = config_lib.level_sizes(config, (188, 250))
+    config = Config()
+    sizes = pyramid.level_sizes(config, (188, 250))
     one = 2 * 9 * 64 * 64 * 188 * 250
     assert estimate.operations(config, Architecture(), sizes) / one == pytest.approx(130, rel=0.05)
 
@@ -19,15 +22,16 @@ def test_parameter_counts():
 
 
 def test_memory_grows_with_the_stage(tiny_config):
-    arch = config_lib.architecture(tiny_config, channels=3)
+    config = Config.create(**tiny_config)
+    arch = architecture(config, channels=3)
     sizes = [(14, 19), (28, 38)]
-    small = estimate.memory(tiny_config, arch, sizes[:1])
-    assert 0 < small < estimate.memory(tiny_config, arch, sizes)
+    small = estimate.memory(config, arch, sizes[:1])
+    assert 0 < small < estimate.memory(config, arch, sizes)
 
 
 def test_remat_needs_less_memory(tiny_config):
-    config = tiny_config | {"num_filters": 16, "train_depth": 3}
-    arch = config_lib.architecture(config, channels=3)
+    config = Config.create(**{**tiny_config, "num_filters": 16, "num_layers": 2})
+    arch = architecture(config, channels=3)
     sizes = [(32, 32), (48, 48), (64, 64)]
     kept = estimate.memory(config, arch, sizes)
-    assert estimate.memory(config | {"remat": True}, arch, sizes) < 0.9 * kept
+    assert estimate.memory(dataclasses.replace(config, remat=True), arch, sizes) < 0.9 * kept

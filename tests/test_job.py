@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from consingan_jax import checkpoint
+from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.training import job
 
@@ -15,8 +16,8 @@ def fine_tuning(tiny_harmonization, harmonization_run) -> dict:
 
 def test_a_fine_tuning_takes_the_model_from_its_source(fine_tuning, harmonization_run):
     changes = {"num_filters": 64, "max_size": 99, "image": "other.png", "num_iters": 7}
-    todo = job.prepare(fine_tuning | changes)
-    assert todo.config["num_filters"] == 4 and todo.config["num_iters"] == 7
+    todo = job.prepare(Config.create(**{**fine_tuning, **changes}))
+    assert todo.config.num_filters == 4 and todo.config.num_iters == 7
     assert [level.shape[1:3] for level in todo.levels] == [(14, 19), (21, 28)]
     assert todo.source == checkpoint.latest_step(harmonization_run / "checkpoints")
 
@@ -33,13 +34,13 @@ def test_a_fine_tuning_takes_the_model_from_its_source(fine_tuning, harmonizatio
 )
 def test_what_cannot_be_fine_tuned(changes, message, fine_tuning):
     with pytest.raises(ValueError, match=message):
-        job.prepare(fine_tuning | changes)
+        job.prepare(Config.create(**{**fine_tuning, **changes}))
 
 
 def test_a_composite_to_fine_tune_on_has_the_images_aspect_ratio(fine_tuning, tmp_path):
     image.save(tmp_path / "square.png", np.zeros((30, 30, 3)))
     with pytest.raises(ValueError, match=r"square.png has 30x30 px.*aspect ratio"):
-        job.prepare(fine_tuning | {"naive": str(tmp_path / "square.png")})
+        job.prepare(Config.create(**{**fine_tuning, "naive": str(tmp_path / "square.png")}))
 
 
 def test_a_half_trained_run_is_no_start(fine_tuning, harmonization_run, tmp_path):
@@ -49,4 +50,4 @@ def test_a_half_trained_run_is_no_start(fine_tuning, harmonization_run, tmp_path
     checkpoint.save(half / "checkpoints" / path.name, tree, metadata | {"step": 1})
     shutil.copy(harmonization_run / "run.json", half)
     with pytest.raises(ValueError, match=r"iteration 1 of 2: train it to its end"):
-        job.prepare(fine_tuning | {"fine_tune": str(half)})
+        job.prepare(Config.create(**{**fine_tuning, "fine_tune": str(half)}))

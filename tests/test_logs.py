@@ -9,25 +9,25 @@ def _moments(path):
 
 
 def test_what_was_logged_after_the_moment_is_forgotten(tmp_path):
-    log = logs.MetricsLog(tmp_path, num_iters=10, moment=(0, 0))
+    log = logs.MetricsLog(tmp_path, iterations=[10, 20], moment=(0, 0))
     for stage, step in [(0, 5), (0, 10), (1, 5), (1, 10)]:
         log.write(stage, step, {"loss": 1.0})
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"stage": 1, "st')  # a line that a kill cut off
-    logs.MetricsLog(tmp_path, num_iters=10, moment=(1, 5)).close()
+    logs.MetricsLog(tmp_path, iterations=[10, 20], moment=(1, 5)).close()
     assert _moments(tmp_path / "metrics.jsonl") == [(0, 5), (0, 10), (1, 5)]
 
 
 def test_the_time_left_counts_the_operations_of_the_stages_to_come(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(logs.time, "perf_counter", lambda: now[0])
-    progress = logs.Progress([10, 40], num_iters=10)
+    progress = logs.Progress([10, 40], iterations=[10, 20])
     progress.start(0, 0, "stage")
     progress.begin("stage")
     now[0] += 5
     progress.advance(5, {"reconstruction_rmse": 0.1})
     assert progress.seconds_per_iteration() == 1
-    # 5 iterations of 1 s are left here, and 10 of 4 s above.
-    assert progress.time_left(5) == 45
+    # 5 iterations of 1 s are left here, and 20 of 4 s above.
+    assert progress.time_left(5) == 85
     progress.close()

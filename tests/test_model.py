@@ -7,8 +7,9 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 import consingan_jax
+from consingan_jax import checkpoint
+from consingan_jax.errors import InputError
 from consingan_jax.generation import sampling
-from consingan_jax.nn import generator as networks
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,10 @@ def test_lower_stages_are_scaled_and_rounded_down():
 
 def test_stages_below_the_start_take_the_fixed_noise(model):
     z = sampling.draw(
-        np.uint32(7), None, arch=model.arch, sizes=model.sizes, random_input="gaussian"
+        np.uint32(7), None, generator=model.generator, sizes=model.sizes, random_input="gaussian"
     )
     kept = [*model.z_star[:2], z[2]]
-    expected = networks.generate(model.arch, model.params, kept, model.noise_amps, model.sizes)
+    expected = model.generator(model.params, kept, model.noise_amps, model.sizes)
     image = model.sample(seed=7, start_stage=2)
     np.testing.assert_allclose(image, expected, atol=1e-5)
     assert not np.array_equal(image, model.sample(seed=7))
@@ -79,8 +80,8 @@ def test_stages_below_the_start_take_the_fixed_noise(model):
 
 def test_fixed_noise_is_stretched_to_another_size(model):
     sizes = ((14, 38), (18, 46), (21, 56))
-    image, noise = sampling.fit_noise(model.z_star[:2], model.arch, sizes, image_at_0=True)
-    assert image.shape == (1, 14, 38, 3) and noise.shape == (1, 24, 52, 4)
+    image, noise = sampling.fit_noise(model.z_star[:2], model.generator, sizes, image_at_0=True)
+    assert image.shape == (1, 14, 38, 3) and noise.shape == (1, 20, 48, 4)
     np.testing.assert_allclose(image[0, :, [0, -1]], model.z_star[0][0, :, [0, -1]], atol=1e-5)
     assert set(np.ravel(noise)) <= set(np.ravel(model.z_star[1]))
     assert model.sample(width="2x", start_stage=2).shape == (1, 21, 56, 3)
@@ -128,7 +129,7 @@ def test_a_damaged_checkpoint_is_named(finished_run, tmp_path):
 
 def test_a_model_of_another_format_is_refused(model, tmp_path):
     ocp.save(tmp_path / "model", model.tree(), custom_metadata={"format": 99})
-    with pytest.raises(ValueError, match="format 99, but this version of consingan_jax reads 1"):
+    with pytest.raises(ValueError, match="format 99, but this version of consingan_jax reads"):
         consingan_jax.load(tmp_path / "model")
 
 
@@ -169,3 +170,47 @@ def test_frames_of_an_animation(model):
     np.testing.assert_array_equal(frames[:2], again)
     with pytest.raises(ValueError, match="frames=0"):
         model.animate(0, frames=0)
+
+
+def test_models_are_compared_by_identity(model, finished_run):
+    again = consingan_jax.load(finished_run)
+    assert model == model and model != again
+    assert len({model, again}) == 2
+
+
+def test_the_arrays_of_a_loaded_model_are_on_the_device(model):
+    arrays = jax.tree.leaves((model.params, model.z_star, model.noise_amps))
+    assert all(isinstance(array, jax.Array) for array in arrays)
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read(finished_run, tmp_path, monkeypatch):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(run / "model")
+    tree, about = checkpoint.load(finished_run / "model"), checkpoint.metadata(run_step(run))
+    load = checkpoint.load
+
+    def replaced(path):
+        if "000004" in path.name:  # the training puts a newer one in its place just then
+            checkpoint.save_step(run / "checkpoints", tree, about, stage=2, step=5)
+        return load(path)
+
+    monkeypatch.setattr(checkpoint, "load", replaced)
+    model = consingan_jax.load(run)
+    assert jax.tree.all(jax.tree.map(np.array_equal, model.tree(), tree))
+
+
+def run_step(run):
+    """Returns the last checkpoint of a run."""
+    return checkpoint.latest_step(run / "checkpoints")
+
+
+def test_a_model_saved_before_a_field_existed_loads(model, tmp_path):
+    about = model.metadata()
+    del about["config"]["remat"], about["architecture"]["dtype"]
+    checkpoint.save(tmp_path / "model", model.tree(), about)
+    old = consingan_jax.load(tmp_path / "model")
+    assert old.config == model.config and old.arch == model.arch
+    about["architecture"]["unknown"] = 1
+    checkpoint.save(tmp_path / "newer", model.tree(), about)
+    with pytest.raises(InputError, match="unknown"):
+        consingan_jax.load(tmp_path / "newer")

@@ -2,18 +2,19 @@ import pytest
 
 from consingan_jax import device
 from consingan_jax.cli import report
+from consingan_jax.config import Config
 
 
 def test_a_run_that_cannot_fit_is_warned_of(tiny_config, monkeypatch):
     monkeypatch.setattr(device, "memory_limit", lambda: 1000)
-    *_, last = report.dry_run(tiny_config)
+    *_, last = report.dry_run(Config.create(**tiny_config))
     assert last.startswith("warning: this run cannot fit") and "--config.remat=True" in last
 
 
 @pytest.mark.parametrize("limit", [None, 2**50])
 def test_a_run_that_fits_is_not(tiny_config, monkeypatch, limit):
     monkeypatch.setattr(device, "memory_limit", lambda: limit)
-    *_, last = report.dry_run(tiny_config)
+    *_, last = report.dry_run(Config.create(**tiny_config))
     assert last.startswith("memory of the last stage") and last.endswith(" MiB")
 
 

@@ -60,3 +60,10 @@ def test_upsample_to_the_same_size_changes_nothing():
 def test_upsample_to_a_single_pixel_takes_the_first():
     x = jnp.arange(12.0).reshape(1, 3, 4, 1)
     assert resize.upsample(x, (1, 1)).item() == 0
+
+
+def test_constant_features_stay_constant_in_bfloat16():
+    x = jnp.full((1, 13, 17, 2), 1.0, jnp.bfloat16)
+    y = resize.upsample(x, (21, 27))
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(y.astype(jnp.float32), 1)

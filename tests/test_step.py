@@ -5,28 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import config as config_lib
-from consingan_jax import tasks
-from consingan_jax.nn import generator as networks
-from consingan_jax.training import step
+from consingan_jax import numerics, tasks
+from consingan_jax.config import Config
+from consingan_jax.nn.critic import Critic
+from consingan_jax.nn.generator import Generator
+from consingan_jax.training import compiler
+from consingan_jax.training.job import architecture
+from consingan_jax.training.step import StageProgram
 
 SIZES = ((12, 16), (15, 20), (20, 26))
 
 
-def _program(tiny_config, num_stages=3, **changes):
-    config = tiny_config | changes
-    arch = config_lib.architecture(config, channels=3)
-    return step.StageProgram(config, arch, SIZES[:num_stages])
-
-
-def _copy(tree):
-    return jax.tree.map(jnp.copy, tree)
+def _program(tiny_config, num_stages=2, **changes):
+    config = Config.create(**{**tiny_config, **changes})
+    return StageProgram(config, architecture(config, channels=3), SIZES[:num_stages])
 
 
 def _run(program, key, calls):
     """Returns the state after calls of so many iterations each."""
-    state, data = program.placeholders()
-    run = program.compile(state, data)
+    state, data = compiler.placeholders(program)
+    run = compiler.compile_loop(program)
     for count in calls:
         state, metrics = run(state, data, key, np.int32(count))
     return state, metrics
@@ -37,7 +35,7 @@ def _equal(one, other):
 
 
 def test_the_result_does_not_depend_on_the_division_into_calls(tiny_config, key):
-    program = _program(tiny_config)
+    program = _program(tiny_config, num_stages=3)
     whole, whole_metrics = _run(program, key, [6])
     parts, parts_metrics = _run(program, key, [1, 3, 0, 2])
     assert whole.step == 6
@@ -45,8 +43,8 @@ def test_the_result_does_not_depend_on_the_division_into_calls(tiny_config, key)
 
 
 def test_frozen_stages_and_head_stay_bit_identical_and_the_rest_moves(tiny_config, key):
-    program = _program(tiny_config)  # train_depth 2 of 3 stages
-    before = program.placeholders()[0].generator
+    program = _program(tiny_config, num_stages=3)  # train_depth 2
+    before = compiler.placeholders(program)[0].generator
     after = _run(program, key, [2])[0].generator
     assert _equal(before["head"], after["head"])
     assert _equal(before["stages"][0], after["stages"][0])
@@ -55,13 +53,9 @@ def test_frozen_stages_and_head_stay_bit_identical_and_the_rest_moves(tiny_confi
         assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, part, new)))
 
 
-def test_one_stage_trains(tiny_config, key):
-    state, metrics = _run(_program(tiny_config, num_stages=1), key, [2])
-    assert metrics["finite"] == 1 and state.step == 2
-
-
 def test_the_state_counts_updates(tiny_config, key):
-    state, _ = _run(_program(tiny_config, d_steps=2, g_steps=4), key, [3])
+    state, metrics = _run(_program(tiny_config, num_stages=1, d_steps=2, g_steps=4), key, [3])
+    assert metrics["finite"] == 1 and state.step == 3
     counts = {int(leaf) for leaf in jax.tree.leaves(state.critic_opt) if leaf.ndim == 0}
     assert counts == {6}
     counts = {int(leaf) for leaf in jax.tree.leaves(state.generator_opt) if leaf.ndim == 0}
@@ -70,16 +64,16 @@ def test_the_state_counts_updates(tiny_config, key):
 
 def test_metrics_say_when_a_parameter_is_no_number(tiny_config, key):
     program = _program(tiny_config, num_stages=1)
-    state, data = program.placeholders()
+    state, data = compiler.placeholders(program)
     state = state.replace(critic=jax.tree.map(lambda x: x * jnp.nan, state.critic))
-    _, metrics = program.compile(state, data)(state, data, key, np.int32(1))
+    _, metrics = compiler.compile_loop(program)(state, data, key, np.int32(1))
     assert metrics["finite"] == 0
 
 
 def test_one_generator_pass_serves_the_critic_and_the_update(tiny_config, monkeypatch):
     """Nothing is computed twice: the folds over stages are traced once, the critic four times."""
     traced = []
-    features, scores = networks.generator_features, networks.critic_scores
+    features, scores = Generator.features, Critic.scores
 
     def counted_features(*args, **kwargs):
         traced.append("generator")
@@ -89,12 +83,12 @@ def test_one_generator_pass_serves_the_critic_and_the_update(tiny_config, monkey
         traced.append("critic")
         return scores(*args)
 
-    monkeypatch.setattr(networks, "generator_features", counted_features)
-    monkeypatch.setattr(networks, "critic_scores", counted_scores)
+    monkeypatch.setattr(Generator, "features", counted_features)
+    monkeypatch.setattr(Critic, "scores", counted_scores)
     program = _program(tiny_config, num_stages=1)
-    state, data = jax.eval_shape(program.placeholders)
+    state, data = compiler.shapes(program)
     traced.clear()
-    z, mixes = jax.eval_shape(program.draw, jax.eval_shape(lambda: jax.random.key(0)), data)
+    z, mixes = jax.eval_shape(program.draw, jax.eval_shape(lambda: numerics.key(0)), data)
     jax.eval_shape(program.iterate, state, data, z, mixes)
     assert traced.count("generator") == 1
     # In the body of the three critic steps: the pair, the mixed image; then the generator's loss.
@@ -103,9 +97,9 @@ def test_one_generator_pass_serves_the_critic_and_the_update(tiny_config, monkey
 
 def test_the_draw_of_an_iteration(tiny_config, key):
     program = _program(tiny_config, num_stages=2)
-    _, data = program.placeholders()
+    _, data = compiler.placeholders(program)
     z, mixes = program.draw(key, data)
-    assert [one.shape[1:] for one in z] == [(12, 16, 3), (21, 26, 4)]
+    assert [one.shape[1:] for one in z] == [(12, 16, 3), (17, 22, 4)]
     assert mixes.shape == (3,) and np.all((mixes >= 0) & (mixes < 1))
 
 
@@ -113,13 +107,13 @@ def test_the_task_decides_what_goes_in_at_stage_0(tiny_config, key, monkeypatch)
     row = dataclasses.replace(tasks.TASKS["generation"], random_input="noisy_real")
     monkeypatch.setitem(tasks.TASKS, "generation", row)
     program = _program(tiny_config, num_stages=2)
-    _, data = program.placeholders()
+    _, data = compiler.placeholders(program)
     data = data.replace(coarsest=jnp.full((1, 12, 16, 3), 5.0))
     z, _ = program.draw(key, data)
     assert float(jnp.abs(z[0] - 5).mean()) < 0.2 and float(z[1].std()) > 0.9
 
 
-@pytest.mark.parametrize("task", ["retarget", "animation", "harmonization", "editing"])
+@pytest.mark.parametrize("task", ["retarget", "editing"])
 def test_other_tasks_train(tiny_config, key, task):
     program = _program(tiny_config, task=task, batch_norm=True)
     _, metrics = _run(program, key, [1])
@@ -128,25 +122,29 @@ def test_other_tasks_train(tiny_config, key, task):
 
 @pytest.mark.parametrize("task", ["generation", "retarget"])
 def test_remat_changes_nothing_but_memory(tiny_config, key, task):
-    kept = _run(_program(tiny_config, task=task, train_depth=3), key, [1])[0]
-    remat = _run(_program(tiny_config, task=task, train_depth=3, remat=True), key, [1])[0]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), kept, remat)
+    def images(program):
+        state, data = compiler.placeholders(program)
+        z, _ = program.draw(key, data)
+        pair = program._random_and_fixed_image(state, data, z)
+        return jax.jit(jax.value_and_grad(lambda params: jnp.square(pair(params)).sum()))(
+            state.generator
+        )
+
+    kept, remat = (images(_program(tiny_config, task=task, remat=flag)) for flag in (False, True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), kept, remat)
 
 
 @pytest.mark.parametrize("task", ["generation", "retarget"])
 def test_bfloat16_keeps_parameters_losses_and_optimiser_in_float32(tiny_config, key, task):
-    program = _program(tiny_config, task=task, dtype="bfloat16", batch_norm=True)
-    _, data = program.placeholders()
+    changes = {"task": task, "batch_norm": task == "retarget", "train_depth": 1}
+    program = _program(tiny_config, dtype="bfloat16", **changes)
+    _, data = compiler.shapes(program)
     assert data.frozen_features.dtype == jnp.bfloat16 and data.real.dtype == jnp.float32
-    after, metrics = _run(program, key, [2])
-    assert metrics["finite"] == 1
-    floats = {leaf.dtype for leaf in jax.tree.leaves((after, metrics))} - {jnp.dtype("int32")}
+    after, rounded = _run(program, key, [1])
+    assert rounded["finite"] == 1
+    floats = {leaf.dtype for leaf in jax.tree.leaves((after, rounded))} - {jnp.dtype("int32")}
     assert floats == {jnp.dtype("float32")}
-
-
-def test_bfloat16_starts_with_nearly_the_same_losses(tiny_config, key):
-    exact = _run(_program(tiny_config), key, [1])[1]
-    rounded = _run(_program(tiny_config, dtype="bfloat16"), key, [1])[1]
+    exact = _run(_program(tiny_config, **changes), key, [1])[1]  # nearly the same losses
     for name, value in exact.items():
         assert abs(rounded[name] - value) < 0.03 * abs(value) + 1e-3, name
     assert rounded["generator"] != exact["generator"]

@@ -1,5 +1,7 @@
+import dataclasses
 import functools
 import json
+import shlex
 import shutil
 
 import jax
@@ -7,11 +9,14 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint
+from consingan_jax import checkpoint, numerics
+from consingan_jax.config import Config
 from consingan_jax.data import image
-from consingan_jax.nn import generator as networks
+from consingan_jax.errors import DivergedError, InputError
 from consingan_jax.nn import resize
-from consingan_jax.training import job, recorder, step, trainer, workdir
+from consingan_jax.nn.generator import Generator
+from consingan_jax.training import compiler, job, recorder, step, trainer, workdir
+from consingan_jax.training.stage import Stages
 
 
 class KilledError(Exception):
@@ -95,7 +100,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(
 
 
 def test_a_finished_run_is_not_trained_again(tiny_config, finished_run, monkeypatch):
-    monkeypatch.setattr(step.StageProgram, "compile", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trained again"))
     trainer.train(tiny_config, str(finished_run))
 
 
@@ -128,17 +133,17 @@ def test_a_grey_image_gives_a_grey_model_and_one_stage_is_enough(tiny_config, tm
 
 def test_a_diverged_run_stops_and_says_where(tiny_config, tmp_path):
     config = tiny_config | {"lr_critic": 1e30, "lr_generator": 1e30}
-    with pytest.raises(trainer.DivergedError, match="diverged at stage 0, iteration 1"):
+    with pytest.raises(DivergedError, match="diverged at stage 0, iteration 1"):
         trainer.train(config, str(tmp_path / "run"))
     assert checkpoint.latest_step(tmp_path / "run/checkpoints") is None
 
 
 def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path, monkeypatch):
-    grow = networks.grow
+    grow = Generator.grow
     monkeypatch.setattr(
-        networks, "grow", lambda params: jax.tree.map(lambda x: np.nan * x, grow(params))
+        Generator, "grow", lambda *args: jax.tree.map(lambda x: np.nan * x, grow(*args))
     )
-    with pytest.raises(trainer.DivergedError, match=r"stage 1, iteration 1.*stage_0_step_000004"):
+    with pytest.raises(DivergedError, match=r"stage 1, iteration 1.*stage_0_step_000004"):
         trainer.train(tiny_config, str(tmp_path / "run"))
     kept = consingan_jax.load(tmp_path / "run")
     assert len(kept.sizes) == 1 and np.isfinite(kept.sample()).all()
@@ -187,17 +192,16 @@ def test_fine_tuning_takes_the_composite_as_its_input(
     other = np.random.default_rng(1).uniform(-1, 1, (30, 40, 3)).astype(np.float32)
     image.save(tmp_path / "other.png", other)
     changes = {"fine_tune": str(harmonization_run), "naive": str(tmp_path / "other.png")}
-    todo = job.prepare(tiny_harmonization | changes)
-    training = trainer._Training(todo, workdir.Workdir(tmp_path / "run"))
-    stage, _, data = training._begin_fine_tuning(todo.source)
+    todo = job.prepare(Config.create(**{**tiny_harmonization, **changes}))
+    stage = Stages(todo).fine_tuned(todo.source)
     expected = resize.fit(image.load(tmp_path / "other.png"), (14, 19))
-    np.testing.assert_allclose(data.coarsest[0], expected, atol=1e-6)
-    z, _ = training._program(stage).draw(jax.random.key(0), data)
+    np.testing.assert_allclose(stage.data.coarsest[0], expected, atol=1e-6)
+    key, data = numerics.key(0), stage.data
+    z, _ = stage.program.draw(key, data)
     np.testing.assert_array_equal(z[0], data.coarsest)
-    program = step.StageProgram(
-        todo.config | {"task": "editing"}, training.arch, training.sizes[: stage + 1]
-    )
-    added = program.draw(jax.random.key(0), data)[0][0] - data.coarsest
+    editing = dataclasses.replace(todo.config, task="editing")
+    program = step.StageProgram(editing, todo.arch, todo.sizes)
+    added = program.draw(key, data)[0][0] - data.coarsest
     assert 0.08 < np.std(added) < 0.12
 
 
@@ -205,7 +209,8 @@ def test_another_composite_in_the_directory_of_a_fine_tuning(
     tiny_harmonization, harmonization_run, tmp_path, picture
 ):
     composite = shutil.copy(picture, tmp_path / "composite.png")
-    config = tiny_harmonization | {"fine_tune": str(harmonization_run), "naive": str(composite)}
+    changes = {"fine_tune": str(harmonization_run), "naive": str(composite)}
+    config = Config.create(**{**tiny_harmonization, **changes})
     run = workdir.Workdir(tmp_path / "run")
     with run.claim(job.prepare(config)):
         pass
@@ -242,7 +247,7 @@ def test_fine_tuning_goes_on_from_its_source(
 
 def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
     run = workdir.Workdir(tmp_path / "run")
-    todo = job.prepare(tiny_config)
+    todo = job.prepare(Config.create(**tiny_config))
     with (
         run.claim(todo),
         pytest.raises(ValueError, match="another process trains in"),
@@ -293,12 +298,16 @@ def test_a_directory_with_other_files_is_left_alone(tiny_config, tmp_path):
     [
         ({"image": "no/such.png"}, "no/such.png: no such file"),
         ({"min_size": 200}, "config.min_size=200 is larger than the short side of the top level"),
-        ({"min_size": 8}, "level 0 of the pyramid would be 8x11 px.*patches of 11x11"),
+        (
+            {"min_size": 8, "num_layers": 3},
+            "level 0 of the pyramid would be 8x11.*patches of 11x11",
+        ),
         ({"task": "painting"}, "config.task='painting': give one of generation"),
         ({"activation": "relu"}, "config.activation='relu': give one of leaky_relu"),
         ({"num_iters": 0}, "config.num_iters=0: give 1 or more"),
-        ({"lr_critic": float("nan")}, "config.lr_critic=nan: give a value above 0"),
-        ({"beta1": 1.0}, "config.beta1=1.0: give a value below 1"),
+        ({"lr_critic": float("nan")}, "config.lr_critic=nan: give a finite number"),
+        ({"lr_critic": 0}, "config.lr_critic=0.0: give a value above 0"),
+        ({"beta1": 1.0}, "config.beta1=1.0: give 0 or more, below 1"),
         ({"channels": 2}, "config.channels=2: give one of 0, 1, 3"),
         ({"background": "whote"}, "background 'whote' is no colour"),
     ],
@@ -307,3 +316,91 @@ def test_bad_input_is_named_and_nothing_is_written(changes, message, tiny_config
     with pytest.raises(ValueError, match=message):
         trainer.train(tiny_config | changes, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_of_jax_change_nothing(tiny_config, finished_run, tmp_path):
+    settings = {
+        "jax_enable_x64": True,
+        "jax_default_prng_impl": "rbg",
+        "jax_numpy_dtype_promotion": "strict",
+        "jax_threefry_partitionable": False,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        model = trainer.train(tiny_config, tmp_path / "run")
+        images = model.sample(seed=3, num_samples=2, width=30)
+        film = list(model.animate(5, frames=2))
+        assert model.reconstruction_rmse() > 0
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+    expected = consingan_jax.load(finished_run)
+    assert _equal(model, expected)
+    np.testing.assert_array_equal(images, expected.sample(seed=3, num_samples=2, width=30))
+    np.testing.assert_array_equal(film, list(expected.animate(5, frames=2)))
+
+
+def test_a_run_begun_before_a_field_existed_goes_on(
+    tiny_config, finished_run, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 3)
+        with pytest.raises(KilledError):
+            trainer.train(tiny_config | {"checkpoint_minutes": 1e-9}, run)
+    identity = json.loads((run / "run.json").read_text())
+    assert identity.pop("format") == 1  # the first versions wrote none
+    for field in ("remat", "pyramid_rule"):
+        del identity["config"][field]
+    (run / "run.json").write_text(json.dumps(identity))
+    assert _equal(trainer.train(tiny_config, run), consingan_jax.load(finished_run))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 9, "config": {}}', "run.json has the format 9, but this version"),
+        ('{"config": {"seed"', "run.json is damaged"),
+        ("[1]", "run.json is damaged"),
+        ('{"config": {"colour": 1}}', "config.colour: no such field"),
+    ],
+)
+def test_a_run_that_cannot_be_understood_is_left_alone(text, message, tiny_config, tmp_path):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        trainer.train(tiny_config, tmp_path)
+    assert (tmp_path / "run.json").read_text() == text
+
+
+def test_each_stage_has_its_own_number_of_iterations(tiny_config, tmp_path):
+    model = trainer.train(tiny_config | {"num_iters": (3, 2), "num_stages": 2}, tmp_path / "run")
+    assert model.finished and model.step == 2
+    moments = [(line["stage"], line["step"]) for line in _lines(tmp_path / "run")]
+    assert moments == [(0, 2), (0, 3), (1, 2)]
+    assert len(consingan_jax.load(tmp_path / "run/model").config.num_iters) == 2
+
+
+@pytest.mark.parametrize("name", ["[run]", "a\\b*?", 'it\'s # 100% "ü"'])
+def test_a_run_in_a_directory_of_any_name(name, tiny_config, tmp_path):
+    config = tiny_config | {"num_stages": 1, "num_iters": 1}
+    run = tmp_path / name
+    model = trainer.train(config, run)
+    assert _equal(consingan_jax.load(run), model)
+    (run / "model").rename(tmp_path / "elsewhere")
+    assert _equal(trainer.train(config, run), model)  # goes on from its last checkpoint
+    command = (run / "README.md").read_text().split("consingan sample ", 1)[1].splitlines()[0]
+    assert shlex.split(command)[0] == str(run)
+
+
+def test_a_file_and_fields_or_a_whole_configuration(tiny_config, picture, tmp_path):
+    config = tiny_config | {"num_stages": 1, "num_iters": 1}
+    fields = {name: value for name, value in config.items() if name != "image"}
+    model = trainer.train(picture, tmp_path / "fields", task="generation", **fields)
+    whole = trainer.train(Config.create(**config), tmp_path / "whole")
+    assert _equal(model, whole) and model.config == whole.config
+    with pytest.raises(InputError, match="a whole configuration was given"):
+        trainer.train(config, tmp_path / "both", num_iters=2)
+    with pytest.raises(InputError, match="image is missing"):
+        trainer.train({}, tmp_path / "none")

@@ -1,82 +1,165 @@
-"""How the scripts speak: bad input is one line and exit code 2, never a traceback."""
+"""How commands read their flags and report what went wrong: one line, never a traceback."""
 
+import dataclasses
+import errno
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, get_args, get_type_hints
 
 import jax
-from absl import app, flags, logging
+from absl import flags as absl_flags
+from absl import logging
+from ml_collections import config_dict, config_flags
 
-COMPILATION_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    "~/.cache/consingan_jax",
-    "Directory of compiled programs, shared by all runs; off: compile anew each time.",
-)
+from consingan_jax import config
+from consingan_jax.config import Config
+from consingan_jax.errors import InputError
+
+Flags = absl_flags.FlagValues
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def run(main: Callable[[Sequence[str]], None], *, positional: bool = False) -> None:
-    """Parses the flags and calls `main` with what is left of the command line.
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of the program.
 
-    Args:
-        main: the script.
-        positional: whether it takes arguments that are no flags.
+    Attributes:
+        usage: what it does, with examples.
+        define: adds the command's flags, given the arguments that they will be parsed from.
+        main: does the work, given the parsed flags and the arguments that are no flags.
     """
-    logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
-    try:
-        app.run(_guarded(main, positional), flags_parser=_parse)
-    except KeyboardInterrupt:
-        _stop("interrupted", INTERRUPTED)
 
+    usage: str
+    define: Callable[[Flags, Sequence[str]], None]
+    main: Callable[[Flags, Sequence[str]], None]
 
-def required(value: str | None, flag: str, example: str) -> str:
-    """Returns the value of a flag that must be given."""
-    if not value:
-        raise ValueError(f"--{flag} is missing: give it, for example --{flag}={example}")
-    return value
+    def run(self, name: str, arguments: Sequence[str]) -> None:
+        """Parses the arguments and works; ends the process where that fails.
 
-
-def _guarded(main, positional):
-    def guarded(argv):
+        Args:
+            name: of the command, as the user called it.
+            arguments: what follows the name.
+        """
+        # Orbax reports every file that it writes, and every failure a second time.
+        logging.set_verbosity(logging.FATAL)
         try:
-            if len(argv) > 1 and not positional:
-                raise ValueError(f"unknown argument {argv[1]!r}: flags look like --name=value")
-            main(argv)
-        except ValueError as error:
-            _stop(error, BAD_INPUT)
+            flags = Flags()
+            others = self._parse(flags, name, arguments)
+            if flags.help:
+                print(f"{self.usage.strip()}\n\nFlags [defaults]:\n{_described(flags)}")
+            else:
+                self.main(flags, others)
+        except InputError as error:
+            _stop(name, error, BAD_INPUT)
         except OSError as error:
-            _stop(f"{error.filename}: {error.strerror}" if error.filename else error, BAD_INPUT)
+            code = FAILED if error.errno in _NO_ROOM else BAD_INPUT
+            _stop(name, f"{error.filename}: {error.strerror}" if error.filename else error, code)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            _stop("out of memory: give a smaller size", FAILED)
+            _stop(name, "out of memory: give a smaller size", FAILED)
+        except MemoryError:
+            _stop(name, "out of memory: give a smaller size", FAILED)
         except FloatingPointError as error:
-            _stop(error, FAILED)
+            _stop(name, error, FAILED)
+        except KeyboardInterrupt:
+            _stop(name, "interrupted", INTERRUPTED)
 
-    return guarded
+    def _parse(self, flags: Flags, name: str, arguments: Sequence[str]) -> list[str]:
+        """Returns the arguments that are no flags."""
+        absl_flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=flags)
+        absl_flags.DEFINE_string(
+            "compilation_cache",
+            "~/.cache/consingan_jax",
+            "Directory of compiled programs, or off.",
+            flag_values=flags,
+        )
+        try:
+            self.define(flags, arguments)
+            return flags([name, *arguments])[1:]
+        except InputError:
+            raise
+        except absl_flags.Error as error:
+            raise InputError(_last_line(error)) from None
+        except (AttributeError, ImportError, KeyError, OSError, SyntaxError, TypeError) as error:
+            # The user's configuration file is run while flags are parsed.
+            raise InputError(f"--config: {_last_line(error)}") from None
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    try:
-        return flags.FLAGS(list(argv))
-    except flags.Error as error:
-        _stop(_last_line(error), BAD_INPUT)
-    except (AttributeError, KeyError) as error:
-        if "get_config" in str(error):
-            _stop("--config: the file has no function get_config", BAD_INPUT)
-        field = str(error).strip("\"' ")
-        _stop(f"config.{field}: no such field; configs/default.py has them all", BAD_INPUT)
-    except (OSError, TypeError, SyntaxError, ImportError) as error:
-        _stop(f"--config: {_last_line(error)}", BAD_INPUT)
-    raise AssertionError("not reached")
+def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.ConfigDict]:
+    """Returns the function `get_config` of a configuration file: `--config=FILE.py[:VARIANT]`.
+
+    Args:
+        task: a row of the table of tasks.
+        changes: fields that differ from the task's.
+    """
+
+    def get_config(variant: str = "") -> config_dict.ConfigDict:
+        """Returns the configuration of the task, or a variant of it."""
+        return as_config_dict(Config.create(task, variant, **changes))
+
+    return get_config
+
+
+def as_config_dict(config: Config) -> config_dict.ConfigDict:
+    """Returns a configuration as the flag `--config` holds it."""
+    fields = {
+        # What has several types is left to `Config` to check.
+        name: config_dict.FieldReference(value, field_type=object if get_args(kind) else None)
+        for (name, value), kind in zip(
+            config.to_dict().items(), get_type_hints(Config).values(), strict=True
+        )
+    }
+    return config_dict.ConfigDict(fields)
+
+
+def define_config(
+    flags: Flags, arguments: Sequence[str], default: config_dict.ConfigDict | None
+) -> None:
+    """Adds `--config=FILE.py` and `--config.FIELD=VALUE`.
+
+    Args:
+        flags: to add it to.
+        arguments: from which it will be parsed.
+        default: what the fields change where no file is given.
+
+    Raises:
+        InputError: a field does not exist.
+    """
+    known = {field.name: field.default for field in dataclasses.fields(Config)}
+    for argument in arguments:
+        match = re.match(r"--?(no)?config\.([^=]*)", argument)
+        if match and match[2] not in known:
+            raise InputError(config.unknown(match[2]))
+    options: dict[str, Any] = {"flag_values": flags, "sys_argv": ["", *arguments]}
+    if default is None:
+        config_flags.DEFINE_config_file("config", **options)
+    else:
+        config_flags.DEFINE_config_dict("config", default, **options)
+
+
+def _described(flags: Flags) -> str:
+    """Returns a line for every flag of a command."""
+    lines = []
+    for name in sorted(flags):
+        flag, is_alias = flags[name], name != flags[name].name
+        if is_alias or name in ("config", "help") or "." in name:  # the usage speaks of these
+            continue
+        default = "" if flag.default in (None, False, "", []) else f" [{flag.default}]"
+        value = "" if flag.boolean else "=..."
+        lines.append(f"  --{name}{value}".ljust(26) + f"{flag.help}{default}")
+    return "\n".join(lines)
 
 
 def _last_line(error: BaseException) -> str:
     """Returns what an error says, without the traceback that ml_collections puts before it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
+    last = lines[-1] if lines else type(error).__name__
+    return last.removeprefix("ValueError: ").removeprefix("consingan_jax.errors.InputError: ")
 
 
-def _stop(message: object, code: int) -> None:
-    name = sys.argv[0].rpartition("/")[2]
+def _stop(name: str, message: object, code: int) -> None:
     print(f"{name}: {message}", file=sys.stderr)
     sys.exit(code)

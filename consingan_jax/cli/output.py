@@ -1,4 +1,4 @@
-"""What sample.py leaves behind: pictures, composites with their masks, animations."""
+"""What the command `sample` leaves behind: pictures, composites with their masks, animations."""
 
 import dataclasses
 import itertools
@@ -10,6 +10,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.data import image
+from consingan_jax.errors import InputError
 from consingan_jax.generation import composite
 from consingan_jax.generation.model import Model
 
@@ -20,7 +21,7 @@ START_STAGES = (0, 1, 2)
 SHEET_FRAMES = 6  # of every animation on the contact sheet
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Output:
     """The files made from one model. Every method yields a line for each thing that it did.
 
@@ -69,16 +70,16 @@ class Output:
             full_size: also write the result at each composite's own resolution.
 
         Raises:
-            ValueError: a file cannot be used; then nothing is written.
+            InputError: a file cannot be used; then nothing is written.
         """
         if len(paths) > 1 and mask not in (None, "auto", "none"):
-            raise ValueError(f"mask={mask}: one mask file serves one composite; give --mask=auto")
+            raise InputError(f"mask={mask}: one mask file serves one composite; give --mask=auto")
         names = [pathlib.Path(path).stem for path in paths]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise ValueError(f"naive: two composites are called {twice}: apply them one at a time")
+            raise InputError(f"naive: two composites are called {twice}: apply them one at a time")
         self.model.check_takes_composites()
-        channels, background = self.model.arch.channels, self.model.config["background"]
+        channels, background = self.model.arch.channels, self.model.config.background
         pictures = [image.load(path, channels=channels, background=background) for path in paths]
         masks = [self._mask(mask, *pair) for pair in zip(paths, pictures, strict=True)]
         for name, picture, (inside, origin) in zip(names, pictures, masks, strict=True):

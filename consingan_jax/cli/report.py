@@ -1,35 +1,36 @@
 """What a run would be and cost, in words: the dry run."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from consingan_jax import config as config_lib
-from consingan_jax import device
+from consingan_jax import device, numerics
+from consingan_jax.config import Config
 from consingan_jax.training import estimate
 from consingan_jax.training.job import prepare
 
 
-def dry_run(config: Mapping[str, Any]) -> Iterator[str]:
+@numerics.independent
+def dry_run(config: Config) -> Iterator[str]:
     """Yields configuration, pyramid, parameter counts, operations, hours and memory of a run.
 
     Times a large matmul, and at last compiles the top stage, which takes a while; writes nothing.
 
     Raises:
-        ValueError: the configuration or the image cannot work.
+        InputError: the configuration or the image cannot work.
     """
     job = prepare(config)
-    config, sizes = job.config, [level.shape[1:3] for level in job.levels]
-    arch = config_lib.architecture(config, channels=job.pixels.shape[-1])
-    yield json.dumps(config, indent=2)
-    yield f"image: {config['image']}, {arch.channels} channels"
+    config, sizes, arch = job.config, job.sizes, job.arch
+    stages = range(len(sizes))
+    yield json.dumps(config.to_dict(), indent=2)
+    yield f"image: {config.image}, {arch.channels} channels"
     yield "pyramid (height x width):"
-    operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
+    operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in stages]
     for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
         yield f"  stage {stage}: {height}x{width} px, {count / 1e9:.1f} GFLOP an iteration"
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
-    total = config["num_iters"] * sum(operations[-1:] if job.source else operations)
+    trained = stages[-1:] if job.source else stages
+    total = sum(config.iterations(k) * operations[k] for k in trained)
     rate = device.matmul_flops()
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
     yield (

@@ -165,23 +165,38 @@ def _cutout(key, x):
     return jnp.where(covered[..., None], colour, x)
 
 
+# Tiles.
+
+
 def _paste_tile(key, source, x, num):
-    """Returns `x` with one tile of `source` pasted at a place near its own."""
+    """Returns `x` with one tile of `source` pasted at a place near its own.
+
+    Rows and columns are treated alike: each array of two has a number for either.
+    """
     side_key, corner_key, sign_key, move_key = jax.random.split(key, 4)
-    low, high = (jnp.array(bounds)[num - 1] for bounds in TILE_SIDES)
-    extent = jnp.array(x.shape[:2])
-    sides = _between(side_key, low, high) * extent
-    corner = jnp.floor(jax.random.uniform(corner_key, (2,)) * extent)
-    end = jnp.minimum(jnp.floor(corner + jnp.maximum(sides, 1)), extent)
-    distance = _between(move_key, 0.05, jnp.where(num == 1, 0.15, 0.1)) * extent
-    move = jnp.rint(distance) * jax.random.rademacher(sign_key, ())
-    new = (corner + move).clip(0, extent - (end - corner))
-    rows, columns = (
-        (jnp.arange(n) >= new[axis]) & (jnp.arange(n) < new[axis] + (end - corner)[axis])
-        for axis, n in enumerate(x.shape[:2])
-    )
-    pasted = jnp.roll(source, (new - corner).astype(int), (0, 1))
-    return jnp.where((rows[:, None] & columns[None])[..., None], pasted, x)
+    least, most = (jnp.array(bounds)[num - 1] for bounds in TILE_SIDES)
+    image_sides = jnp.array(x.shape[:2])
+    sides = _between(side_key, least, most) * image_sides
+    start = jnp.floor(jax.random.uniform(corner_key, (2,)) * image_sides)
+    end = jnp.minimum(jnp.floor(start + jnp.maximum(sides, 1)), image_sides)
+    sides = end - start  # whole pixels, cropped at the border
+
+    farthest = jnp.where(num == 1, 0.15, 0.1)
+    distance = jnp.rint(_between(move_key, 0.05, farthest) * image_sides)
+    moved = start + distance * jax.random.rademacher(sign_key, ())  # both axes by the same sign
+    new_start = moved.clip(0, image_sides - sides)
+
+    in_rows = _covers(new_start[0], sides[0], x.shape[0])
+    in_columns = _covers(new_start[1], sides[1], x.shape[1])
+    inside = in_rows[:, None] & in_columns[None]
+    shifted = jnp.roll(source, (new_start - start).astype(int), (0, 1))
+    return jnp.where(inside[..., None], shifted, x)
+
+
+def _covers(start, side, length):
+    """Returns which of `length` pixels lie in `[start, start + side)`."""
+    pixels = jnp.arange(length)
+    return (pixels >= start) & (pixels < start + side)
 
 
 # Sides of the tiles as fractions of the image's, least and most, for one to five tiles.

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from consingan_jax.errors import InputError
+
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -28,21 +30,23 @@ def load(
         `[H, W, C]`, float32 in [-1, 1].
 
     Raises:
-        ValueError: no such file, not an image, or an unknown background colour.
+        InputError: no such file, not an image, or an unknown background colour.
     """
     behind = None if background is None else _colour(background)
     try:
         with Image.open(path) as file:
-            unit = _to_unit(ImageOps.exif_transpose(file), behind)
+            picture = ImageOps.exif_transpose(file)
+            picture.load()
     except FileNotFoundError:
-        raise ValueError(f"image {path}: no such file") from None
+        raise InputError(f"image {path}: no such file") from None
     except IsADirectoryError:
-        raise ValueError(f"image {path} is a directory: give an image file") from None
+        raise InputError(f"image {path} is a directory: give an image file") from None
     except UnidentifiedImageError:
-        raise ValueError(f"image {path} is not an image that Pillow can read") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {path} cannot be read: {error}") from None
-    return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
+        raise InputError(f"image {path} is not an image that Pillow can read") from None
+    except Exception as error:  # decoders fail on damaged files in all ways
+        raise InputError(f"image {path} cannot be read: {error}") from None
+    unit = _with_channels(_to_unit(picture, behind), channels)
+    return (2 * unit - 1).astype(np.float32)
 
 
 def has_image_suffix(path: pathlib.Path) -> bool:
@@ -64,7 +68,7 @@ def save_animation(
     The file appears when it is complete.
 
     Raises:
-        ValueError: another suffix, or .mp4 without the extra `video`.
+        InputError: another suffix, or .mp4 without the extra `video`.
     """
     path = pathlib.Path(path)
     check_animation(path, frames_per_second)
@@ -88,13 +92,13 @@ def save_animation(
 
 
 def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
-    """Raises a ValueError unless `save_animation` can write such a file."""
+    """Raises an InputError unless `save_animation` can write such a file."""
     if path.suffix.lower() not in ANIMATIONS:
-        raise ValueError(f"out={path}: give a file ending in {', '.join(ANIMATIONS)}")
+        raise InputError(f"out={path}: give a file ending in {', '.join(ANIMATIONS)}")
     if not 0.1 <= frames_per_second <= 50:
-        raise ValueError(f"fps={frames_per_second}: give a value from 0.1 to 50")
+        raise InputError(f"fps={frames_per_second}: give a value from 0.1 to 50")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
-        raise ValueError(
+        raise InputError(
             f'out={path}: .mp4 needs an extra: python -m pip install "consingan_jax[video]"'
         )
 
@@ -164,7 +168,7 @@ def _colour(name: str) -> np.ndarray:
     try:
         return np.array(ImageColor.getrgb(name)[:3]) / 255
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"background {name!r} is no colour: give a name such as white, or #rrggbb"
         ) from None
 

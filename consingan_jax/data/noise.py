@@ -1,26 +1,16 @@
-"""The generator's inputs: their shapes, random draws z, and the fixed z* of the reconstruction."""
+"""The generator's inputs: random draws z, and every kind of z_0."""
 
 from collections.abc import Callable, Sequence
 
 import jax
 
 from consingan_jax.data import augment
-from consingan_jax.nn.generator import Size
-from consingan_jax.nn.layers import Architecture
 
 
-def shapes(arch: Architecture, sizes: Sequence[Size]) -> list[tuple[int, int, int]]:
-    """Returns the shape (height, width, channels) of z_i for every stage."""
-    border = 2 * arch.num_layers if arch.border_growing else 0
-    coarsest = (*sizes[0], arch.channels)
-    return [coarsest, *((h + border, w + border, arch.num_filters) for h, w in sizes[1:])]
-
-
-def draw(key: jax.Array, arch: Architecture, sizes: Sequence[Size]) -> list[jax.Array]:
-    """Returns standard normal z_0 .. z_d, each `[1, *shape]`."""
-    all_shapes = shapes(arch, sizes)
-    keys = jax.random.split(key, len(all_shapes))
-    return [jax.random.normal(k, (1, *s)) for k, s in zip(keys, all_shapes, strict=True)]
+def draw(key: jax.Array, shapes: Sequence[tuple[int, int, int]]) -> list[jax.Array]:
+    """Returns standard normal z_0 .. z_d, each `[1, *shape]`, for the shapes of all stages."""
+    keys = jax.random.split(key, len(shapes))
+    return [jax.random.normal(k, (1, *s)) for k, s in zip(keys, shapes, strict=True)]
 
 
 def _gaussian(key: jax.Array, real: jax.Array) -> jax.Array:

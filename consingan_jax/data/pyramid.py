@@ -1,12 +1,15 @@
 """The image pyramid: how large each level is, and the levels themselves (paper, section 3)."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from consingan_jax.config import Config
+from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
-
-Size = tuple[int, int]
+from consingan_jax.nn.critic import patch_size
+from consingan_jax.nn.resize import Size
 
 
 def _new_exponent(level: int, last: int) -> float:
@@ -79,6 +82,41 @@ def top_level(image: np.ndarray, max_size: int) -> np.ndarray:
     """Returns an image `[H, W, C]` shrunk so that it is at most `max_size` px long."""
     scale = _top_scale(image.shape[:2], max_size)
     return resize.resize(image, scale, _scaled(image.shape[:2], scale))
+
+
+def arguments(config: Config) -> dict[str, Any]:
+    """Returns the keyword arguments of `scales`, `sizes` and `build` that a configuration means."""
+    rule = config.row.pyramid_rule if config.pyramid_rule == "task" else config.pyramid_rule
+    return {
+        "num_stages": config.num_stages,
+        "min_size": config.min_size,
+        "max_size": config.max_size,
+        "rule": rule,
+    }
+
+
+def level_sizes(config: Config, image_size: Size) -> list[Size]:
+    """Returns the (height, width) of every level that a configuration makes of an image.
+
+    Raises:
+        InputError: `min_size` is larger than the top level's short side, or a level would be
+            smaller than the patch that the critic looks at.
+    """
+    levels = sizes(image_size, **arguments(config))
+    if config.num_stages > 1 and config.min_size > min(levels[-1]):
+        raise InputError(
+            f"config.min_size={config.min_size} is larger than the short side of the top level, "
+            f"{min(levels[-1])} px: give {min(levels[-1])} or less"
+        )
+    patch = patch_size(config.num_layers)
+    for level, (height, width) in enumerate(levels):
+        if min(height, width) < patch:
+            raise InputError(
+                f"level {level} of the pyramid would be {height}x{width} px, but the critic looks "
+                f"at patches of {patch}x{patch}: give a larger min_size (now {config.min_size}), a "
+                f"larger max_size (now {config.max_size}), a larger image or fewer num_layers"
+            )
+    return levels
 
 
 def _top_scale(size: Size, max_size: int) -> float:

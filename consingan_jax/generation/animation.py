@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax.data import noise as noise_lib
-from consingan_jax.nn import generator as networks
-from consingan_jax.nn.generator import Params
-from consingan_jax.nn.layers import Architecture
+from consingan_jax import numerics
+from consingan_jax.data import noise
+from consingan_jax.errors import InputError
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Params
 
 BATCH = 8  # frames of one compiled call
 LEFT_OF_START = 1e-4  # share of the start that is left when a loop begins
@@ -39,18 +40,19 @@ class Settings(NamedTuple):
 
 
 def check(*, alpha: float, beta: float, num_frames: int, loop: bool) -> None:
-    """Raises a ValueError unless an animation can have these settings."""
+    """Raises an InputError unless an animation can have these settings."""
     if num_frames < 1:
-        raise ValueError(f"frames={num_frames}: give 1 or more")
+        raise InputError(f"frames={num_frames}: give 1 or more")
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value}: give a value from 0 to 1")
+            raise InputError(f"{name}={value}: give a value from 0 to 1")
     if loop and alpha < 0.01:
-        raise ValueError(f"alpha={alpha}: a loop needs 0.01 or more, or it never forgets its start")
+        raise InputError(f"alpha={alpha}: a loop needs 0.01 or more, or it never forgets its start")
     if loop and beta == 1:
-        raise ValueError("beta=1.0: a loop needs less than 1, or it stands still")
+        raise InputError("beta=1.0: a loop needs less than 1, or it stands still")
 
 
+@numerics.independent
 def frames(
     params: Params,
     z_star: Sequence[jax.Array],
@@ -58,7 +60,7 @@ def frames(
     key: jax.Array,
     num_frames: int,
     *,
-    arch: Architecture,
+    generator: Generator,
     sizes,
     alpha: float,
     beta: float,
@@ -75,7 +77,7 @@ def frames(
         noise_amps: amplitude of every stage's noise.
         key: of the walk's noise.
         num_frames: how many.
-        arch: the architecture.
+        generator: what makes the images.
         sizes: (height, width) of every stage.
         alpha: how strongly the walk is drawn back to z*.
         beta: how much it keeps its direction.
@@ -88,12 +90,12 @@ def frames(
     )
     if loop:
         steps = -(-warm_up(alpha, beta) // num_frames) * num_frames
-        positions = _settle(z_star, settings, steps, arch=arch, sizes=sizes)
+        positions = _settle(z_star, settings, steps, generator=generator, sizes=sizes)
     else:
-        positions = _first(z_star, settings, arch=arch, sizes=sizes)
+        positions = _first(z_star, settings, generator=generator, sizes=sizes)
     for start in range(0, num_frames, BATCH):
         positions, images = _batch(
-            params, z_star, noise_amps, positions, settings, start, arch=arch, sizes=sizes
+            params, z_star, noise_amps, positions, settings, start, generator=generator, sizes=sizes
         )
         yield from np.asarray(images)[: num_frames - start]
 
@@ -105,46 +107,51 @@ def warm_up(alpha: float, beta: float) -> int:
     return math.ceil(math.log(LEFT_OF_START) / math.log(factor))
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
-def _first(z_star, settings, *, arch, sizes):
+@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
+def _first(z_star, settings, *, generator, sizes):
     """Returns (d, d before it) where the open walk starts: z* itself, then a hundredth away."""
-    fresh = noise_lib.draw(jax.random.fold_in(settings.key, 2**31), arch, sizes)
+    fresh = _fresh(settings.key, 2**31, generator, sizes)
     zeros = [jnp.zeros_like(z) for z in z_star]
     near = [0.01 * (n - z) for n, z in zip(fresh, z_star, strict=True)]
     return _from(settings.start_stage, near, zeros), zeros
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
-def _settle(z_star, settings, steps, *, arch, sizes):
+@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
+def _settle(z_star, settings, steps, *, generator, sizes):
     """Returns (d, d before it) after `steps` (traced) steps from z*."""
     zeros = [jnp.zeros_like(z) for z in z_star]
     return jax.lax.fori_loop(
-        0, steps, lambda i, p: _step(p, settings, i, arch, sizes), (zeros,) * 2
+        0, steps, lambda i, p: _step(p, settings, i, generator, sizes), (zeros,) * 2
     )
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
-def _batch(params, z_star, noise_amps, positions, settings, start, *, arch, sizes):
+@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
+def _batch(params, z_star, noise_amps, positions, settings, start, *, generator, sizes):
     """Returns the positions after `BATCH` steps, and the frames `[BATCH, H, W, C]`."""
 
     def frame(positions, number):
-        positions = _step(positions, settings, number, arch, sizes)
+        positions = _step(positions, settings, number, generator, sizes)
         z = [fixed + d for fixed, d in zip(z_star, positions[0], strict=True)]
-        return positions, networks.generate(arch, params, z, noise_amps, sizes)[0]
+        return positions, generator(params, z, noise_amps, sizes)[0]
 
     return jax.lax.scan(frame, positions, start + jnp.arange(BATCH))
 
 
-def _step(positions, settings, number, arch, sizes):
+def _step(positions, settings, number, generator, sizes):
     """Returns (d, d before it) after step `number` of the walk."""
     now, before = positions
-    fresh = noise_lib.draw(jax.random.fold_in(settings.key, number % settings.period), arch, sizes)
+    fresh = _fresh(settings.key, number % settings.period, generator, sizes)
     alpha, beta = settings.alpha, settings.beta
     after = [
         (1 - alpha) * (d + beta * (d - d_before) + (1 - beta) * n)
         for d, d_before, n in zip(now, before, fresh, strict=True)
     ]
     return _from(settings.start_stage, after, now), now
+
+
+def _fresh(key, number, generator, sizes) -> Noise:
+    """Returns the noise of step `number` of a walk."""
+    return noise.draw(jax.random.fold_in(key, number), generator.noise_shapes(sizes))
 
 
 def _from(start_stage, moved: Noise, still: Noise) -> Noise:

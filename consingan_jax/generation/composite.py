@@ -9,16 +9,17 @@ import pathlib
 import numpy as np
 from scipy import ndimage
 
-from consingan_jax.data import image as image_lib
+from consingan_jax.data import image
+from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
-from consingan_jax.nn.generator import Size
+from consingan_jax.nn.resize import Size
 
 REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
 BLUR_SIGMA = 5.0
 CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Applied:
     """What a model made of a composite, at the model's resolution.
 
@@ -52,7 +53,7 @@ def applied(
         radius: as for `soften`.
 
     Raises:
-        ValueError: the mask has no inside.
+        InputError: the mask has no inside.
     """
     size = (result.shape[0], result.shape[1])
     small = composite if composite.shape[:2] == size else resize.fit(composite, size)
@@ -60,7 +61,7 @@ def applied(
         return Applied(small, result, None, None)
     inside = np.asarray(mask) > 0.5
     if inside.ndim != 2 or not inside.any() or np.max(mask) > 1:
-        raise ValueError(f"mask of shape {inside.shape}: give [H, W] of 0 and 1, some of them 1")
+        raise InputError(f"mask of shape {inside.shape}: give [H, W] of 0 and 1, some of them 1")
     check_aspect(inside.shape, composite.shape)
     soft = soften(inside, size, radius)
     return Applied(small, result, soft, blend(soft, result, small))
@@ -83,14 +84,14 @@ def read_mask(path: str | pathlib.Path) -> np.ndarray:
     """Returns a mask file as `[H, W]` of 0 and 1: inside is above 127 in the first channel.
 
     Raises:
-        ValueError: the file is no image, or nothing is inside.
+        InputError: the file is no image, or nothing is inside.
     """
     try:
-        mask = image_lib.load(path, background="black")[..., 0] > 0
-    except ValueError as error:
-        raise ValueError(str(error).replace("image ", "mask ", 1)) from None
+        mask = image.load(path, background="black")[..., 0] > 0
+    except InputError as error:
+        raise InputError(str(error).replace("image ", "mask ", 1)) from None
     if not mask.any():
-        raise ValueError(f"mask {path} is all black: paint white what the model shall change")
+        raise InputError(f"mask {path} is all black: paint white what the model shall change")
     return mask.astype(np.float32)
 
 
@@ -112,28 +113,28 @@ def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
         `[h, w]` of 0 and 1: changed pixels without lone specks, holes filled.
 
     Raises:
-        ValueError: the aspect ratios differ, or nothing is changed.
+        InputError: the aspect ratios differ, or nothing is changed.
     """
     if own_size(composite.shape, real.shape) != real.shape[:2]:
-        raise ValueError(
+        raise InputError(
             "mask auto compares with the training image, which has another aspect ratio: give a "
             "mask file or none"
         )
     difference = np.abs(resize.fit(composite, real.shape[:2]) - real).max(-1) > CHANGED
     mask = ndimage.binary_fill_holes(ndimage.binary_opening(difference))
     if not mask.any():
-        raise ValueError("mask auto found no difference to the training image: give a mask file")
+        raise InputError("mask auto found no difference to the training image: give a mask file")
     return mask.astype(np.float32)
 
 
 def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
-    """Raises a ValueError unless shapes of a mask and of its composite have one aspect ratio.
+    """Raises an InputError unless shapes of a mask and of its composite have one aspect ratio.
 
     To 5 %: a mask may be much smaller than its composite, and rounded.
     """
     ratio = mask[0] / mask[1] * composite[1] / composite[0]
     if not 0.95 < ratio < 1 / 0.95:
-        raise ValueError(
+        raise InputError(
             f"mask has {mask[0]}x{mask[1]} px, but its composite {composite[0]}x{composite[1]}: "
             "give a mask of the same aspect ratio"
         )

@@ -9,21 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import checkpoint, tasks
+from consingan_jax import checkpoint, numerics, tasks
+from consingan_jax.config import Config
 from consingan_jax.data import noise
+from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
-from consingan_jax.generation import composite as composite_lib
-from consingan_jax.generation.composite import Applied
+from consingan_jax.generation.composite import Applied, applied, own_size
 from consingan_jax.nn import resize
-from consingan_jax.nn.generator import Params, Size
-from consingan_jax.nn.layers import Architecture
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Architecture, Params
+from consingan_jax.nn.resize import Size
 
-FORMAT = 1
 ARRAYS = ("params", "z_star", "noise_amps", "real")
 MAX_SEED = 2**32 - 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Model:
     """A generator of images like one training image.
 
@@ -46,13 +47,18 @@ class Model:
     real: np.ndarray
     arch: Architecture
     sizes: tuple[Size, ...]
-    config: dict[str, Any]
+    config: Config
     step: int
 
     @property
     def task(self) -> tasks.Task:
         """The row of the task table that the model was trained for."""
-        return tasks.TASKS[self.config["task"]]
+        return self.config.row
+
+    @property
+    def generator(self) -> Generator:
+        """The generator of the architecture, which takes `params`."""
+        return Generator(self.arch)
 
     @property
     def size(self) -> Size:
@@ -62,18 +68,19 @@ class Model:
     @property
     def finished(self) -> bool:
         """Whether all stages are there and trained to their end."""
-        stages_left = self.config["num_stages"] - len(self.sizes)
-        return stages_left == 0 and self.step == self.config["num_iters"]
+        newest = len(self.sizes) - 1
+        is_last = newest == self.config.num_stages - 1
+        return is_last and self.step == self.config.iterations(newest)
 
     def describe(self) -> str:
         """Returns a line that says what this is, and how far it is trained."""
         height, width = self.size
-        text = f"model of {pathlib.Path(self.config['image']).name}, {height}x{width} px"
+        text = f"model of {pathlib.Path(self.config.image).name}, {height}x{width} px"
         if self.finished:
             return text
         return (
-            f"{text}: an unfinished run at stage {len(self.sizes)} of {self.config['num_stages']}, "
-            f"iteration {self.step} of {self.config['num_iters']}"
+            f"{text}: an unfinished run at stage {len(self.sizes)} of {self.config.num_stages}, "
+            f"iteration {self.step} of {self.config.iterations(len(self.sizes) - 1)}"
         )
 
     def sample(
@@ -100,13 +107,14 @@ class Model:
             `[num_samples, height, width, C]`, float32 in [-1, 1].
 
         Raises:
-            ValueError: an argument is out of range.
+            InputError: an argument is out of range.
         """
         images = self.samples(
             seed, num_samples, width=width, height=height, start_stage=start_stage
         )
         return np.stack(list(images))
 
+    @numerics.independent
     def samples(
         self,
         seed: int = 0,
@@ -118,7 +126,7 @@ class Model:
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the images `[H, W, C]` of `sample`, one in memory at a time."""
         if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples}: give 1 or more")
+            raise InputError(f"num_samples={num_samples}: give 1 or more")
         _check_seed(seed, num_samples)
         self._check_stage(start_stage)
         sizes = self._sizes(height, width)
@@ -129,13 +137,14 @@ class Model:
             self.params,
             self.noise_amps,
             range(seed, seed + num_samples),
-            arch=self.arch,
+            generator=self.generator,
             sizes=sizes,
             kept=self._fixed_input(sizes, start_stage),
             coarsest=coarsest,
             random_input=random_input,
         )
 
+    @numerics.independent
     def harmonize(
         self, composite: np.ndarray, *, mask: np.ndarray | None = None, seed: int = 0
     ) -> Applied:
@@ -153,35 +162,36 @@ class Model:
             The result at the model's resolution, with and without mask; see `Applied`.
 
         Raises:
-            ValueError: the model's task takes no composite, or a shape cannot work.
+            InputError: the model's task takes no composite, or a shape cannot work.
         """
         composite_input = self.check_takes_composites()
         _check_seed(seed)
         if composite.ndim != 3 or composite.shape[-1] != self.arch.channels:
-            raise ValueError(
+            raise InputError(
                 f"composite of shape {composite.shape}: give [H, W, {self.arch.channels}]"
             )
-        height, width = composite_lib.own_size(composite.shape, self.size)
+        height, width = own_size(composite.shape, self.size)
         sizes = self._sizes(height, width)
         coarsest = jnp.asarray(resize.fit(composite, sizes[0]))[None]
-        z_0 = noise.INPUTS[composite_input](jax.random.key(seed), coarsest)
+        z_0 = noise.INPUTS[composite_input](numerics.key(seed), coarsest)
         z = [z_0, *self._fixed_input(sizes)[1:]]
-        images = sampling.generate(self.params, z, self.noise_amps, arch=self.arch, sizes=sizes)
-        return composite_lib.applied(
-            np.asarray(images[0]), composite, mask, radius=self.task.mask_radius
+        images = sampling.generate(
+            self.params, z, self.noise_amps, generator=self.generator, sizes=sizes
         )
+        return applied(np.asarray(images[0]), composite, mask, radius=self.task.mask_radius)
 
     edit = harmonize  # the same steps: what differs stands in the table of tasks
 
     def check_takes_composites(self) -> str:
-        """Returns what z_0 is for a composite; raises a ValueError if the task takes none."""
+        """Returns what z_0 is for a composite; raises an InputError if the task takes none."""
         if self.task.composite_input is None:
-            raise ValueError(
-                f"this model was trained for {self.config['task']}: composites need one of "
+            raise InputError(
+                f"this model was trained for {self.config.task}: composites need one of "
                 f"{tasks.names(takes_composite=True)}"
             )
         return self.task.composite_input
 
+    @numerics.independent
     def animate(
         self,
         key: jax.Array | int = 0,
@@ -207,17 +217,17 @@ class Model:
             height: as for `sample`.
 
         Raises:
-            ValueError: the model's task makes no animations, or an argument is out of range.
+            InputError: the model's task makes no animations, or an argument is out of range.
         """
         if not self.task.walks:
-            raise ValueError(
-                f"this model was trained for {self.config['task']}: animations need one of "
+            raise InputError(
+                f"this model was trained for {self.config.task}: animations need one of "
                 f"{tasks.names(walks=True)}"
             )
         animation.check(alpha=alpha, beta=beta, num_frames=frames, loop=loop)
-        if isinstance(key, int):
+        if isinstance(key, (int, np.integer)):
             _check_seed(key)
-            key = jax.random.key(key)
+            key = numerics.key(int(key))
         self._check_stage(start_stage)
         sizes = self._sizes(height, width)
         return animation.frames(
@@ -226,7 +236,7 @@ class Model:
             self.noise_amps,
             key,
             frames,
-            arch=self.arch,
+            generator=self.generator,
             sizes=sizes,
             alpha=alpha,
             beta=beta,
@@ -236,7 +246,7 @@ class Model:
 
     def _check_stage(self, start_stage: int) -> None:
         if not 0 <= start_stage < len(self.sizes):
-            raise ValueError(
+            raise InputError(
                 f"start_stage={start_stage}: this model has the stages 0 to {len(self.sizes) - 1}"
             )
 
@@ -254,12 +264,13 @@ class Model:
         if sizes == self.sizes:
             return z_star
         image_at_0 = self.task.fixed_input != "gaussian"
-        return sampling.fit_noise(z_star, self.arch, sizes, image_at_0=image_at_0)
+        return sampling.fit_noise(z_star, self.generator, sizes, image_at_0=image_at_0)
 
+    @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
         image = sampling.generate(
-            self.params, self.z_star, self.noise_amps, arch=self.arch, sizes=self.sizes
+            self.params, self.z_star, self.noise_amps, generator=self.generator, sizes=self.sizes
         )
         return np.asarray(image)
 
@@ -274,10 +285,9 @@ class Model:
     def metadata(self) -> dict[str, Any]:
         """Returns everything else about the model, in plain JSON types."""
         return {
-            "format": FORMAT,
             "architecture": dataclasses.asdict(self.arch),
             "sizes": [list(size) for size in self.sizes],
-            "config": self.config,
+            "config": self.config.to_dict(),
             "step": self.step,
         }
 
@@ -288,4 +298,4 @@ class Model:
 
 def _check_seed(seed: int, num: int = 1) -> None:
     if not 0 <= seed <= MAX_SEED + 1 - num:
-        raise ValueError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
+        raise InputError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")

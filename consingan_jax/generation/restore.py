@@ -2,8 +2,12 @@
 
 import pathlib
 
+import jax
+
 from consingan_jax import checkpoint
-from consingan_jax.generation.model import ARRAYS, FORMAT, Model
+from consingan_jax.config import Config
+from consingan_jax.errors import InputError
+from consingan_jax.generation.model import ARRAYS, Model
 from consingan_jax.nn.layers import Architecture
 
 IDENTITY = "run.json"  # the file that makes a directory a run
@@ -23,39 +27,42 @@ def load(path: str | pathlib.Path) -> Model:
             last checkpoint, at the resolution reached; `Model.finished` tells.
 
     Raises:
-        ValueError: nothing of the kind is there.
+        InputError: nothing of the kind is there.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
-        raise ValueError(f"{path}: no such directory; give the directory of a run or of a model")
-    if checkpoint.exists(path):
-        return _read(path)
-    if checkpoint.exists(path / "model"):
-        return _read(path / "model")
+        raise InputError(f"{path}: no such directory; give the directory of a run or of a model")
+    for place in (path, path / "model"):
+        if checkpoint.exists(place):
+            return _read(place)
     step = checkpoint.latest_step(path / "checkpoints")
-    if step is not None:
-        return _read(step)
+    while step is not None:
+        try:
+            return _read(step)
+        except InputError:  # a run that trains has put a newer one in its place, or it is damaged
+            tried, step = step, checkpoint.latest_step(path / "checkpoints")
+            if step == tried:
+                raise
     if (path / IDENTITY).is_file():
-        raise ValueError(f"{path} is a run without a checkpoint yet: train on, then try again")
-    raise ValueError(f"{path} is neither a run nor a model: give a directory that train.py wrote")
+        raise InputError(f"{path} is a run without a checkpoint yet: train on, then try again")
+    raise InputError(f"{path} is neither a run nor a model: give a directory that a training wrote")
 
 
 def _read(path: pathlib.Path) -> Model:
     try:
-        metadata = checkpoint.metadata(path) or {}
-        tree = checkpoint.load(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged checkpoint: {str(error).splitlines()[0]}") from None
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} has the format {metadata.get('format')}, but this version of consingan_jax "
-            f"reads {FORMAT}: give a model that it wrote"
+        metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
+        arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
+        on_device = jax.device_put({name: arrays[name] for name in ARRAYS if name != "real"})
+        return Model(
+            **on_device,
+            real=arrays["real"],
+            arch=Architecture(**metadata["architecture"]),
+            sizes=tuple((height, width) for height, width in metadata["sizes"]),
+            config=Config.restore(metadata["config"]),
+            step=metadata["step"],
         )
-    arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
-    return Model(
-        **{name: arrays[name] for name in ARRAYS},
-        arch=Architecture(**metadata["architecture"]),
-        sizes=tuple((height, width) for height, width in metadata["sizes"]),
-        config=metadata["config"],
-        step=metadata["step"],
-    )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is a damaged checkpoint: {reason}") from None

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax import numerics
 from consingan_jax.data import noise
-from consingan_jax.nn import generator as networks
+from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
-from consingan_jax.nn.generator import Params, Size
-from consingan_jax.nn.layers import Architecture
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Params
+from consingan_jax.nn.resize import Size
 
 MAX_LENGTH = 32768
 
@@ -28,7 +30,7 @@ def read_length(name: str, value: int | str | None, own: int) -> Length:
     """Returns the length that `value` asks for: None, pixels, or a factor such as "2x".
 
     Raises:
-        ValueError: `value` is none of these, or the image would be too small or too large.
+        InputError: `value` is none of these, or the image would be too small or too large.
     """
     if value is None:
         return Length(own, 1.0)
@@ -37,29 +39,34 @@ def read_length(name: str, value: int | str | None, own: int) -> Length:
         factor = float(text[:-1]) if text.endswith("x") else int(text) / own
         pixels = int(own * factor) if text.endswith("x") else int(text)
     except (ValueError, OverflowError):
-        raise ValueError(
+        raise InputError(
             f"{name}={value}: give pixels such as 600 or a factor such as 2x"
         ) from None
     if not 1 <= pixels <= MAX_LENGTH:
-        raise ValueError(f"{name}={value} is {pixels} px: give a size from 1 to {MAX_LENGTH} px")
+        raise InputError(f"{name}={value} is {pixels} px: give a size from 1 to {MAX_LENGTH} px")
     return Length(pixels, factor)
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes"))
+@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
 def generate(
-    params: Params, z: list[jax.Array], noise_amps: jax.Array, *, arch: Architecture, sizes
+    params: Params, z: list[jax.Array], noise_amps: jax.Array, *, generator: Generator, sizes
 ) -> jax.Array:
-    """Returns `networks.generate`, compiled; `sizes` is a tuple."""
-    return networks.generate(arch, params, z, noise_amps, sizes)
+    """Returns the images that a generator makes of z, compiled; `sizes` is a tuple."""
+    return generator(params, z, noise_amps, sizes)
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "sizes", "random_input"))
+@functools.partial(jax.jit, static_argnames=("generator", "sizes", "random_input"))
 def draw(
-    seed: jax.Array, coarsest: jax.Array | None, *, arch: Architecture, sizes, random_input: str
+    seed: jax.Array,
+    coarsest: jax.Array | None,
+    *,
+    generator: Generator,
+    sizes,
+    random_input: str,
 ) -> list[jax.Array]:
     """Returns the input of the image that `seed` names, compiled; `sizes` is a tuple."""
-    key = jax.random.key(seed)
-    z = noise.draw(key, arch, sizes)
+    key = numerics.key(seed)
+    z = noise.draw(key, generator.noise_shapes(sizes))
     if coarsest is not None:
         z[0] = noise.INPUTS[random_input](jax.random.fold_in(key, len(z)), coarsest)
     return z
@@ -80,12 +87,13 @@ def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[
     return (*((max(h, 1), max(w, 1)) for h, w in lower), (height.pixels, width.pixels))
 
 
+@numerics.independent
 def samples(
     params: Params,
     noise_amps: jax.Array,
     seeds: Sequence[int],
     *,
-    arch: Architecture,
+    generator: Generator,
     sizes: Sequence[Size],
     kept: Sequence[jax.Array] = (),
     coarsest: np.ndarray | None = None,
@@ -100,7 +108,7 @@ def samples(
         params: generator parameters.
         noise_amps: amplitude of every stage's noise.
         seeds: one per image.
-        arch: the architecture.
+        generator: what makes the images.
         sizes: (height, width) of every stage.
         kept: z_0, z_1, ... that are given instead of drawn (see `fit_noise`).
         coarsest: `[1, *sizes[0], C]`, the image that z_0 is made from; None: z_0 is gaussian.
@@ -108,13 +116,15 @@ def samples(
     """
     sizes = tuple(sizes)
     for seed in seeds:
-        z = draw(np.uint32(seed), coarsest, arch=arch, sizes=sizes, random_input=random_input)
+        z = draw(
+            np.uint32(seed), coarsest, generator=generator, sizes=sizes, random_input=random_input
+        )
         z = [*kept, *z[len(kept) :]]
-        yield np.asarray(generate(params, z, noise_amps, arch=arch, sizes=sizes)[0])
+        yield np.asarray(generate(params, z, noise_amps, generator=generator, sizes=sizes)[0])
 
 
 def fit_noise(
-    z: Sequence[jax.Array], arch: Architecture, sizes: Sequence[Size], *, image_at_0: bool
+    z: Sequence[jax.Array], generator: Generator, sizes: Sequence[Size], *, image_at_0: bool
 ) -> list[jax.Array]:
     """Returns noise drawn for one output size stretched to another.
 
@@ -123,11 +133,11 @@ def fit_noise(
 
     Args:
         z: z_0, z_1, ..., each `[1, h, w, C]`.
-        arch: the architecture.
+        generator: what takes it.
         sizes: (height, width) of every stage of the other size.
         image_at_0: whether z_0 is an image.
     """
-    shapes = noise.shapes(arch, sizes)
+    shapes = generator.noise_shapes(sizes)
     smooth = [image_at_0, *[False] * len(z)]
     return [
         resize.upsample(one, shape[:2]) if is_image else _nearest(one, shape[:2])

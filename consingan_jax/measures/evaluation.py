@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from consingan_jax import numerics
 from consingan_jax.measures import features, metrics, patches
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.measures.subjects import Subject
@@ -37,7 +38,7 @@ COLUMNS = {
 SCALES = (1, 2, 4)  # of the sliced Wasserstein distance: image sides are divided by these
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Networks:
     """Weights of the pretrained networks; `inception` is None unless the user has it."""
 
@@ -46,17 +47,19 @@ class Networks:
     inception: features.Weights | None
 
 
+@numerics.independent
 def networks(inception: str = "") -> Networks:
     """Reads the pretrained networks to the device; `inception` is a file, or empty.
 
     Raises:
-        ValueError: the extra `metrics` is missing, or the file is no such file.
+        InputError: the extra `metrics` is missing, or the file is no such file.
     """
     stem = features.inception_weights(inception) if inception else None
     weights = jax.device_put((features.vgg_weights(), features.lpips_weights(), stem))
     return Networks(*weights)
 
 
+@numerics.independent
 def evaluate(subject: Subject, networks: Networks) -> Row:
     """Returns every measure of an image and its samples."""
     real, samples = subject.real, subject.samples

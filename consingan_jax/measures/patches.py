@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax import numerics
 from consingan_jax.nn import resize
 
 PATCH = 7  # pixels, side of the patches
@@ -47,7 +48,7 @@ def projections(image: jax.Array) -> np.ndarray:
 @jax.jit
 def _projections(image):
     size = PATCH * PATCH * image.shape[-1]
-    directions = jax.random.normal(jax.random.key(0), (size, PROJECTIONS))
+    directions = jax.random.normal(numerics.key(0), (size, PROJECTIONS))
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
     projected = jax.lax.conv_general_dilated(
         image[None],

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from consingan_jax.data import image, pyramid
+from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 
 CROPPED = 1  # pixels by which a sample may differ from its image, and is cropped
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
     """A training image and samples of it, decoded from or cut to 8 bits, all of one size.
 
@@ -38,7 +39,7 @@ def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
     """
     model = restore.load(path)
     samples = [_rounded(one) for one in model.samples(seed, num_samples)]
-    name = pathlib.Path(model.config["image"]).stem
+    name = pathlib.Path(model.config.image).stem
     real, reconstruction = _rounded(model.real[0]), _rounded(model.reconstruct()[0])
     return [Subject(name, real, samples, reconstruction, model.describe())]
 
@@ -47,26 +48,26 @@ def of_folders(real: str, samples: str) -> list[Subject]:
     """Returns the images of a folder with their samples of another: `K.*` with `K.*` or `K_J.*`.
 
     Raises:
-        ValueError: a folder is none or holds no images, files do not pair, or sizes differ by more
+        InputError: a folder is none or holds no images, files do not pair, or sizes differ by more
             than a pixel.
     """
     reals: dict[str, pathlib.Path] = {}
     for path in _files("real", real):
         if path.stem in reals:
-            raise ValueError(f"real {path} and {reals[path.stem]} have one name: take one out")
+            raise InputError(f"real {path} and {reals[path.stem]} have one name: take one out")
         reals[path.stem] = path
     found: dict[str, list[pathlib.Path]] = {name: [] for name in reals}
     for path in _files("samples", samples):
         name = _image_of(path.stem, reals)
         if name is None:
-            raise ValueError(
+            raise InputError(
                 f"samples {path} belongs to no image of {real}: name it K.{path.suffix[1:]} or "
                 f"K_<anything>.{path.suffix[1:]} after an image K"
             )
         found[name].append(path)
     alone = [str(reals[name]) for name, paths in found.items() if not paths]
     if alone:
-        raise ValueError(f"real {alone[0]} has no samples in {samples}: take it out, or add some")
+        raise InputError(f"real {alone[0]} has no samples in {samples}: take it out, or add some")
     return [_subject(name, reals[name], paths) for name, paths in found.items()]
 
 
@@ -100,10 +101,10 @@ def _rounded(picture: np.ndarray) -> np.ndarray:
 def _files(what: str, directory: str) -> list[pathlib.Path]:
     path = pathlib.Path(directory)
     if not path.is_dir():
-        raise ValueError(f"{what} {directory}: no such directory")
+        raise InputError(f"{what} {directory}: no such directory")
     found = sorted(entry for entry in path.iterdir() if image.has_image_suffix(entry))
     if not found:
-        raise ValueError(f"{what} {directory} holds no image files")
+        raise InputError(f"{what} {directory} holds no image files")
     return found
 
 
@@ -118,7 +119,7 @@ def _subject(name: str, real_path: pathlib.Path, paths: Sequence[pathlib.Path]) 
     samples = [image.load(path, channels=real.shape[-1]) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
         if any(abs(a - b) > CROPPED for a, b in zip(sample.shape[:2], real.shape[:2], strict=True)):
-            raise ValueError(
+            raise InputError(
                 f"samples {path} has {_size(sample)} px, but its image {real_path} {_size(real)}: "
                 "give samples of the image's size"
             )

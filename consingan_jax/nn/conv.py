@@ -12,11 +12,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from consingan_jax.nn import winograd
+
 THIN = 4  # channels up to which a side counts as thin
-TILE = 4  # outputs of a Winograd tile along each axis
 
 
 def pad(x: jax.Array, border: int) -> jax.Array:
@@ -36,7 +36,7 @@ def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
     """
-    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else _conv_winograd
+    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else winograd.convolution
     return _choose(on_cpu, _conv_native, x, kernel, border)
 
 
@@ -53,7 +53,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
         `[3, 3, I, O]`.
     """
     thin = min(x.shape[3], g.shape[3]) <= THIN
-    on_cpu = _kernel_gradient_thin if thin else _kernel_gradient_winograd
+    on_cpu = _kernel_gradient_thin if thin else winograd.kernel_gradient
     return _choose(on_cpu, _kernel_gradient_native, x, g, border)
 
 
@@ -177,74 +177,3 @@ def _shifts(x):
 
 def _over_pixels(x, y):
     return x.reshape(-1, x.shape[3]).T @ y.reshape(-1, y.shape[3])
-
-
-# Winograd's F(4x4, 3x3): tiles of 4x4 outputs take 36 multiplications a channel instead of 144.
-
-
-def _toom_cook(points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the matrices of a 3-tap correlation with n = len(points) - 1 outputs.
-
-    To multiply two polynomials, evaluate both at n + 1 points and at infinity, multiply the values
-    and interpolate (Toom and Cook). The transpose of that correlates (Winograd): with d the
-    n + 2 inputs and k the taps, the outputs are `outputs @ ((kernel @ k) * (inputs @ d))`.
-
-    Returns:
-        inputs `[n + 2, n + 2]`, kernel `[n + 2, 3]`, outputs `[n, n + 2]`.
-    """
-    size = len(points) + 1
-    others = [[q for q in points if q != p] for p in points]
-    inputs = [[*np.poly(rest)[::-1], 0] for rest in others] + [np.poly(points)[::-1]]
-    weights = [np.prod([p - q for q in rest]) for p, rest in zip(points, others, strict=True)]
-    kernel = [[p**i / w for i in range(3)] for p, w in zip(points, weights, strict=True)]
-    outputs = [[*(p**i for p in points), float(i == size - 3)] for i in range(size - 2)]
-    return np.array(inputs), np.array([*kernel, [0, 0, 1]]), np.array(outputs)
-
-
-_INPUTS, _KERNEL, _OUTPUTS = _toom_cook((0, 1, -1, 0.5, -2))
-_KERNEL_2D, _OUTPUTS_2D = np.kron(_KERNEL, _KERNEL), np.kron(_OUTPUTS, _OUTPUTS)
-
-
-def _conv_winograd(x, kernel, border):
-    height, width = x.shape[1] - 2 + 2 * border, x.shape[2] - 2 + 2 * border
-    tiles = _input_tiles(x, border, height, width)
-    taps = _mix(_KERNEL_2D, kernel.reshape(9, *kernel.shape[2:]))
-    products = jnp.einsum("tnhwc,tco->tnhwo", tiles, taps)
-    pixels = _mix(_OUTPUTS_2D, products)
-    _, n, h, w, features = pixels.shape
-    pixels = pixels.reshape(TILE, TILE, n, h, w, features).transpose(2, 3, 0, 4, 1, 5)
-    return pixels.reshape(n, TILE * h, TILE * w, features)[:, :height, :width]
-
-
-def _kernel_gradient_winograd(x, g, border):
-    n, height, width, features = g.shape
-    tiles = _input_tiles(x, border, height, width)
-    h, w = tiles.shape[2:4]
-    g = jnp.pad(g, ((0, 0), (0, -height % TILE), (0, -width % TILE), (0, 0)))
-    pixels = g.reshape(n, h, TILE, w, TILE, features).transpose(2, 4, 0, 1, 3, 5)
-    products = _mix(_OUTPUTS_2D.T, pixels.reshape(TILE * TILE, n, h, w, features))
-    # Flat: a contraction over several axes makes XLA transpose its operands first.
-    tiles, products = (each.reshape(36, n * h * w, -1) for each in (tiles, products))
-    taps = jnp.einsum("tpc,tpo->tco", tiles, products)
-    return _mix(_KERNEL_2D.T, taps).reshape(3, 3, *taps.shape[1:])
-
-
-def _input_tiles(x, border, height, width):
-    """Returns the transformed input `[36, N, rows of tiles, columns of tiles, C]`."""
-    low, (high, right) = border, (n + 2 + -n % TILE for n in (height, width))
-    paddings = ((0, 0), (low, high - low - x.shape[1]), (low, right - low - x.shape[2]), (0, 0))
-    x = jnp.pad(x, paddings)
-    columns = _combine(_INPUTS, [x[:, :, j : right - 5 + j : TILE] for j in range(TILE + 2)])
-    tiles = _combine(_INPUTS, [columns[:, :, i : high - 5 + i : TILE] for i in range(TILE + 2)])
-    return tiles.reshape(36, *tiles.shape[2:])
-
-
-def _combine(matrix, parts):
-    """Returns the combinations of `parts` that the rows of `matrix` ask for, stacked."""
-    rows = [[float(c) * part for c, part in zip(row, parts, strict=True) if c] for row in matrix]
-    return jnp.stack([functools.reduce(jnp.add, row) for row in rows])
-
-
-def _mix(matrix, x):
-    """Returns the same combinations of the entries of one array, as a matrix product."""
-    return (jnp.asarray(matrix, x.dtype) @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])

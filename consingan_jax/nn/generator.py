@@ -1,9 +1,10 @@
-"""The generator, a fold over a list of stages, and the patch critic (paper, section 3).
+"""The generator: a fold over a list of stages that grows (paper, section 3).
 
 With linen the parameters are plain dicts, so the stages are a plain list that grows by `append`,
-Orbax returns it as a list, and optax labels it by its path.
+Orbax returns it as a list, and optax labels it by its place. Only this file knows that structure.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any, cast
@@ -13,133 +14,123 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from consingan_jax.nn.conv import pad
-from consingan_jax.nn.layers import Architecture, Conv, ConvBlock
-from consingan_jax.nn.resize import upsample
-
-Params = dict[str, Any]
-Size = tuple[int, int]
+from consingan_jax.nn.critic import patch_size
+from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
+from consingan_jax.nn.resize import Size, upsample
 
 
-class Stage(nn.Module):
-    """The L blocks that a stage adds to the generator."""
+class _Stage(nn.Module):
+    """The L blocks that a stage adds: `[N, H, W, F]` to `[N, H - 2L, W - 2L, F]`."""
 
     arch: Architecture
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[N, H, W, F]` to `[N, H - 2L, W - 2L, F]`."""
         for layer in range(self.arch.num_layers):
             x = ConvBlock(self.arch, self.arch.batch_norm, name=f"block{layer}")(x)
         return x
 
 
-class Critic(nn.Module):
-    """Scores every 11x11 patch (for L = 3) of an image."""
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """The generator of an architecture.
+
+    Its parameters are `{"head", "stages": [...], "tail"}`, its input z_0 .. z_d, an array for every
+    stage, and its features `[N, h, w, F]`.
+    """
 
     arch: Architecture
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[N, H, W, C]` to scores `[N, H - 2L - 4, W - 2L - 4, 1]`."""
-        x = ConvBlock(self.arch, False, name="head")(x)
-        for layer in range(self.arch.num_layers):
-            x = ConvBlock(self.arch, False, name=f"block{layer}")(x)
-        # The last bias drops out of every difference of scores, so that its gradient is zero. It is
-        # made exactly zero here: Adam would turn rounding noise into full steps.
-        return Conv(1, self.arch.dtype, train_bias=False, name="tail")(x)
+    def init(self, key: jax.Array, num_stages: int = 1) -> Params:
+        """Returns new parameters, all stages copies of the first."""
+        head_key, stage_key, tail_key = jax.random.split(key, 3)
+        side = patch_size(self.arch.num_layers)
+        image = jnp.zeros((1, side, side, self.arch.channels))
+        features = jnp.zeros((1, side, side, self.arch.num_filters))
+        params = {
+            "head": _head(self.arch).init(head_key, image)["params"],
+            "stages": [_Stage(self.arch).init(stage_key, features)["params"]],
+            "tail": _tail(self.arch).init(tail_key, features)["params"],
+        }
+        return functools.reduce(lambda grown, _: self.grow(grown), range(num_stages - 1), params)
 
+    def grow(self, params: Params) -> Params:
+        """Returns parameters with one more stage, a copy of the last one."""
+        stages = params["stages"]
+        return {**params, "stages": [*stages, jax.tree.map(jnp.copy, stages[-1])]}
 
-def patch_size(num_layers: int) -> int:
-    """Returns the side of the patch that one critic score sees, in pixels."""
-    return 2 * num_layers + 5
+    def groups(self, params: Params) -> tuple[Any, dict[str, int]]:
+        """Returns which parameters belong together, and how old each group is, in stages.
 
+        Returns:
+            A tree whose leaves name the group of everything below them in `params`; the age of
+            every group by its name: 0 for the newest stage and for the tail, which leads out of it.
+        """
+        names = [f"stage_{k}" for k in range(len(params["stages"]))]
+        ages = {name: len(names) - 1 - k for k, name in enumerate(names)}
+        labels = {"head": "head", "stages": names, "tail": "tail"}
+        return labels, {"head": len(names) - 1, **ages, "tail": 0}
 
-def init_generator(key: jax.Array, arch: Architecture, num_stages: int = 1) -> Params:
-    """Returns parameters `{"head", "stages": [...], "tail"}`, all stages copies of the first."""
-    head_key, stage_key, tail_key = jax.random.split(key, 3)
-    side = patch_size(arch.num_layers)
-    image = jnp.zeros((1, side, side, arch.channels))
-    features = jnp.zeros((1, side, side, arch.num_filters))
-    params = {
-        "head": _head(arch).init(head_key, image)["params"],
-        "stages": [Stage(arch).init(stage_key, features)["params"]],
-        "tail": _tail(arch).init(tail_key, features)["params"],
-    }
-    return functools.reduce(lambda grown, _: grow(grown), range(num_stages - 1), params)
+    def noise_shapes(self, sizes: Sequence[Size]) -> list[tuple[int, int, int]]:
+        """Returns the shape (height, width, channels) of z_i for every stage."""
+        border = 2 * self.arch.num_layers if self.arch.border_growing else 0
+        coarsest = (*sizes[0], self.arch.channels)
+        return [coarsest, *((h + border, w + border, self.arch.num_filters) for h, w in sizes[1:])]
 
+    def features(
+        self,
+        params: Params,
+        z: Sequence[jax.Array],
+        noise_amps: jax.Array,
+        sizes: Sequence[Size],
+        *,
+        first: int = 0,
+        x: jax.Array | None = None,
+        remat: bool = False,
+    ) -> jax.Array:
+        """Folds the stages `first .. len(z) - 1` over the features of the stage below.
 
-def init_critic(key: jax.Array, arch: Architecture) -> Params:
-    """Returns the parameters of a critic."""
-    side = patch_size(arch.num_layers)
-    return Critic(arch).init(key, jnp.zeros((1, side, side, arch.channels)))["params"]
+        Args:
+            params: parameters.
+            z: z_0 .. z_d, each `[N, *shape]` of `noise_shapes`; those below `first` are not read.
+            noise_amps: `[>= len(z)]`, the amplitude of each z_i; entry 0 is not read.
+            sizes: (height, width) of every stage's output.
+            first: the first stage to run.
+            x: features of stage `first - 1`; none for `first = 0`.
+            remat: keep nothing inside a stage for its gradient, but compute it again then.
 
+        Returns:
+            Features `[N, *sizes[len(z) - 1], F]` of the last stage.
+        """
+        stages = params["stages"]
+        first_stage, next_stage = _first_stage, _next_stage
+        if remat:
+            first_stage, next_stage = (
+                jax.checkpoint(stage, static_argnums=(0, 4)) for stage in (first_stage, next_stage)
+            )
+        for i in range(first, len(z)):
+            if i == 0:
+                x = first_stage(self.arch, params["head"], stages[0], z[0], sizes[0])
+            else:
+                assert x is not None, "stages above 0 continue from the features below"
+                x = next_stage(self.arch, stages[i], x, noise_amps[i] * z[i], sizes[i])
+        assert x is not None, "no stage was asked for"
+        return x
 
-def grow(params: Params) -> Params:
-    """Returns generator parameters with one more stage, a copy of the last one."""
-    return {**params, "stages": [*params["stages"], jax.tree.map(jnp.copy, params["stages"][-1])]}
+    def image(self, params: Params, x: jax.Array) -> jax.Array:
+        """Returns the image `[N, H, W, C]` in [-1, 1], float32, that features stand for."""
+        pixels = _apply(_tail(self.arch), params["tail"], pad(x, 1))
+        return jnp.tanh(pixels.astype(jnp.float32))
 
-
-def critic_scores(arch: Architecture, params: Params, images: jax.Array) -> jax.Array:
-    """Returns the critic's scores `[N, H - 2L - 4, W - 2L - 4, 1]` of images `[N, H, W, C]`."""
-    return _apply(Critic(arch), params, images).astype(jnp.float32)
-
-
-def generator_features(
-    arch: Architecture,
-    params: Params,
-    noise: Sequence[jax.Array],
-    noise_amps: jax.Array,
-    sizes: Sequence[Size],
-    *,
-    first: int = 0,
-    x: jax.Array | None = None,
-    remat: bool = False,
-) -> jax.Array:
-    """Folds the stages `first .. len(noise) - 1` over the features of the stage below.
-
-    Args:
-        arch: the architecture.
-        params: generator parameters.
-        noise: z_0 .. z_d, shapes as `noise.shapes` says; entries below `first` are not read.
-        noise_amps: `[>= len(noise)]`, the amplitude of each z_i; entry 0 is not read.
-        sizes: (height, width) of every stage's output.
-        first: the first stage to run.
-        x: features `[N, h, w, F]` of stage `first - 1`; none for `first = 0`.
-        remat: keep nothing inside a stage for its gradient, but compute it again then.
-
-    Returns:
-        Features `[N, *sizes[len(noise) - 1], F]` of the last stage.
-    """
-    stages = params["stages"]
-    first_stage, next_stage = _first_stage, _next_stage
-    if remat:
-        first_stage, next_stage = (
-            jax.checkpoint(stage, static_argnums=(0, 4)) for stage in (first_stage, next_stage)
-        )
-    for i in range(first, len(noise)):
-        if i == 0:
-            x = first_stage(arch, params["head"], stages[0], noise[0], sizes[0])
-        else:
-            assert x is not None, "stages above 0 continue from the features below"
-            x = next_stage(arch, stages[i], x, noise_amps[i] * noise[i], sizes[i])
-    assert x is not None, "no stage was asked for"
-    return x
-
-
-def to_image(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
-    """Returns the image `[N, H, W, C]` in [-1, 1] that features `[N, H, W, F]` stand for."""
-    return jnp.tanh(_apply(_tail(arch), params["tail"], pad(x, 1)).astype(jnp.float32))
-
-
-def generate(
-    arch: Architecture,
-    params: Params,
-    noise: Sequence[jax.Array],
-    noise_amps: jax.Array,
-    sizes: Sequence[Size],
-) -> jax.Array:
-    """Returns images `[N, *sizes[-1], C]` in [-1, 1]; arguments as for `generator_features`."""
-    return to_image(arch, params, generator_features(arch, params, noise, noise_amps, sizes))
+    def __call__(
+        self,
+        params: Params,
+        z: Sequence[jax.Array],
+        noise_amps: jax.Array,
+        sizes: Sequence[Size],
+    ) -> jax.Array:
+        """Returns images `[N, *sizes[-1], C]` in [-1, 1]; arguments as for `features`."""
+        return self.image(params, self.features(params, z, noise_amps, sizes))
 
 
 def _head(arch: Architecture) -> ConvBlock:
@@ -156,7 +147,7 @@ def _first_stage(arch, head, stage, z, size):
     if arch.border_growing:
         x = upsample(x, (size[0] + 2, size[1] + 2))
         border -= 1
-    return _apply(Stage(arch), stage, pad(x, border))
+    return _apply(_Stage(arch), stage, pad(x, border))
 
 
 def _next_stage(arch, stage, x, scaled_noise, size):
@@ -166,7 +157,7 @@ def _next_stage(arch, stage, x, scaled_noise, size):
         wide = upsample(x, (size[0] + 2 * border, size[1] + 2 * border)) + scaled_noise
     else:
         wide = pad(skip + scaled_noise, border)
-    return skip + _apply(Stage(arch), stage, wide)
+    return skip + _apply(_Stage(arch), stage, wide)
 
 
 def _apply(module: nn.Module, params: Params, x: jax.Array) -> jax.Array:

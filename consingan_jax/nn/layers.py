@@ -16,8 +16,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
     "elu": lambda x, _: nn.elu(x),
     "selu": lambda x, _: nn.selu(x),
 }
-
-
+Params = dict[str, Any]
+"""Parameters of a network: nested dicts and lists of arrays."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+Size = tuple[int, int]
+"""Height and width, in pixels; of every picture and level in this package."""
+
 
 def cubic_kernel(x: np.ndarray, a: float) -> np.ndarray:
     """Returns Keys' cubic convolution kernel of sharpness `a` at distances `x` (in pixels)."""
@@ -34,7 +37,7 @@ def resize_matrix(length: int, scale: float, new_length: int) -> np.ndarray:
     return matrix
 
 
-def resize(image: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, scale: float, size: Size) -> np.ndarray:
     """Resamples an image with an antialiased cubic (a = -0.5) and mirrored borders.
 
     Output pixel j sits at input coordinate `(j + 0.5) / scale - 0.5`: the exact scale decides,
@@ -53,7 +56,7 @@ def resize(image: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray
     return _apply(rows, columns, image)
 
 
-def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fit(image: np.ndarray, size: Size) -> np.ndarray:
     """Resamples an image as `resize` does, to exactly `size`, each axis by its own factor.
 
     Args:
@@ -87,7 +90,7 @@ def upsample_matrix(length: int, new_length: int) -> np.ndarray:
     return matrix.astype(np.float32)
 
 
-def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+def upsample(x: jax.Array, size: Size) -> jax.Array:
     """Resamples features bicubically (a = -0.75), corners on corners, border pixels repeated.
 
     Args:
@@ -97,7 +100,12 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     Returns:
         `[N, *size, C]`.
     """
-    rows = jnp.asarray(upsample_matrix(x.shape[1], size[0]), x.dtype)
-    columns = jnp.asarray(upsample_matrix(x.shape[2], size[1]), x.dtype)
-    x = jnp.einsum("oh,nhwc->nowc", rows, x, precision=jax.lax.Precision.HIGHEST)
-    return jnp.einsum("pw,nowc->nopc", columns, x, precision=jax.lax.Precision.HIGHEST)
+    rows, columns = (
+        jnp.asarray(upsample_matrix(length, new))
+        for length, new in zip(x.shape[1:3], size, strict=True)
+    )
+    # In float32: bfloat16 would round the weights, and constant features would not stay constant.
+    wide = x.astype(jnp.float32)
+    wide = jnp.einsum("oh,nhwc->nowc", rows, wide, precision=jax.lax.Precision.HIGHEST)
+    wide = jnp.einsum("pw,nowc->nopc", columns, wide, precision=jax.lax.Precision.HIGHEST)
+    return wide.astype(x.dtype)

@@ -1,11 +1,11 @@
 """What a run says while it trains: metrics.jsonl, TensorBoard, a progress bar."""
 
 import json
+import operator
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
 
-import tensorboardX
 import tqdm
 
 from consingan_jax.training.workdir import write_whole
@@ -14,15 +14,19 @@ from consingan_jax.training.workdir import write_whole
 class MetricsLog:
     """Scalars of a run, as lines of JSON and as TensorBoard events."""
 
-    def __init__(self, directory: pathlib.Path, *, num_iters: int, moment: tuple[int, int]):
+    def __init__(
+        self, directory: pathlib.Path, *, iterations: Sequence[int], moment: tuple[int, int]
+    ):
         """Opens the logs at a moment of a run and forgets what was logged after it.
 
         Args:
             directory: of the run.
-            num_iters: iterations per stage.
+            iterations: of every stage.
             moment: the stage that trains next, and its iterations that are done.
         """
-        self._num_iters = num_iters
+        import tensorboardX  # here, since it takes a second and only a training needs it
+
+        self._iterations = iterations
         self._path = directory / "metrics.jsonl"
         _keep_lines(self._path, lambda line: (line["stage"], line["step"]) <= moment)
         self._tensorboard = tensorboardX.SummaryWriter(
@@ -31,7 +35,7 @@ class MetricsLog:
 
     def write(self, stage: int, step: int, metrics: Mapping[str, float]) -> None:
         """Logs the metrics after iteration `step` of `stage`."""
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, self._global_step(stage, step))
@@ -47,29 +51,33 @@ class MetricsLog:
         self._tensorboard.close()
 
     def _global_step(self, stage: int, step: int) -> int:
-        return stage * self._num_iters + step
+        return sum(self._iterations[:stage]) + step
 
 
 def _keep_lines(path: pathlib.Path, keep) -> None:
     """Drops the lines for which `keep` is false, and a last line that was cut off."""
     if not path.exists():
         return
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
     write_whole(path, "".join(line for line in lines if keep(json.loads(line))))
 
 
 class Progress:
     """A bar per stage, with iterations per second and the time left for the whole run."""
 
-    def __init__(self, operations: Sequence[int], *, num_iters: int):
+    def __init__(self, operations: Sequence[int], *, iterations: Sequence[int]):
         """Prepares the bars.
 
         Args:
             operations: of one iteration of every stage, by which the time left is divided.
-            num_iters: iterations per stage.
+            iterations: of every stage.
         """
         self._operations = operations
-        self._num_iters = num_iters
+        self._iterations = iterations
         self._bar: tqdm.tqdm | None = None
         self._stage = 0
 
@@ -79,7 +87,7 @@ class Progress:
         self._stage = stage
         self._seconds, self._measured = 0.0, 0
         self._bar = tqdm.tqdm(
-            total=self._num_iters, initial=done, desc=title, unit="it", dynamic_ncols=True
+            total=self._iterations[stage], initial=done, desc=title, unit="it", dynamic_ncols=True
         )
 
     def begin(self, title: str) -> None:
@@ -112,8 +120,9 @@ class Progress:
     def time_left(self, step: int) -> float:
         """Returns the seconds that the run still needs, after iteration `step` of this stage."""
         here = self._operations[self._stage]
-        left = here * (self._num_iters - step)
-        left += self._num_iters * sum(self._operations[self._stage + 1 :])
+        left = here * (self._iterations[self._stage] - step)
+        above = slice(self._stage + 1, None)
+        left += sum(map(operator.mul, self._operations[above], self._iterations[above]))
         return (self.seconds_per_iteration() or 0.0) * left / here
 
     def close(self) -> None:

@@ -1,10 +1,14 @@
-"""Who learns how fast: a label per leaf, an optax transformation per label (paper, section 3)."""
+"""Who learns how fast: a label for every group, an optax transformation per label (paper, 3)."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from consingan_jax.config import Config
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Params
 
 FROZEN = "frozen"
 
@@ -18,91 +22,50 @@ def num_frozen(stage: int, train_depth: int) -> int:
     return max(0, stage - train_depth + 1)
 
 
-def labels(params: Any, *, stage: int, train_depth: int) -> Any:
-    """Returns a tree like `params` with each leaf's label.
+def rates(ages: Mapping[str, int], config: Config) -> dict[str, float]:
+    """Returns the learning rate of every group that trains.
 
-    The labels are "frozen", "head", "tail" and "stage_<k>".
-
-    Raises:
-        ValueError: a leaf belongs to no group.
+    Args:
+        ages: of all groups of parameters, in stages, by their names.
+        config: says what the newest learn at, how it falls with age, and how old a group may be.
     """
-    frozen = num_frozen(stage, train_depth)
-
-    def label(path, _):
-        match [getattr(entry, "key", getattr(entry, "idx", None)) for entry in path]:
-            case ["tail", *_]:
-                return "tail"
-            case ["head", *_]:
-                return FROZEN if frozen else "head"
-            case ["stages", int(k), *_] if k <= stage:
-                return FROZEN if k < frozen else f"stage_{k}"
-        raise ValueError(f"no learning rate for the parameter {jax.tree_util.keystr(path)}")
-
-    return jax.tree_util.tree_map_with_path(label, params)
+    return {
+        group: config.lr_generator * config.lr_scale**age
+        for group, age in ages.items()
+        if age < config.train_depth
+    }
 
 
-def rates(*, stage: int, train_depth: int, lr_scale: float) -> dict[str, float]:
-    """Returns the factor on the learning rate of every label that trains."""
-    frozen = num_frozen(stage, train_depth)
-    factors = {f"stage_{k}": lr_scale ** (stage - k) for k in range(frozen, stage + 1)}
-    head = {} if frozen else {"head": lr_scale**stage}
-    return {"tail": 1.0, **head, **factors}
-
-
-def schedule(rate: float, *, num_iters: int, updates_per_iter: int, decay: float) -> optax.Schedule:
-    """Returns the learning rate over Adam's updates: it drops after 80 % of the iterations."""
-    drop = int(0.8 * num_iters)
+def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) -> optax.Schedule:
+    """Returns a learning rate over Adam's updates: it drops after 80 % of a stage's iterations."""
+    drop = int(0.8 * config.iterations(stage))
 
     def value(count):
-        return jnp.where(count // updates_per_iter < drop, rate, rate * decay)
+        return jnp.where(count // updates_per_iter < drop, rate, rate * config.lr_decay)
 
     return value
 
 
-def critic_optimizer(
-    *, learning_rate: float, beta1: float, num_iters: int, d_steps: int, decay: float
-) -> optax.GradientTransformation:
-    """Returns the critic's optimiser: every parameter at one rate."""
-    # Flattened, here and below: one vector takes a few kernels, a tree takes some for every leaf.
-    rate = schedule(learning_rate, num_iters=num_iters, updates_per_iter=d_steps, decay=decay)
-    return optax.flatten(optax.adam(rate, b1=beta1))
+def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformation:
+    """Returns the critic's optimiser at `stage`: every parameter at one rate."""
+    return _adam(config.lr_critic, config, stage=stage, updates_per_iter=config.d_steps)
 
 
 def generator_optimizer(
-    params: Any,
-    *,
-    stage: int,
-    train_depth: int,
-    lr_scale: float,
-    learning_rate: float,
-    beta1: float,
-    num_iters: int,
-    g_steps: int,
-    decay: float,
+    generator: Generator, params: Params, config: Config, *, stage: int
 ) -> optax.GradientTransformation:
-    """Returns the generator's optimiser at `stage`.
+    """Returns the generator's optimiser at `stage`; `params` (or their shapes) have the groups."""
+    labels, ages = generator.groups(params)
+    learning = rates(ages, config)
+    transforms = {
+        group: _adam(rate, config, stage=stage, updates_per_iter=config.g_steps)
+        for group, rate in learning.items()
+    }
+    labels = jax.tree.map(lambda group: group if group in learning else FROZEN, labels)
+    return optax.multi_transform({**transforms, FROZEN: optax.set_to_zero()}, labels)
 
-    Args:
-        params: generator parameters (or their shapes), which decide the labels.
-        stage: the newest stage, from 0.
-        train_depth: how many of the newest stages train.
-        lr_scale: factor on the learning rate per stage of age.
-        learning_rate: of the newest stage and the tail.
-        beta1: Adam's decay rate of the first moment.
-        num_iters: iterations of the stage.
-        g_steps: updates per iteration.
-        decay: factor on every rate after 80 % of the iterations.
-    """
 
-    def adam(factor):
-        rate = schedule(
-            learning_rate * factor, num_iters=num_iters, updates_per_iter=g_steps, decay=decay
-        )
-        return optax.flatten(optax.adam(rate, b1=beta1))
-
-    factors = rates(stage=stage, train_depth=train_depth, lr_scale=lr_scale)
-    transforms = {label: adam(factor) for label, factor in factors.items()}
-    return optax.multi_transform(
-        {**transforms, FROZEN: optax.set_to_zero()},
-        labels(params, stage=stage, train_depth=train_depth),
-    )
+def _adam(rate, config, *, stage, updates_per_iter):
+    # Flattened: one vector takes a few kernels, a tree takes some for every leaf.
+    learning_rate = schedule(rate, config, stage=stage, updates_per_iter=updates_per_iter)
+    return optax.flatten(optax.adam(learning_rate, b1=config.beta1))

@@ -1,20 +1,20 @@
-"""One training iteration of a stage, and the compiled loop over it (paper, section 3)."""
+"""One training iteration of a stage, and the loop over it: pure functions of arrays (paper, 3)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from consingan_jax import device, tasks
+from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.nn import generator as networks
-from consingan_jax.nn.generator import Params, Size
-from consingan_jax.nn.layers import Architecture
+from consingan_jax.nn.critic import Critic
+from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.layers import Architecture, Params
+from consingan_jax.nn.resize import Size
 from consingan_jax.training import losses, optimizer
+from consingan_jax.training.state import StageData, TrainState
 
 Metrics = dict[str, jax.Array]
 METRICS = (
@@ -26,88 +26,31 @@ METRICS = (
 )
 
 
-@struct.dataclass
-class TrainState:
-    """What one iteration changes.
-
-    Attributes:
-        generator: `{"head", "stages": [...], "tail"}`.
-        critic: the critic's parameters.
-        generator_opt: optax state of the generator, fresh at every stage.
-        critic_opt: optax state of the critic, fresh at every stage.
-        step: int32 scalar, iterations done in this stage.
-    """
-
-    generator: Params
-    critic: Params
-    generator_opt: Any
-    critic_opt: Any
-    step: jax.Array
-
-
-@struct.dataclass
-class StageData:
-    """What stays the same during a stage.
-
-    Attributes:
-        real: `[1, h, w, C]`, the training image at this stage.
-        coarsest: `[1, h_0, w_0, C]`, the training image at stage 0; the composite in fine-tuning.
-        z_star: z*_0 .. z*_d, the fixed input of the reconstruction.
-        noise_amps: `[d + 1]`, amplitude of every stage's noise.
-        frozen_features: features of z* at the last frozen stage; None while no stage is frozen.
-    """
-
-    real: jax.Array
-    coarsest: jax.Array
-    z_star: list[jax.Array]
-    noise_amps: jax.Array
-    frozen_features: jax.Array | None
-
-
 class StageProgram:
-    """The arithmetic of one stage: pure functions of arrays, everything static decided here."""
+    """The arithmetic of one stage; what is static in it is decided when it is made."""
 
-    def __init__(self, config: Mapping[str, Any], arch: Architecture, sizes: Sequence[Size]):
+    def __init__(self, config: Config, arch: Architecture, sizes: Sequence[Size]):
         """Prepares stage `len(sizes) - 1`.
 
         Args:
-            config: a configuration, see configs/default.py.
+            config: the configuration.
             arch: the architecture of both networks.
             sizes: (height, width) of this stage and all below.
         """
         self.config = config
-        self.arch = arch
+        self.generator, self.critic = Generator(arch), Critic(arch)
         self.sizes = tuple(sizes)
         self.stage = len(sizes) - 1
-        task = tasks.TASKS[config["task"]]
-        self.random_input = task.random_input
-        if config["fine_tune"]:
-            assert task.composite_input, "config.check refuses the other tasks"
-            self.random_input = task.composite_input
-        self.num_frozen = optimizer.num_frozen(self.stage, config["train_depth"])
-        self.critic_optimizer = optimizer.critic_optimizer(
-            learning_rate=config["lr_critic"], d_steps=config["d_steps"], **self._shared()
-        )
+        self.num_frozen = optimizer.num_frozen(self.stage, config.train_depth)
+        self.random_input = config.row.random_input
+        if config.fine_tune:
+            assert config.row.composite_input, "the configuration refuses the other tasks"
+            self.random_input = config.row.composite_input
+        self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
 
-    def _shared(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "beta1": config["beta1"],
-            "num_iters": config["num_iters"],
-            "decay": config["lr_decay"],
-        }
-
-    def generator_optimizer(self, generator: Params) -> optax.GradientTransformation:
-        """Returns the optimiser for parameters shaped like `generator`."""
-        return optimizer.generator_optimizer(
-            generator,
-            stage=self.stage,
-            train_depth=self.config["train_depth"],
-            lr_scale=self.config["lr_scale"],
-            learning_rate=self.config["lr_generator"],
-            g_steps=self.config["g_steps"],
-            **self._shared(),
-        )
+    def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
+        """Returns the optimiser for parameters shaped like `params`."""
+        return optimizer.generator_optimizer(self.generator, params, self.config, stage=self.stage)
 
     def init(self, generator: Params, critic: Params) -> TrainState:
         """Returns the state at the stage's first iteration."""
@@ -119,40 +62,20 @@ class StageProgram:
             step=jnp.zeros((), jnp.int32),
         )
 
-    def placeholders(self) -> tuple[TrainState, "StageData"]:
-        """Returns a state and data shaped as in this stage; meant for `jax.eval_shape`."""
-        key = jax.random.key(0)
-        generator = networks.init_generator(key, self.arch, len(self.sizes))
-        z = noise.draw(key, self.arch, self.sizes)
-        amps = jnp.ones(len(z))
-        image = networks.generate(self.arch, generator, z, amps, self.sizes)
-        features = self.frozen_features(generator, z, amps)
-        state = self.init(generator, networks.init_critic(key, self.arch))
-        return state, StageData(image, z[0], z, amps, features)
-
-    def compile(self, state: TrainState, data: "StageData") -> jax.stages.Compiled:
-        """Returns `run` compiled for arguments (or shapes) like these; it takes over the state."""
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        count = jax.ShapeDtypeStruct((), jnp.int32)
-        lowered = jax.jit(self.run, donate_argnums=0).lower(state, data, key, count)
-        run = lowered.compile(device.compiler_options(small_memory=self.config["remat"]))
-        device.release_memory()
-        return run
-
     def frozen_features(self, generator: Params, z: list[jax.Array], noise_amps: jax.Array):
         """Returns the features of z at the last frozen stage, None if no stage is frozen."""
         if not self.num_frozen:
             return None
         below = z[: self.num_frozen]
-        return networks.generator_features(self.arch, generator, below, noise_amps, self.sizes)
+        return self.generator.features(generator, below, noise_amps, self.sizes)
 
     def draw(self, key: jax.Array, data: StageData) -> tuple[list[jax.Array], jax.Array]:
         """Returns the random input of one iteration: z_0 .. z_d, and e of each critic step."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
-        z = noise.draw(z_key, self.arch, self.sizes)
+        z = noise.draw(z_key, self.generator.noise_shapes(self.sizes))
         if self.random_input != "gaussian":
             z[0] = noise.INPUTS[self.random_input](input_key, data.coarsest)
-        return z, jax.random.uniform(mix_key, (self.config["d_steps"],))
+        return z, jax.random.uniform(mix_key, (self.config.d_steps,))
 
     def iterate(
         self, state: TrainState, data: StageData, z: list[jax.Array], mixes: jax.Array
@@ -212,26 +135,25 @@ class StageProgram:
         pairs = [jnp.concatenate(both) for both in zip(z, data.z_star, strict=True)]
 
         def images(generator):
-            features = networks.generator_features(
-                self.arch,
+            features = self.generator.features(
                 generator,
                 pairs,
                 data.noise_amps,
                 self.sizes,
                 first=first,
                 x=x,
-                remat=self.config["remat"],
+                remat=self.config.remat,
             )
-            return networks.to_image(self.arch, generator, features)
+            return self.generator.image(generator, features)
 
         return images
 
     def _critic_step(self, critic, critic_opt, real, fake, mix):
         def loss(critic):
             def scores(images):
-                return networks.critic_scores(self.arch, critic, images)
+                return self.critic.scores(critic, images)
 
-            return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config["gp_weight"])
+            return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config.gp_weight)
 
         gradient, metrics = jax.grad(loss, has_aux=True)(critic)
         updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)
@@ -243,11 +165,11 @@ class StageProgram:
         def loss(pair):
             fake, reconstruction = jnp.split(pair, 2)
             return losses.generator_loss(
-                lambda images: networks.critic_scores(self.arch, critic, images),
+                lambda images: self.critic.scores(critic, images),
                 fake,
                 reconstruction,
                 data.real,
-                rec_weight=self.config["rec_weight"],
+                rec_weight=self.config.rec_weight,
             )
 
         return loss
@@ -262,4 +184,4 @@ class StageProgram:
             return (optax.apply_updates(generator, updates), opt), None
 
         carry = (state.generator, state.generator_opt)
-        return jax.lax.scan(update, carry, length=self.config["g_steps"])[0]
+        return jax.lax.scan(update, carry, length=self.config.g_steps)[0]

@@ -1,0 +1,31 @@
+"""The program `consingan`, also `python -m consingan_jax`."""
+
+import importlib
+import sys
+
+COMMANDS = ("train", "sample", "evaluate")
+USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
+
+  consingan train photo.jpg --quick        learn from one image
+  consingan sample RUN --width=2x          make new ones, animate it, harmonize, edit
+  consingan evaluate RUN                   measure how good and how different they are
+
+Each command has --help. Runs lie in runs/ unless --workdir says otherwise."""
+
+
+def main() -> None:
+    """Runs one command."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(USAGE)
+        return
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"consingan: unknown command {name!r}: give one of {known}", file=sys.stderr)
+        sys.exit(2)
+    command = importlib.import_module(f"consingan_jax.cli.{name}").COMMAND
+    command.run(f"consingan {name}", arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The command that measures samples against their training images."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+from absl import flags as absl_flags
+
+from consingan_jax import device
+from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.errors import InputError
+from consingan_jax.generation import restore
+from consingan_jax.measures import evaluation, subjects, tables
+
+USAGE = """Measures samples against their training images.
+
+  consingan evaluate RUN [--num_samples=50 --seed=0]        samples drawn from a run
+  consingan evaluate --real=FOLDER --samples=FOLDER         K.png with K.png or K_<j>.png
+  consingan evaluate [--real=FOLDER] --compare A B ...      runs or folders side by side
+
+Prints a table, a line for each image; --out also keeps it as text, CSV and JSON. --max_size=64
+shrinks everything to 64 px first, to compare what has different resolutions."""
+
+
+def _define(flags: Flags, _: Sequence[str]) -> None:
+    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    a.DEFINE_string("ckpt", "", "RUN, as a flag: directory of a run or of a model.", **to)
+    a.DEFINE_integer("num_samples", 50, "How many samples of a run.", lower_bound=1, **to)
+    a.DEFINE_integer("seed", 0, "Of a run's first sample.", lower_bound=0, **to)
+    a.DEFINE_string("real", "", "Folder of training images.", **to)
+    a.DEFINE_string("samples", "", "Folder of samples of them.", **to)
+    a.DEFINE_string("compare", "", "Runs, or with --real folders of samples.", **to)
+    a.DEFINE_string("inception", "", "torchvision's Inception-v3 weights, for SIFID.", **to)
+    a.DEFINE_integer("max_size", None, "Pixels to shrink all pictures to.", lower_bound=16, **to)
+    a.DEFINE_string("out", "", "Directory for the tables [only printed].", **to)
+
+
+def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
+    """Returns the runs and folders to measure, after checking the flags."""
+    run = [] if flags.compare else list(others)
+    ways = [bool(flags.ckpt), bool(flags.samples), bool(flags.compare)]
+    if sum(ways) + bool(run and not any(ways)) != 1:
+        raise InputError("give a run, or --real= and --samples=FOLDER, or --compare A B")
+    if len(run) > (not any(ways)):
+        raise InputError(f"unknown argument {run[-1]!r}: flags look like --name=value")
+    if flags.samples and not flags.real:
+        raise InputError("--real is missing: the folder of the training images")
+    if flags.compare and not others:
+        raise InputError(f"--compare {flags.compare}: give two or more runs or folders")
+    flagged = flags.ckpt or flags.samples or flags.compare
+    return [*([flagged] if flagged else []), *others]
+
+
+def _subjects(side: str, flags: Flags) -> list[subjects.Subject]:
+    """Returns what one run or folder holds."""
+    if restore.is_run(side):
+        found = subjects.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
+    elif flags.real:
+        found = subjects.of_folders(flags.real, side)
+    else:
+        raise InputError(f"{side} is no run: for a folder of samples give --real=FOLDER too")
+    size = flags.max_size
+    return [subjects.shrunk(one, size) for one in found] if size else found
+
+
+def _main(flags: Flags, others: Sequence[str]) -> None:
+    names = _sides(flags, others)
+    networks = evaluation.networks(flags.inception)
+    device.use_compilation_cache(flags.compilation_cache)
+    found = {name: _subjects(name, flags) for name in names}
+    measured = {}
+    for name, several in found.items():
+        print(name)
+        for subject in several:
+            print(subject.note, end="\n" if subject.note else "")
+        measured[name] = evaluation.table(several, networks, progress=sys.stderr)
+        print(tables.text(measured[name]), flush=True)
+    if len(measured) > 1:
+        print(f"\n{tables.comparison(measured)}")
+    if flags.out:
+        tables.save(pathlib.Path(flags.out), measured)
+        print(f"{flags.out}/evaluation.txt, .csv, .json")
+
+
+COMMAND = Command(USAGE, _define, _main)

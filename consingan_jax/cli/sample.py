@@ -1,0 +1,91 @@
+"""The command that makes pictures from a trained model."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from absl import flags as absl_flags
+
+from consingan_jax import device
+from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.cli.output import Output
+from consingan_jax.errors import InputError
+from consingan_jax.generation import restore
+
+USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
+
+  consingan sample RUN --num_samples=8 --width=2x --height=300     new images
+  consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
+  consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
+  consingan sample RUN --reconstruct                               the training image
+
+Image j depends on seed + j alone. Files go to RUN/generated unless --out says otherwise."""
+
+
+def _define(flags: Flags, _: Sequence[str]) -> None:
+    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    least = {**to, "lower_bound": 0}
+    a.DEFINE_string("ckpt", None, "RUN, as a flag: directory of a run or of a model.", **to)
+    a.DEFINE_integer("num_samples", 8, "How many images.", lower_bound=1, **to)
+    a.DEFINE_string("width", None, "Pixels (600) or a factor (2x) [the model's own].", **to)
+    a.DEFINE_string("height", None, "Pixels (400) or a factor (1.5x) [the model's own].", **to)
+    a.DEFINE_integer("seed", 0, "Of the first image; image j has seed + j.", **least)
+    a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
+    a.DEFINE_alias("start_scale", "start_stage", **to)
+    a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
+    a.DEFINE_string("out", "", "Directory; for one animation, a file.", **to)
+    a.DEFINE_multi_string("naive", [], "Composite to apply the model to; may be repeated.", **to)
+    a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
+    a.DEFINE_bool("full_size", False, "Also at the composite's own resolution.", **to)
+    a.DEFINE_bool("animate", False, "Write animations instead.", **to)
+    a.DEFINE_float("alpha", 0.1, "How strongly an animation is drawn to the image.", **to)
+    a.DEFINE_float("beta", None, "How smooth it is [0.9; without --out a set].", **to)
+    a.DEFINE_integer("frames", 100, "How many frames.", **to)
+    a.DEFINE_float("fps", 10.0, "Frames per second.", **to)
+    a.DEFINE_bool("loop", False, "Let the animation close on itself without a jump.", **to)
+
+
+def one_run(flags: Flags, others: Sequence[str]) -> str:
+    """Returns the directory that a command works on: an argument, or the flag `--ckpt`."""
+    given = [*([flags.ckpt] if flags.ckpt else []), *others]
+    if not given:
+        raise InputError("a run is missing: give its directory, or --ckpt=DIRECTORY")
+    if len(given) > 1:
+        raise InputError(f"unknown argument {given[1]!r}: flags look like --name=value")
+    return given[0]
+
+
+def _main(flags: Flags, others: Sequence[str]) -> None:
+    ckpt = one_run(flags, others)
+    if sum([flags.animate, bool(flags.naive), flags.reconstruct]) > 1:
+        raise InputError("--animate, --naive and --reconstruct: give one of them")
+    if (flags.mask or flags.full_size) and not flags.naive:
+        raise InputError("--mask and --full_size belong to a composite: give --naive=FILE")
+    device.use_compilation_cache(flags.compilation_cache)
+    model = restore.load(ckpt)
+    print(f"{device.describe()}\n{model.describe()}")
+    for line in _made(Output(model, flags.out, ckpt), flags):
+        print(line, flush=True)
+
+
+def _made(output: Output, flags: Flags) -> Iterator[str]:
+    """Returns what makes the files asked for, a line for each thing done."""
+    seed, size = flags.seed, {"width": flags.width, "height": flags.height}
+    if flags.naive:
+        return output.composites(flags.naive, mask=flags.mask, seed=seed, full_size=flags.full_size)
+    if flags.reconstruct:
+        return output.reconstruction()
+    if not flags.animate:
+        return output.samples(
+            seed=seed, num_samples=flags.num_samples, start_stage=flags.start_stage or 0, **size
+        )
+    walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
+    if not flags.out:
+        return output.animations(
+            fps=flags.fps, seed=seed, beta=flags.beta, start_stage=flags.start_stage, **walk
+        )
+    walk["beta"] = 0.9 if flags.beta is None else flags.beta
+    walk["start_stage"] = flags.start_stage or 0
+    return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
+
+
+COMMAND = Command(USAGE, _define, _main)

@@ -1,0 +1,108 @@
+"""The command that trains: from a picture and a configuration to a run."""
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags as absl_flags
+
+from consingan_jax import config, device
+from consingan_jax.cli import report
+from consingan_jax.cli.flags import Command, Flags, as_config_dict, define_config
+from consingan_jax.config import Config
+from consingan_jax.errors import InputError
+from consingan_jax.tasks import TASKS
+from consingan_jax.training import trainer
+from consingan_jax.training.workdir import Workdir
+
+USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
+
+  consingan train photo.jpg --quick                      minutes on a laptop: see what it does
+  consingan train photo.jpg                              as in the paper: hours, minutes on a GPU
+  consingan train photo.jpg --task=retarget --dry_run    says what the run would be and cost
+  consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
+  consingan train --config=FILE.py:quick                 a file with a function get_config
+
+--config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
+
+
+def _define(flags: Flags, arguments: Sequence[str]) -> None:
+    to: dict[str, Any] = {"flag_values": flags}
+    absl_flags.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
+    absl_flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.", **to)
+    absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
+    _define_choice(flags)
+    chosen = Flags()  # what the fields are without --config=FILE depends on these
+    _define_choice(chosen)
+    absl_flags.DEFINE_string("config", None, "", flag_values=chosen)
+    chosen(["train", *arguments], known_only=True)
+    if chosen.config is None:
+        variant = "quick" if chosen.quick else ""
+        define_config(flags, arguments, as_config_dict(Config.create(chosen.task, variant)))
+        return
+    if chosen.quick or chosen["task"].present:
+        raise InputError(f"--config={chosen.config}: give a file, or --task and --quick, not both")
+    if not pathlib.Path(chosen.config.partition(":")[0]).is_file():
+        raise InputError(f"--config={chosen.config}: no such file")
+    define_config(flags, arguments, None)
+
+
+def _define_choice(flags: Flags) -> None:
+    absl_flags.DEFINE_string("task", "generation", f"{', '.join(TASKS)}.", flag_values=flags)
+    absl_flags.DEFINE_bool("quick", False, "A small size for a laptop's CPU.", flag_values=flags)
+
+
+def default_workdir(recipe: str, variant: str, config: Config) -> str:
+    """Returns `runs/<image>-<recipe>`, with the variant if there is one.
+
+    For a fine-tuning it is `runs/<composite>-<recipe>-fine_tuned`.
+    """
+    image = config.naive if config.fine_tune else config.image
+    parts = [pathlib.Path(image).stem, recipe, variant]
+    parts += ["fine_tuned"] if config.fine_tune else []
+    return str(pathlib.Path("runs") / "-".join(part for part in parts if part))
+
+
+def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
+    """Returns the configuration and the directory that the flags ask for."""
+    if len(images) > 1:
+        raise InputError(f"unknown argument {images[1]!r}: one image is trained at a time")
+    asked = Config.create(**flags.config)
+    chosen: Any = flags["config"]
+    if images:
+        if "image" in chosen.override_values:
+            raise InputError(f"image {images[0]} and --config.image: give one of them")
+        asked = dataclasses.replace(asked, image=images[0])
+    if not asked.image and not asked.fine_tune:
+        raise InputError("an image is missing: give its file, for example photo.jpg")
+    recipe, variant = asked.row.recipe, "quick" if flags.quick else ""
+    if isinstance(chosen.config_filename, str):  # else the fields were given, not a file
+        path, _, variant = chosen.config_filename.partition(":")
+        recipe = pathlib.Path(path).stem
+    return asked, flags.workdir or default_workdir(recipe, variant, asked)
+
+
+def _main(flags: Flags, images: Sequence[str]) -> None:
+    if flags.fields:
+        for name, default, words, meaning in config.fields():
+            print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
+        return
+    asked, workdir = _asked_for(flags, images)
+    print(device.describe())
+    if warning := device.warning():
+        print(warning)
+    if flags.dry_run:
+        for line in report.dry_run(asked):
+            print(line, flush=True)
+        return
+    device.use_compilation_cache(flags.compilation_cache)
+    finished = Workdir(workdir).is_finished()
+    model = trainer.train(asked, workdir)
+    print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
+    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
+    print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
+
+
+COMMAND = Command(USAGE, _define, _main)

@@ -1,0 +1,46 @@
+"""The patch critic: a score for every patch of an image (paper, section 3)."""
+
+import dataclasses
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
+
+
+def patch_size(num_layers: int) -> int:
+    """Returns the side of the patch that one score sees, in pixels."""
+    return 2 * num_layers + 5
+
+
+class _Layers(nn.Module):
+    arch: Architecture
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = ConvBlock(self.arch, False, name="head")(x)
+        for layer in range(self.arch.num_layers):
+            x = ConvBlock(self.arch, False, name=f"block{layer}")(x)
+        # The last bias drops out of every difference of scores, so that its gradient is zero. It is
+        # made exactly zero here: Adam would turn rounding noise into full steps.
+        return Conv(1, self.arch.dtype, train_bias=False, name="tail")(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Critic:
+    """The critic of an architecture; its parameters are a dict of arrays."""
+
+    arch: Architecture
+
+    def init(self, key: jax.Array) -> Params:
+        """Returns new parameters."""
+        side = patch_size(self.arch.num_layers)
+        image = jnp.zeros((1, side, side, self.arch.channels))
+        return _Layers(self.arch).init(key, image)["params"]
+
+    def scores(self, params: Params, images: jax.Array) -> jax.Array:
+        """Returns scores `[N, H - 2L - 4, W - 2L - 4, 1]` of images `[N, H, W, C]`, float32."""
+        scores = _Layers(self.arch).apply({"params": params}, images)
+        return cast(jax.Array, scores).astype(jnp.float32)

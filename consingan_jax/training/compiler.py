@@ -1,0 +1,83 @@
+"""From the arithmetic of a stage to a compiled loop, beside the training of the stage below."""
+
+import concurrent.futures
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from consingan_jax import device, numerics
+from consingan_jax.data import noise
+from consingan_jax.training.state import StageData, TrainState
+from consingan_jax.training.step import StageProgram
+
+
+def placeholders(program: StageProgram) -> tuple[TrainState, StageData]:
+    """Returns a state and data shaped as in a stage; meant for `jax.eval_shape`."""
+    key = numerics.key(0)
+    generator = program.generator.init(key, len(program.sizes))
+    z = noise.draw(key, program.generator.noise_shapes(program.sizes))
+    amps = jnp.ones(len(z))
+    image = program.generator(generator, z, amps, program.sizes)
+    features = program.frozen_features(generator, z, amps)
+    state = program.init(generator, program.critic.init(key))
+    return state, StageData(image, z[0], z, amps, features)
+
+
+def shapes(program: StageProgram) -> tuple[TrainState, StageData]:
+    """Returns the shapes of a stage's state and data."""
+    return jax.eval_shape(lambda: placeholders(program))
+
+
+def compile_loop(program: StageProgram) -> jax.stages.Compiled:
+    """Returns `program.run` compiled; it takes over the memory of the state that it is given."""
+    key = jax.eval_shape(lambda: numerics.key(0))
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    lowered = jax.jit(program.run, donate_argnums=0).lower(*shapes(program), key, count)
+    run = lowered.compile(device.compiler_options(small_memory=program.config.remat))
+    device.release_memory()
+    return run
+
+
+class Compiler:
+    """Compiles the loops of a run's stages, each once, in a thread of its own."""
+
+    def __init__(self, program_of: Callable[[int], StageProgram]):
+        """Takes the function: stage -> its program. Compiles under the caller's settings."""
+        self._program_of = program_of
+        self._settings = _settings()
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._loops: dict[int, concurrent.futures.Future] = {}
+
+    def begin(self, stage: int) -> concurrent.futures.Future:
+        """Returns the promise of a stage's loop; it is compiled from now on, if it was not yet."""
+        if stage not in self._loops:
+            self._loops[stage] = self._thread.submit(self._compile, self._program_of(stage))
+        return self._loops[stage]
+
+    def drop(self, stage: int) -> None:
+        """Forgets the loop of a stage."""
+        del self._loops[stage]
+
+    def close(self) -> None:
+        """Drops the compilations that nobody waits for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _compile(self, program: StageProgram) -> jax.stages.Compiled:
+        with self._settings(), numerics.own_settings():
+            return compile_loop(program)
+
+
+def _settings() -> Callable[[], contextlib.AbstractContextManager]:
+    """Returns what puts another thread under the settings that this one's contexts have made."""
+    now: Any = jax.config
+    place, precision = now.jax_default_device, now.jax_default_matmul_precision
+
+    @contextlib.contextmanager
+    def same() -> Iterator[None]:
+        with jax.default_device(place), jax.default_matmul_precision(precision):
+            yield
+
+    return same

@@ -1,0 +1,40 @@
+"""One process at a time in a directory."""
+
+import contextlib
+import errno
+import pathlib
+from collections.abc import Iterator
+
+import filelock
+
+from consingan_jax.errors import InputError
+
+LEASE_SECONDS = 30.0  # after which a holder that gives no sign of life has lost a directory
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def hold(directory: pathlib.Path) -> Iterator[None]:
+    """Holds a directory for one process.
+
+    The system's own lock ends with its process. Where the file system has none, a file is the lock:
+    its holder renews it, and one that has died or lost its machine loses it after `LEASE_SECONDS`.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    lock = filelock.FileLock(directory / ".lock", timeout=0, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire()
+        except OSError as error:
+            if isinstance(error, filelock.Timeout) or error.errno not in _NO_LOCKS:
+                raise
+            lock = filelock.SoftFileLease(directory / ".lease", lease_duration=LEASE_SECONDS)
+            lock.acquire(timeout=1.5 * LEASE_SECONDS)
+    except filelock.Timeout:
+        raise InputError(f"another process trains in {directory}: let it finish") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,62 @@
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from consingan_jax.errors import InputError
+from consingan_jax.training import lock
+
+
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS])
+def no_locks(request, monkeypatch):
+    """A file system without locks, and leases of a second."""
+
+    def refuse(*_):
+        raise OSError(request.param, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 1.0)
+
+
+def _refused(directory):
+    return pytest.raises(InputError, match=f"another process trains in {directory}: let it finish")
+
+
+def test_one_at_a_time(tmp_path):
+    with lock.hold(tmp_path), _refused(tmp_path), lock.hold(tmp_path):
+        pass
+    with lock.hold(tmp_path):
+        pass
+
+
+def test_one_at_a_time_without_the_systems_locks(no_locks, tmp_path):
+    with lock.hold(tmp_path), _refused(tmp_path), lock.hold(tmp_path):
+        pass
+    with lock.hold(tmp_path):
+        pass
+
+
+HOLDER = """
+import sys, time
+import filelock
+
+lease = filelock.SoftFileLease(sys.argv[1] + "/.lease", lease_duration=1.0)
+lease.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_holder_that_gives_no_sign_of_life_loses_it(end, no_locks, tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        os.kill(holder.pid, end)
+        with lock.hold(tmp_path):
+            pass
+        holder.kill()
