@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-CACHE_BYTES = 2**30  # of compiled programs on disk; one stage of the largest run takes a few MiB
+CACHE_BYTES = 2**30  # of compiled programs on disk; a stage takes about half a MiB on a CPU
 
 
 def describe() -> str:

