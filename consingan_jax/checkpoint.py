@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,11 +31,14 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     """Writes a tree of arrays, and metadata of plain JSON types, as one Orbax checkpoint.
 
     Raises:
+        InputError: something is there already.
         OSError: the disk is full, or the directory cannot be written.
     """
+    if path.exists():
+        raise InputError(f"{path} exists already: take it away or give another directory")
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name that is a glob itself is given at the end.
-    name = f".{os.getpid()}.checkpoint" if _PATTERN.search(path.name) else path.name
+    name = f".{uuid.uuid4().hex}.checkpoint" if _PATTERN.search(path.name) else path.name
     with _plain(path.parent) as parent:
         try:
             about = {"format": FORMAT, **metadata}
@@ -57,10 +61,10 @@ def load(path: pathlib.Path, like: Any = None) -> Any:
             every container is a dict or a list.
 
     Raises:
-        InputError: it was written in a newer format.
+        InputError: it is damaged, or written in a newer format.
     """
     metadata(path)
-    with _plain(path) as place:
+    with _plain(path) as place, _damage(path):
         if like is None:
             return ocp.load(place)
         empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
@@ -69,7 +73,7 @@ def load(path: pathlib.Path, like: Any = None) -> Any:
 
 def metadata(path: pathlib.Path) -> dict[str, Any]:
     """Returns the metadata that `save` wrote; raises an InputError as `load` does."""
-    with _plain(path) as place:
+    with _plain(path) as place, _damage(path):
         about = ocp.metadata(place).custom_metadata or {}
     check_format(path, about.get("format"))
     return about
@@ -120,6 +124,16 @@ def _is_ours(path: pathlib.Path) -> bool:
     """Returns whether `save_step` wrote this, or was writing it when it was killed."""
     ours = _STEP.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)
     return bool(ours) and path.is_dir()
+
+
+@contextlib.contextmanager
+def _damage(path: pathlib.Path) -> Iterator[None]:
+    """Names the checkpoint that cannot be read; Orbax and TensorStore fail in many ways."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is a damaged checkpoint: {reason}") from None
 
 
 @contextlib.contextmanager

@@ -107,11 +107,9 @@ class Config:
         self._check_together()
 
     def _check_together(self) -> None:
-        if isinstance(self.num_iters, tuple) and len(self.num_iters) != self.num_stages:
-            raise InputError(
-                f"config.num_iters={self.num_iters}: give one number, or one for each of the "
-                f"{self.num_stages} stages"
-            )
+        # A fine-tuning has as many stages as its source, which `fine_tuned` knows.
+        if not self.fine_tune:
+            self._check_iterations()
         if self.naive and self.row.composite_input is None:
             raise InputError(
                 f"config.naive={self.naive}: the task {self.task} takes no composite; "
@@ -119,6 +117,13 @@ class Config:
             )
         if self.fine_tune and not self.naive:
             raise InputError("config.naive is missing: the composite to fine-tune on")
+
+    def _check_iterations(self) -> None:
+        if isinstance(self.num_iters, tuple) and len(self.num_iters) != self.num_stages:
+            raise InputError(
+                f"config.num_iters={self.num_iters}: give one number, or one for each of the "
+                f"{self.num_stages} stages"
+            )
 
     @classmethod
     def create(cls, task: str = "generation", variant: str = "", **changes: Any) -> "Config":
@@ -180,7 +185,9 @@ class Config:
                 f"{self.task}: give config.task={source.task} or another run"
             )
         taken = {name: getattr(source, name) for name, about in _FIELDS.items() if about.of_model}
-        return dataclasses.replace(self, **taken)
+        tuned = dataclasses.replace(self, **taken)
+        tuned._check_iterations()
+        return tuned
 
     def difference(self, other: "Config") -> str | None:
         """Returns the first field that keeps a run from going on as `other`, or None.

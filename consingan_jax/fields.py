@@ -76,12 +76,20 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 def converted(name: str, value: Any, wanted: Any) -> Any:
     """Returns a value as the type of its field; a numpy number or a path is as good as ours."""
     if args := get_args(wanted):  # one number, or one for each stage
+        value = value.tolist() if isinstance(value, np.ndarray) else value
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(converted(name, one, args[0]) for one in value)
         wanted = args[0]
     kinds, words = _KINDS[wanted]
     fits = isinstance(value, kinds) and (wanted is bool or not isinstance(value, bool))
-    if not fits or (wanted is float and not math.isfinite(value)):
+    if not fits or (wanted is float and not _is_finite(value)):
         also = ", or one for each stage" if args else ""
         raise InputError(f"config.{name}={value!r}: give {words}{also}")
     return os.fspath(value) if wanted is str else wanted(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floating point numbers
+        return False

@@ -69,6 +69,12 @@ def test_the_last_of_two_complete_steps_is_taken(tree, tmp_path):
     assert checkpoint.latest_step(tmp_path) == tmp_path / "stage_1_step_000100"
 
 
+def test_nothing_is_written_over(tree, tmp_path):
+    (tmp_path / "one").mkdir()
+    with pytest.raises(InputError, match="one exists already"):
+        checkpoint.save(tmp_path / "one", tree, {})
+
+
 NAMES = ["[ab]", "a\\b", "a*?b", "a b", "a#b%20", 'it\'s "so"', "ü日本", "-x", "a\nb"]
 
 

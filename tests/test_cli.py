@@ -133,7 +133,7 @@ BAD_INPUT = [
     ("train", [], "an image is missing: give its file"),
     ("train", ["--config=configs/nothing.py"], "configs/nothing.py: no such file"),
     ("train", ["--config=setup.cfg"], "--config"),
-    ("train", ["--config=train.py"], "--config"),
+    ("train", ["--config=train.py"], "--config: AttributeError"),
     ("train", [UNCONDITIONAL + ":slow"], "takes ':quick' or nothing, not ':slow'"),
     ("train", [UNCONDITIONAL, "--quick"], "give a file, or --task and --quick, not both"),
     ("train", [UNCONDITIONAL, "--config.num_iter=1"], "no such field; did you mean num_iters?"),

@@ -82,6 +82,7 @@ def test_values_of_other_types_become_the_fields_or_are_refused():
         ({"num_stages": True}, "config.num_stages=True: give a whole number"),
         ({"lr_scale": "0.1"}, "config.lr_scale='0.1': give a finite number"),
         ({"rec_weight": float("inf")}, "config.rec_weight=inf: give a finite number"),
+        ({"lr_critic": 10**400}, "give a finite number"),
         ({"naive": 3}, "config.naive=3: give text"),
         ({"seed": 2**32}, "config.seed=4294967296: give 0 or more, below 4294967296"),
         ({"num_iter": 5}, "config.num_iter: no such field; did you mean num_iters?"),

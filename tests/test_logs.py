@@ -31,3 +31,10 @@ def test_the_time_left_counts_the_operations_of_the_stages_to_come(monkeypatch):
     # 5 iterations of 1 s are left here, and 20 of 4 s above.
     assert progress.time_left(5) == 85
     progress.close()
+
+
+def test_lines_that_cannot_be_read_are_dropped(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"stage": 0, "step": 5}\n\x00\xff\n{"step": 6}\n{"stage": 0, "step": 7}\n')
+    logs.MetricsLog(tmp_path, iterations=[10], moment=(0, 9)).close()
+    assert _moments(file) == [(0, 5), (0, 7)]

@@ -1,6 +1,8 @@
 import dataclasses
 import functools
 import json
+import os
+import pathlib
 import shlex
 import shutil
 
@@ -364,6 +366,8 @@ def test_a_run_begun_before_a_field_existed_goes_on(
         ('{"format": 9, "config": {}}', "run.json has the format 9, but this version"),
         ('{"config": {"seed"', "run.json is damaged"),
         ("[1]", "run.json is damaged"),
+        ('{"config": null}', "run.json is damaged"),
+        ('{"format": 2, "settings": {}}', "run.json has the format 2, but this version"),
         ('{"config": {"colour": 1}}', "config.colour: no such field"),
     ],
 )
@@ -404,3 +408,49 @@ def test_a_file_and_fields_or_a_whole_configuration(tiny_config, picture, tmp_pa
         trainer.train(config, tmp_path / "both", num_iters=2)
     with pytest.raises(InputError, match="image is missing"):
         trainer.train({}, tmp_path / "none")
+
+
+def test_a_damaged_checkpoint_or_model_is_named(tiny_config, finished_run, tmp_path):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "model/orbax.checkpoint").unlink()
+    with pytest.raises(InputError, match="model is no complete model: take it away"):
+        trainer.train(tiny_config, run)
+    shutil.rmtree(run / "model")
+    for file in checkpoint.latest_step(run / "checkpoints").rglob("manifest.ocdbt"):
+        file.write_bytes(b"x")
+    with pytest.raises(InputError, match="stage_2_step_000004 is a damaged checkpoint"):
+        trainer.train(tiny_config, run)
+
+
+def test_a_run_that_another_process_has_finished_meanwhile(
+    tiny_config, finished_run, tmp_path, monkeypatch
+):
+    config, run = tiny_config | {"num_stages": 1, "num_iters": 1}, tmp_path / "run"
+    expected = trainer.train(config, run)
+    answers = iter([False])  # before the directory is held; then it is finished
+    is_finished = workdir.Workdir.is_finished
+    monkeypatch.setattr(
+        workdir.Workdir, "is_finished", lambda self: next(answers, None) or is_finished(self)
+    )
+    monkeypatch.setattr(workdir.Workdir, "check", lambda *_: None)
+    monkeypatch.setattr(trainer, "_train", lambda *_: pytest.fail("trained again"))
+    assert _equal(trainer.train(config, run), expected)
+
+
+def test_an_image_whose_name_is_no_text(tiny_config, picture, tmp_path):
+    file = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"caf\xe9.png"))
+    shutil.copy(picture, file)
+    config = tiny_config | {"num_stages": 1, "num_iters": 1, "image": file}
+    run = pathlib.Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff")))
+    model = trainer.train(config, run)
+    assert _equal(consingan_jax.load(run), model)
+
+
+def test_a_fine_tuning_has_iterations_for_the_stages_of_its_source(
+    tiny_harmonization, harmonization_run
+):
+    tuning = {**tiny_harmonization, "fine_tune": str(harmonization_run), "num_stages": 6}
+    todo = job.prepare(Config.create(**{**tuning, "num_iters": (3, 4)}))
+    assert todo.config.num_stages == 2 and todo.config.iterations(1) == 4
+    with pytest.raises(InputError, match="one for each of the 2 stages"):
+        job.prepare(Config.create(**{**tuning, "num_iters": (3, 4, 5)}))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import errno
+import io
+import logging as standard_logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -44,6 +46,10 @@ class Command:
         """
         # Orbax reports every file that it writes, and every failure a second time.
         logging.set_verbosity(logging.FATAL)
+        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
+        for stream in (sys.stdout, sys.stderr):  # a path may be no text
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="surrogateescape")
         try:
             flags = Flags()
             others = self._parse(flags, name, arguments)
@@ -53,6 +59,9 @@ class Command:
                 self.main(flags, others)
         except InputError as error:
             _stop(name, error, BAD_INPUT)
+        except BrokenPipeError:  # whoever read has read enough
+            sys.stdout = None
+            sys.exit(FAILED)
         except OSError as error:
             code = FAILED if error.errno in _NO_ROOM else BAD_INPUT
             _stop(name, f"{error.filename}: {error.strerror}" if error.filename else error, code)
@@ -83,9 +92,9 @@ class Command:
             raise
         except absl_flags.Error as error:
             raise InputError(_last_line(error)) from None
-        except (AttributeError, ImportError, KeyError, OSError, SyntaxError, TypeError) as error:
-            # The user's configuration file is run while flags are parsed.
-            raise InputError(f"--config: {_last_line(error)}") from None
+        except Exception as error:  # the user's configuration file is run while flags are parsed
+            kind = type(error).__name__
+            raise InputError(f"--config: {kind}: {_last_line(error)}") from None
 
 
 def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.ConfigDict]:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
@@ -69,7 +69,10 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     """Returns the configuration and the directory that the flags ask for."""
     if len(images) > 1:
         raise InputError(f"unknown argument {images[1]!r}: one image is trained at a time")
-    asked = Config.create(**flags.config)
+    given = flags.config.to_dict() if hasattr(flags.config, "to_dict") else flags.config
+    if not isinstance(given, Mapping):
+        raise InputError("--config: get_config returns no configuration: return a ConfigDict")
+    asked = Config.restore(given)
     chosen: Any = flags["config"]
     if images:
         if "image" in chosen.override_values:

@@ -12,6 +12,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from consingan_jax.errors import InputError
 
+WEBP_SIDE = 16383  # pixels, the most that the format has
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -79,7 +80,13 @@ def save_animation(
             _save_mp4(part, pixels, frames_per_second)
         else:
             pictures = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels)
-            first, *others = pictures
+            first = next(pictures)
+            if path.suffix.lower() == ".webp" and max(first.size) > WEBP_SIDE:
+                raise InputError(
+                    f"out={path}: .webp holds at most {WEBP_SIDE} px a side, not "
+                    f"{first.size[1]}x{first.size[0]}: give another suffix or a smaller size"
+                )
+            others = list(pictures)
             # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
             ends = 10 * np.rint(np.arange(len(others) + 2) * 100 / frames_per_second).astype(int)
             options: dict[str, Any] = {"duration": np.diff(ends).tolist(), "loop": 0}

@@ -49,8 +49,8 @@ def load(path: str | pathlib.Path) -> Model:
 
 
 def _read(path: pathlib.Path) -> Model:
+    metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
     try:
-        metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
         arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
         on_device = jax.device_put({name: arrays[name] for name in ARRAYS if name != "real"})
         return Model(
@@ -63,6 +63,5 @@ def _read(path: pathlib.Path) -> Model:
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is a damaged checkpoint: {reason}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no model of consingan_jax: {error}") from None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -80,7 +81,13 @@ def _tree(table: Table):
 
 
 def _plain(estimate: Estimate | None):
-    return None if estimate is None else estimate._asdict()
+    """Returns an estimate as JSON has it, which knows no infinity."""
+    if estimate is None:
+        return None
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in estimate._asdict().items()
+    }
 
 
 def _shown(rows: Sequence[Row]) -> list[str]:

@@ -10,7 +10,7 @@ import filelock
 from consingan_jax.errors import InputError
 
 LEASE_SECONDS = 30.0  # after which a holder that gives no sign of life has lost a directory
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextlib.contextmanager

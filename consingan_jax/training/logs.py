@@ -55,15 +55,20 @@ class MetricsLog:
 
 
 def _keep_lines(path: pathlib.Path, keep) -> None:
-    """Drops the lines for which `keep` is false, and a last line that was cut off."""
+    """Drops the lines for which `keep` is false, and those that cannot be read."""
     if not path.exists():
         return
-    lines = [
-        line
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
-    write_whole(path, "".join(line for line in lines if keep(json.loads(line))))
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    whole = (line for line in lines if line.endswith("\n"))
+    write_whole(path, "".join(line for line in whole if _is_kept(line, keep)))
+
+
+def _is_kept(line: str, keep) -> bool:
+    """Returns whether a line is to be kept; one that cannot be read is not."""
+    try:
+        return keep(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 class Progress:

@@ -58,7 +58,8 @@ def train(
     run.check(job)
     if not run.is_finished():
         with run.claim(job):
-            _train(job, run).save(run.model)
+            if not run.is_finished():  # by the process that held it before
+                _train(job, run).save(run.model)
     return load(run.model)
 
 

@@ -60,6 +60,8 @@ class Workdir:
             return
         if not self._identity.is_file():
             raise InputError(f"workdir {self.path} exists and is no run: give another --workdir")
+        if self.model.exists() and not self.is_finished():
+            raise InputError(f"{self.model} is no complete model: take it away")
         old, digests = self._read_identity()
         if field := old.difference(job.config):
             raise InputError(
@@ -82,6 +84,7 @@ class Workdir:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
+            self.check(job)  # again: whoever held it before may have changed it
             # First, and whole or not at all: with this file the directory is a run.
             identity = {
                 "format": checkpoint.FORMAT,
@@ -100,14 +103,15 @@ class Workdir:
         """Returns the configuration of the run that is here, and the digests of its pictures."""
         try:
             identity = json.loads(self._identity.read_text(encoding="utf-8"))
-            config, digests = identity["config"], identity.get("sha256", {})
+            number = identity.get("format", 1)  # the first versions wrote none
+            checkpoint.check_format(self._identity, number)
+            return Config.restore(dict(identity["config"])), dict(identity.get("sha256", {}))
+        except InputError:
+            raise
         except (ValueError, KeyError, AttributeError, TypeError):
             raise InputError(
                 f"{self._identity} is damaged: take the directory away or give another --workdir"
             ) from None
-        # The first versions wrote no number.
-        checkpoint.check_format(self._identity, identity.get("format", 1))
-        return Config.restore(config), digests
 
     def _explain(self, config: Config, levels: Sequence[np.ndarray]) -> None:
         watched = ("naive",) if config.naive else ()
@@ -126,7 +130,7 @@ class Workdir:
             path=shlex.quote(str(self.path)),
             use=config.row.use,
         )
-        (self.path / "README.md").write_text(text, encoding="utf-8")
+        (self.path / "README.md").write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
