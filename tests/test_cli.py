@@ -157,6 +157,8 @@ BAD_INPUT = [
     ("evaluate", ["--samples=tests"], "--real is missing"),
     ("evaluate", ["--compare=tests"], "give two or more runs or folders"),
     ("evaluate", ["--ckpt=tests", "docs"], "unknown argument 'docs'"),
+    ("evaluate", ["--compare=tests", "tests"], "give two or more runs or folders"),
+    ("evaluate", ["--real=tests", "RUN"], "--real=tests: it belongs to --samples=FOLDER"),
     ("evaluate", ["no/such"], "no/such"),
     ("evaluate", ["--real=tests", "--samples=docs"], "real tests holds no image files"),
     ("evaluate", ["tests", "--inception=no.pth"], "inception no.pth: no such file"),

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from consingan_jax.data import image
+from consingan_jax.errors import InputError
 
 GREY = np.array([[0, 128], [255, 64]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
@@ -144,3 +145,13 @@ def test_a_damaged_png_is_one_line(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
         image.load(path)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".mp4"])
+def test_frames_beyond_what_a_format_holds(suffix, tmp_path):
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    frames = iter([np.zeros((8, 17000, 3), np.float32)] * 2)
+    with pytest.raises(InputError, match="out"):
+        image.save_animation(tmp_path / f"film{suffix}", frames, frames_per_second=10)
+    assert not list(tmp_path.iterdir())

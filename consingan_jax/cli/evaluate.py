@@ -38,18 +38,19 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
 
 def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
     """Returns the runs and folders to measure, after checking the flags."""
-    run = [] if flags.compare else list(others)
-    ways = [bool(flags.ckpt), bool(flags.samples), bool(flags.compare)]
-    if sum(ways) + bool(run and not any(ways)) != 1:
+    flagged = [side for side in (flags.ckpt, flags.samples, flags.compare) if side]
+    sides = [*flagged, *others]
+    if len(flagged) > 1 or not sides:
         raise InputError("give a run, or --real= and --samples=FOLDER, or --compare A B")
-    if len(run) > (not any(ways)):
-        raise InputError(f"unknown argument {run[-1]!r}: flags look like --name=value")
+    if len(sides) > 1 and not flags.compare:
+        raise InputError(f"unknown argument {sides[-1]!r}: flags look like --name=value")
     if flags.samples and not flags.real:
         raise InputError("--real is missing: the folder of the training images")
-    if flags.compare and not others:
+    if flags.real and not (flags.samples or flags.compare):
+        raise InputError(f"--real={flags.real}: it belongs to --samples=FOLDER or --compare")
+    if flags.compare and len(set(sides)) < 2:
         raise InputError(f"--compare {flags.compare}: give two or more runs or folders")
-    flagged = flags.ckpt or flags.samples or flags.compare
-    return [*([flagged] if flagged else []), *others]
+    return sides
 
 
 def _subjects(side: str, flags: Flags) -> list[subjects.Subject]:

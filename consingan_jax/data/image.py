@@ -117,10 +117,20 @@ def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_secon
     height, width = (n + n % 2 for n in first.shape[:2])  # yuv420p wants even sides
     padding = ((0, height - first.shape[0]), (0, width - first.shape[1]), (0, 0))
     rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
+    try:
+        _encode(path, itertools.chain([first], pixels), (height, width), padding, rate)
+    except av.error.FFmpegError as error:
+        raise InputError(f"out: no .mp4 of {height}x{width} px can be made: {error}") from None
+
+
+def _encode(path, pixels, size, padding, rate) -> None:
+    import av
+
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-        stream.pix_fmt, stream.height, stream.width = "yuv420p", height, width
-        for frame in itertools.chain([first], pixels):
+        stream.pix_fmt = "yuv420p"
+        stream.height, stream.width = size
+        for frame in pixels:
             colour = np.pad(np.broadcast_to(frame, (*frame.shape[:2], 3)), padding, mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
         container.mux(stream.encode())
