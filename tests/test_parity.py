@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,6 +46,19 @@ def test_a_wrong_recording_fails(tmp_path, capsys):
     path.write_text(json.dumps([case]))
     assert parity.main([str(path)]) == 1
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_either_way_may_agree_and_one_must(monkeypatch, capsys):
+    def fails(ways):
+        """Returns checks of which the first `ways` replays exceed a limit."""
+        errors = iter([2.0] * ways + [0.5])
+        return lambda _: [parity.Check("x", next(errors), 1.0)]
+
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)
+    for ways, code in [(0, 0), (1, 0), (2, 1)]:
+        monkeypatch.setattr(parity, "replay", fails(ways))
+        assert parity.main(["--either", "file"]) == code
+        assert capsys.readouterr().out.count("natively") == min(ways, 1)
 
 
 def test_a_nan_is_not_within_the_limit():
