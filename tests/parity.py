@@ -6,9 +6,9 @@ Every file is recognised by its content. Prints each quantity's worst error besi
 exits with 1 if any is exceeded. The limits are those of the recordings' own description.
 
 With `--native` convolutions are the platform's own, as they are on a GPU, instead of this
-package's. With `--either` a file that exceeds a limit is replayed natively, and counts if it does so
-again: where a unit's input is all but zero, rounding alone decides its side, and each way rounds in
-its own places.
+package's. With `--either` a file that exceeds a limit is replayed natively, and counts if it does
+so again: where a unit's input is all but zero, rounding alone decides its side, and each way rounds
+in its own places.
 """
 
 import contextlib
