@@ -70,7 +70,7 @@ class Published:
             state.generator,
             state.critic,
             data.real,
-            data.z_star,
+            data.fixed.given,
             data.noise_amps,
         )
 

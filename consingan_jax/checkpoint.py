@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 
 from consingan_jax.errors import InputError
 
-FORMAT = 1  # of everything that a run or a model saves
+FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
 _STEP = re.compile(r"stage_(\d+)_step_(\d{6,})")
 _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
 _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob

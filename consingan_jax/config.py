@@ -61,6 +61,13 @@ class Config:
     num_iters: int | tuple[int, ...] = field(
         2000, "iterations of each stage: one number, or one for every stage", least=1
     )
+    window: float | tuple[float, ...] = field(
+        0.0,
+        "train on windows of this many pixels, or of this part of each side; 0: on whole levels; "
+        "one number, or one for every stage",
+        least=0,
+    )
+    windows: int = field(1, "how many windows an iteration takes", least=1)
     train_depth: int = field(3, "how many of the newest stages train at a time", least=1)
     lr_scale: float = field(
         0.1, "learning rate factor per stage of age: less is more diverse", least=0
@@ -109,21 +116,28 @@ class Config:
     def _check_together(self) -> None:
         # A fine-tuning has as many stages as its source, which `fine_tuned` knows.
         if not self.fine_tune:
-            self._check_iterations()
+            self._check_stages()
         if self.naive and self.row.composite_input is None:
             raise InputError(
                 f"config.naive={self.naive}: the task {self.task} takes no composite; "
                 f"{tasks.names(takes_composite=True)} do"
             )
+        if self.batch_norm and self.window not in (0, (0,) * self.num_stages):
+            raise InputError(
+                f"config.window={self.window}: normalisation takes statistics of whole levels; "
+                "give config.window=0 or config.batch_norm=False"
+            )
         if self.fine_tune and not self.naive:
             raise InputError("config.naive is missing: the composite to fine-tune on")
 
-    def _check_iterations(self) -> None:
-        if isinstance(self.num_iters, tuple) and len(self.num_iters) != self.num_stages:
-            raise InputError(
-                f"config.num_iters={self.num_iters}: give one number, or one for each of the "
-                f"{self.num_stages} stages"
-            )
+    def _check_stages(self) -> None:
+        for name in ("num_iters", "window"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.num_stages:
+                raise InputError(
+                    f"config.{name}={value}: give one number, or one for each of the "
+                    f"{self.num_stages} stages"
+                )
 
     @classmethod
     def create(cls, task: str = "generation", variant: str = "", **changes: Any) -> "Config":
@@ -168,6 +182,10 @@ class Config:
         """Returns how many iterations a stage has."""
         return self.num_iters[stage] if isinstance(self.num_iters, tuple) else self.num_iters
 
+    def window_of(self, stage: int) -> float:
+        """Returns what `window` is for a stage."""
+        return self.window[stage] if isinstance(self.window, tuple) else self.window
+
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields, in plain JSON types."""
         values = dataclasses.asdict(self)
@@ -186,7 +204,7 @@ class Config:
             )
         taken = {name: getattr(source, name) for name, about in _FIELDS.items() if about.of_model}
         tuned = dataclasses.replace(self, **taken)
-        tuned._check_iterations()
+        tuned._check_stages()
         return tuned
 
     def difference(self, other: "Config") -> str | None:

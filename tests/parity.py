@@ -27,10 +27,12 @@ import numpy as np
 from consingan_jax import tasks
 from consingan_jax.config import Config
 from consingan_jax.data import image, pyramid
+from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
-from consingan_jax.nn import conv, resize
+from consingan_jax.nn import conv
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
+from consingan_jax.nn.spans import span, upsample_to
 from consingan_jax.training.job import architecture
 from consingan_jax.training.state import StageData
 from consingan_jax.training.step import StageProgram
@@ -200,7 +202,8 @@ def _pyramid(data: dict, path: pathlib.Path) -> Iterator[Check]:
 def _upsample(data: dict) -> Iterator[Check]:
     for k in range(sum(name.startswith("in_") for name in data)):
         out = data[f"out_{k}"]
-        error = np.abs(resize.upsample(jnp.asarray(data[f"in_{k}"]), out.shape[1:3]) - out)
+        target = [span(length) for length in out.shape[1:3]]
+        error = np.abs(upsample_to(jnp.asarray(data[f"in_{k}"]), target) - out)
         yield Check(f"case {k}", float(error.max()), 1e-5)
 
 
@@ -220,7 +223,9 @@ def _generator(data: dict) -> Iterator[Check]:
     def error(prefix: str, expected: np.ndarray, depth: int, sizes) -> float:
         z = [jnp.asarray(data[f"{prefix}{i}"]) for i in range(depth + 1)]
         amps = jnp.asarray(data["noise_amp"])
-        return float(np.abs(generator(params, z, amps, sizes) - expected).max())
+        return float(
+            np.abs(generator(params, z, amps, generator.view(sizes[: depth + 1])) - expected).max()
+        )
 
     for depth in range(len(sizes)):
         expected = data[f"out_depth_{depth}"]
@@ -253,9 +258,11 @@ def replay_stage(data: dict, config: Config, reals: list, stage: int) -> Iterato
 
     penalties = data[prefix + "gradient_penalty"]
     iterate = jax.jit(program.iterate)
+    view = program.generator.view(sizes)
     for t in range(len(penalties)):
         z = [_random_input(data, prefix, t, i) for i in range(stage + 1)]
-        state, metrics = iterate(state, fixed, z, jnp.asarray(data[prefix + "gp_alphas"][t]))
+        mixes = jnp.asarray(data[prefix + "gp_alphas"][t])
+        state, metrics = iterate(state, fixed, z, mixes, view)
         difference = np.abs(metrics["gradient_penalty"] - penalties[t])
         error = (difference / np.maximum(penalties[t], 1e-12)).max()
         yield Check(f"stage {stage}, iteration {t}, gradient penalties, relative", error, 1e-3)
@@ -264,7 +271,7 @@ def replay_stage(data: dict, config: Config, reals: list, stage: int) -> Iterato
         final = read_params(data, f"{prefix}final/{net}/")
         error = _worst_change(initial[net], now, final, normalised=net == "G" and arch.batch_norm)
         yield Check(f"stage {stage}, change of {net}, relative", error, 0.02)
-    picture = program.generator(state.generator, fixed.z_star, fixed.noise_amps, sizes)
+    picture = program.generator(state.generator, fixed.fixed.given, fixed.noise_amps, view)
     error = float(np.abs(picture - data[prefix + "final/reconstruction"]).max())
     yield Check(f"stage {stage}, reconstruction", error, 2e-3)
 
@@ -276,10 +283,11 @@ def _random_input(data: dict, prefix: str, t: int, i: int) -> jax.Array:
 
 def _stage_data(data: dict, program: StageProgram, reals: list, params) -> StageData:
     stage = program.stage
-    z_star = [jnp.asarray(data[f"stage{k}/fixed_noise"]) for k in range(stage + 1)]
+    z_star = tuple(jnp.asarray(data[f"stage{k}/fixed_noise"]) for k in range(stage + 1))
+    fixed = Source(None, z_star)
     noise_amps = jnp.stack([jnp.asarray(data[f"stage{k}/noise_amp"]) for k in range(stage + 1)])
-    features = program.frozen_features(params, z_star, noise_amps)
-    return StageData(reals[stage], reals[0], z_star, noise_amps, features)
+    features = program.frozen_features(params, fixed, noise_amps)
+    return StageData(reals[stage], reals[0], fixed, noise_amps, features)
 
 
 def _worst_change(start, ours, theirs, *, normalised: bool) -> float:

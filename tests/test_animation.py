@@ -11,41 +11,45 @@ from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture
 
 GENERATOR = Generator(Architecture(num_filters=4))
-SIZES = ((12, 15), (16, 20))
+VIEW = GENERATOR.view(((12, 15), (16, 20)))
+WANTED = VIEW.noise(GENERATOR.arch)
 NEXT = {"alpha": 0.1, "beta": 0.9, "start_stage": 0, "loop": False}
 
 
 @pytest.fixture(scope="module")
 def model():
-    """Parameters, z* and amplitudes of a generator that shows its noise."""
+    """Parameters, the source of z* and amplitudes of a generator that shows its noise."""
     key = jax.random.key(0)
     params = jax.tree.map(lambda x: 4 * x, GENERATOR.init(key, 2))
-    return params, noise.draw(key, GENERATOR.noise_shapes(SIZES)), jnp.ones(2)
+    return params, noise.Source(noise.stage_keys(key, 2)), jnp.ones(2)
 
 
 def _frames(model, num, **changes):
     options = {**NEXT, **changes}
     key = jax.random.key(1)
     return np.stack(
-        list(animation.frames(*model, key, num, generator=GENERATOR, sizes=SIZES, **options))
+        list(animation.frames(*model, key, num, generator=GENERATOR, view=VIEW, **options))
     )
+
+
+def _fresh(number):
+    """Returns the noise of stage 1 in a step of the walk."""
+    key = jax.random.fold_in(jax.random.key(1), number)
+    return np.asarray(noise.Source(noise.stage_keys(key, 2)).draw(WANTED)[1])
 
 
 def test_the_walk_by_hand(model):
     """Two steps from the stated start, written out in numpy."""
-    _, z_star, _ = model
+    _, fixed, _ = model
+    still = np.asarray(fixed.draw(WANTED)[1])
     settings = animation.Settings(jax.random.key(1), 0.1, 0.8, 0, 2**31 - 1)
-    positions = animation._first(z_star, settings, generator=GENERATOR, sizes=SIZES)
-    start = noise.draw(jax.random.fold_in(jax.random.key(1), 2**31), GENERATOR.noise_shapes(SIZES))[
-        1
-    ]
-    before, now = np.asarray(z_star[1]), 0.99 * np.asarray(z_star[1]) + 0.01 * np.asarray(start)
+    positions = animation._first(fixed, settings, VIEW, generator=GENERATOR)
+    before, now = still, 0.99 * still + 0.01 * _fresh(2**31)
     for t in range(2):
-        positions = animation._step(positions, settings, t, GENERATOR, SIZES)
-        n = noise.draw(jax.random.fold_in(jax.random.key(1), t), GENERATOR.noise_shapes(SIZES))[1]
-        diff = 0.8 * (now - before) + 0.2 * np.asarray(n)
-        before, now = now, 0.1 * np.asarray(z_star[1]) + 0.9 * (now + diff)
-        np.testing.assert_allclose(z_star[1] + positions[0][1], now, atol=1e-5)
+        positions = animation._step(positions, fixed, settings, t, WANTED)
+        diff = 0.8 * (now - before) + 0.2 * _fresh(t)
+        before, now = now, 0.1 * still + 0.9 * (now + diff)
+        np.testing.assert_allclose(still + positions[0][1], now, atol=1e-5)
 
 
 def test_frames_do_not_depend_on_their_number(model):
@@ -56,9 +60,9 @@ def test_frames_do_not_depend_on_their_number(model):
 
 def test_stages_below_the_start_stand_still(model):
     settings = animation.Settings(jax.random.key(1), 0.1, 0.9, 1, 2**31 - 1)
-    positions = animation._first(model[1], settings, generator=GENERATOR, sizes=SIZES)
+    positions = animation._first(model[1], settings, VIEW, generator=GENERATOR)
     for t in range(3):
-        positions = animation._step(positions, settings, t, GENERATOR, SIZES)
+        positions = animation._step(positions, model[1], settings, t, WANTED)
     assert not positions[0][0].any() and positions[0][1].all()
 
 

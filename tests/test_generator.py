@@ -35,12 +35,18 @@ def test_parameter_counts_of_the_paper(key):
     assert _count(Critic(arch).init(key)) == 113_153
 
 
+def draw(key, arch, num_stages):
+    """Returns the whole image of some stages, and a random input for it."""
+    view = Generator(arch).view(SIZES[:num_stages])
+    return view, noise.Source(noise.stage_keys(key, num_stages)).draw(view.noise(arch))
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("num_stages", [1, 3])
 def test_images_have_the_size_of_the_last_stage(key, arch, num_stages):
     params = Generator(arch).init(key, num_stages)
-    z = noise.draw(key, Generator(arch).noise_shapes(SIZES[:num_stages]))
-    images = Generator(arch)(params, z, jnp.ones(num_stages), SIZES)
+    view, z = draw(key, arch, num_stages)
+    images = Generator(arch)(params, z, jnp.ones(num_stages), view)
     assert images.shape == (1, *SIZES[num_stages - 1], 3)
     assert np.abs(images).max() <= 1
 
@@ -48,21 +54,22 @@ def test_images_have_the_size_of_the_last_stage(key, arch, num_stages):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_batch_does_not_mix_its_images(key, arch):
     params = Generator(arch).init(key, 2)
-    draws = [noise.draw(k, Generator(arch).noise_shapes(SIZES[:2])) for k in jax.random.split(key)]
+    (view, first), (_, second) = (draw(k, arch, 2) for k in jax.random.split(key))
+    draws = [first, second]
     pair = [jnp.concatenate(both) for both in zip(*draws, strict=True)]
-    together = Generator(arch)(params, pair, jnp.ones(2), SIZES)
-    alone = [Generator(arch)(params, z, jnp.ones(2), SIZES) for z in draws]
+    together = Generator(arch)(params, pair, jnp.ones(2), view)
+    alone = [Generator(arch)(params, z, jnp.ones(2), view) for z in draws]
     np.testing.assert_allclose(together, jnp.concatenate(alone), atol=1e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_generator_can_be_run_in_two_parts(key, arch):
     params = Generator(arch).init(key, 3)
-    z = noise.draw(key, Generator(arch).noise_shapes(SIZES))
+    view, z = draw(key, arch, 3)
     amps = jnp.array([1.0, 0.5, 0.1])
-    below = Generator(arch).features(params, z[:2], amps, SIZES)
-    above = Generator(arch).features(params, z, amps, SIZES, first=2, x=below)
-    whole = Generator(arch).features(params, z, amps, SIZES)
+    below = Generator(arch).features(params, z[:2], amps, view)
+    above = Generator(arch).features(params, z, amps, view, first=2, x=below)
+    whole = Generator(arch).features(params, z, amps, view)
     np.testing.assert_allclose(above, whole, atol=1e-6)
 
 
@@ -121,12 +128,14 @@ def test_activations_by_hand():
     np.testing.assert_allclose(values["selu"], expected, atol=1e-6)
 
 
-def test_noise_shapes_of_both_forms():
-    sizes = ((12, 15), (16, 20))
-    growing = Generator(Architecture(num_filters=5))
-    assert growing.noise_shapes(sizes) == [(12, 15, 3), (22, 26, 5)]
-    padded = Generator(Architecture(num_filters=5, border_growing=False))
-    assert padded.noise_shapes(sizes) == [(12, 15, 3), (16, 20, 5)]
+def test_noise_of_both_forms():
+    def sizes(arch):
+        wanted = Generator(arch).view(((12, 15), (16, 20))).noise(arch)
+        return [(rows.length, columns.length, count) for rows, columns, count in wanted]
+
+    assert sizes(Architecture(num_filters=5)) == [(12, 15, 3), (22, 26, 5)]
+    padded = Architecture(num_filters=5, border_growing=False)
+    assert sizes(padded) == [(12, 15, 3), (16, 20, 5)]
 
 
 def test_groups_cover_all_parameters_and_have_ages(key):

@@ -1,25 +1,68 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import tasks
 from consingan_jax.data import noise
+from consingan_jax.nn.spans import span
+from consingan_jax.nn.windows import NoiseWindow
+
+
+def window(height, width, channels, *, top=0, left=0, whole=(10_000, 10_000)):
+    return NoiseWindow(span(height, top, whole[0]), span(width, left, whole[1]), channels)
+
+
+def drawn(key, *wanted):
+    return noise.Source(noise.stage_keys(key, len(wanted))).draw(wanted)
 
 
 def test_draws_are_standard_normal_and_independent(key):
-    z = noise.draw(key, [(60, 60, 3), (86, 86, 64)])
+    z = drawn(key, window(60, 60, 3), window(86, 86, 64))
     for one in z:
         assert abs(float(one.mean())) < 0.02 and abs(float(one.std()) - 1) < 0.02
     overlap = np.corrcoef(np.ravel(z[0]), np.ravel(z[1])[: z[0].size])[0, 1]
     assert abs(overlap) < 0.05
+    neighbours = np.corrcoef(np.ravel(z[1][:, 1:, 1:]), np.ravel(z[1][:, :-1, :-1]))[0, 1]
+    assert abs(neighbours) < 0.01
+
+
+def test_noise_belongs_to_its_place(key):
+    here = drawn(key, window(20, 30, 3, top=500, left=9_970))[0]
+    there = drawn(key, window(10, 12, 3, top=507, left=9_980))[0]
+    np.testing.assert_array_equal(here[:, 7:17, 10:22], there)
+    several = drawn(key, window(10, 12, 3, top=[507, 0], left=[9_980, 0]))[0]
+    np.testing.assert_array_equal(several[:1], there)
+    assert not np.array_equal(several[0], several[1])
+
+
+def test_no_sample_has_the_noise_of_the_fixed_input():
+    fixed = noise.fixed_key(3)
+    keys = [noise.sample_key(seed) for seed in range(5)] + [jax.random.key(3)]
+    assert all(fixed != key for key in keys)
+
+
+def test_what_is_given_is_cut_or_stretched(key):
+    grid = jax.random.normal(key, (1, 10, 12, 2))
+    source = noise.Source(noise.stage_keys(key, 1), (grid,))
+    (part,) = source.draw([window(4, 5, 2, top=6, left=7, whole=(10, 12))])
+    np.testing.assert_array_equal(part, grid[:, 6:, 7:])
+    (double,) = source.draw([window(20, 24, 2, whole=(20, 24))])
+    np.testing.assert_array_equal(double, grid.repeat(2, 1).repeat(2, 2))
+    (part,) = source.draw([window(3, 4, 2, top=5, left=6, whole=(20, 24))])
+    np.testing.assert_array_equal(part, double[:, 5:8, 6:10])
+    smooth = dataclasses.replace(source, image_at_0=True)
+    (double,) = smooth.draw([window(20, 24, 2, whole=(20, 24))])
+    np.testing.assert_allclose(double[:, ::19, ::23], grid[:, ::9, ::11], atol=1e-5)
 
 
 def test_inputs(key):
     real = jnp.full((1, 200, 200, 3), 0.5)
     assert noise.INPUTS["real"](key, real) is real
-    gaussian = noise.INPUTS["gaussian"](key, real)
-    np.testing.assert_allclose(noise.INPUTS["noisy_real"](key, real), real + 0.1 * gaussian)
-    assert abs(float(gaussian.mean())) < 0.02
+    gaussian, noisy = (noise.INPUTS[name](key, real) for name in ("gaussian", "noisy_real"))
+    assert abs(float(gaussian.mean())) < 0.02 and abs(float(gaussian.std()) - 1) < 0.02
+    assert abs(float(noisy.mean()) - 0.5) < 0.002 and abs(float(noisy.std()) - 0.1) < 0.002
 
 
 def test_the_table_of_tasks():

@@ -1,20 +1,125 @@
-"""The generator's inputs: random draws z, and every kind of z_0."""
+"""The generator's inputs: noise that is a function of its place, and every kind of z_0.
 
+z_i is a function of a key, i, row and column alone. So any part of any canvas can be drawn without
+the rest, on any device, and two windows agree where they overlap.
+"""
+
+import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+from flax import struct
 
+from consingan_jax import numerics
 from consingan_jax.data import augment
+from consingan_jax.nn.spans import crop, span, upsample_to
+from consingan_jax.nn.windows import NoiseWindow
+
+Z = list[jax.Array]
+# Folded into the key of a seed; a run folds the numbers of its stages and never comes that far.
+_SAMPLE, _FIXED = 2**32 - 1, 2**32 - 2
 
 
-def draw(key: jax.Array, shapes: Sequence[tuple[int, int, int]]) -> list[jax.Array]:
-    """Returns standard normal z_0 .. z_d, each `[1, *shape]`, for the shapes of all stages."""
-    keys = jax.random.split(key, len(shapes))
-    return [jax.random.normal(k, (1, *s)) for k, s in zip(keys, shapes, strict=True)]
+@struct.dataclass(eq=False)
+class Source:
+    """Where z_0, z_1, ... come from.
+
+    Attributes:
+        keys: `[stages]`, the random key of every z_i that is drawn; None if all are given.
+        given: z_i that are stored instead, `[1, h, w, channels]`, whole; None where one is drawn.
+        image_at_0: whether a given z_0 is an image, and no noise.
+        by_place: whether z_i is drawn place by place; else whole, as models of format 1 do.
+    """
+
+    keys: jax.Array | None
+    given: tuple[Any, ...] = ()
+    image_at_0: bool = struct.field(pytree_node=False, default=False)
+    by_place: bool = struct.field(pytree_node=False, default=True)
+
+    def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
+        """Returns z_0 .. z_d of some windows, each `[N, h, w, channels]`.
+
+        What is given for another size is stretched: an image smoothly, noise by taking its nearest
+        neighbour, since interpolation would take away its variance.
+        """
+        return [self._stage(i, window) for i, window in enumerate(wanted)]
+
+    def _stage(self, i: int, window: NoiseWindow) -> jax.Array:
+        grid = self.given[i] if i < len(self.given) else None
+        if grid is not None:
+            return _part(grid, window, smooth=self.image_at_0 and i == 0)
+        assert self.keys is not None, "what is not given is drawn"
+        if self.by_place:
+            return _by_place(self.keys[i], window)
+        rows, columns, channels = window
+        assert rows.is_whole and columns.is_whole, "the old draw knows whole images only"
+        return jax.random.normal(self.keys[i], (1, rows.length, columns.length, channels))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FixedInput:
+    """z*, the input that gives the training image back: what a model keeps of it.
+
+    Attributes:
+        stored: z*_0, z*_1, ..., each `[1, h, w, channels]`, as many as are stored; at least z*_0.
+        seed: the others follow from it.
+    """
+
+    stored: list[jax.Array]
+    seed: int
+
+    def source(self, num_stages: int, *, image_at_0: bool = False) -> Source:
+        """Returns z* as an input; `image_at_0` counts where it is taken to another size."""
+        keys = stage_keys(fixed_key(self.seed), num_stages)
+        return Source(keys, tuple(self.stored), image_at_0=image_at_0)
+
+
+def stage_keys(key: jax.Array, num_stages: int) -> jax.Array:
+    """Returns the keys of z_0 .. z_d that belong to the key of an image."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_stages))
+
+
+def sample_key(seed: int | jax.Array) -> jax.Array:
+    """Returns the key of the sample that a seed names."""
+    return jax.random.fold_in(numerics.key(seed), _SAMPLE)
+
+
+def fixed_key(seed: int | jax.Array) -> jax.Array:
+    """Returns the key of z* in a run of this seed; no sample has it."""
+    return jax.random.fold_in(numerics.key(seed), _FIXED)
+
+
+def _by_place(key: jax.Array, window: NoiseWindow) -> jax.Array:
+    def pixel(key):
+        return jax.random.normal(key, (window.channels,))
+
+    def one(rows, columns):
+        each_row = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
+        along = jax.vmap(jax.random.fold_in, (None, 0))
+        return jax.vmap(lambda row: jax.vmap(pixel)(along(row, columns)))(each_row)
+
+    return jax.vmap(one)(window.rows.indices(), window.columns.indices())
+
+
+def _part(grid: jax.Array, window: NoiseWindow, *, smooth: bool) -> jax.Array:
+    target = window[:2]
+    source = [span(length) for length in grid.shape[1:3]]
+    if all(t.whole == s.whole for t, s in zip(target, source, strict=True)):
+        return crop(grid, source, target)
+    if smooth:
+        return upsample_to(grid, target)
+    rows, columns = (t.indices() * s.whole // t.whole for t, s in zip(target, source, strict=True))
+    return jax.vmap(lambda r, c: grid[0, r][:, c])(rows, columns)
+
+
+# Every kind of z_0.
 
 
 def _gaussian(key: jax.Array, real: jax.Array) -> jax.Array:
-    return jax.random.normal(key, real.shape)
+    _, height, width, channels = real.shape
+    return _by_place(key, NoiseWindow(span(height), span(width), channels))
 
 
 def _real(key: jax.Array, real: jax.Array) -> jax.Array:

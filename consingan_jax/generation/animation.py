@@ -8,9 +8,10 @@ start by a constant factor a step, so after some steps its output repeats too: t
 to the first as any frame leads to the next.
 """
 
+import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -19,14 +20,14 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.data import noise
+from consingan_jax.data.noise import Source, Z
 from consingan_jax.errors import InputError
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
+from consingan_jax.nn.windows import View
 
 BATCH = 8  # frames of one compiled call
 LEFT_OF_START = 1e-4  # share of the start that is left when a loop begins
-
-Noise = list[jax.Array]
 
 
 class Settings(NamedTuple):
@@ -55,13 +56,13 @@ def check(*, alpha: float, beta: float, num_frames: int, loop: bool) -> None:
 @numerics.independent
 def frames(
     params: Params,
-    z_star: Sequence[jax.Array],
+    fixed: Source,
     noise_amps: jax.Array,
     key: jax.Array,
     num_frames: int,
     *,
     generator: Generator,
-    sizes,
+    view: View,
     alpha: float,
     beta: float,
     start_stage: int,
@@ -73,29 +74,28 @@ def frames(
 
     Args:
         params: generator parameters.
-        z_star: z*_0 .. z*_d, shaped for `sizes`.
+        fixed: z*; the noise of the walk is drawn as it draws its own.
         noise_amps: amplitude of every stage's noise.
         key: of the walk's noise.
         num_frames: how many.
         generator: what makes the images.
-        sizes: (height, width) of every stage.
+        view: the window of an image to make.
         alpha: how strongly the walk is drawn back to z*.
         beta: how much it keeps its direction.
         start_stage: stages below it use z*.
         loop: whether the walk closes on itself.
     """
-    sizes, z_star = tuple(sizes), list(z_star)
     settings = Settings(
         key, jnp.float32(alpha), jnp.float32(beta), start_stage, num_frames if loop else 2**31 - 1
     )
     if loop:
         steps = -(-warm_up(alpha, beta) // num_frames) * num_frames
-        positions = _settle(z_star, settings, steps, generator=generator, sizes=sizes)
+        positions = _settle(fixed, settings, steps, view, generator=generator)
     else:
-        positions = _first(z_star, settings, generator=generator, sizes=sizes)
+        positions = _first(fixed, settings, view, generator=generator)
     for start in range(0, num_frames, BATCH):
         positions, images = _batch(
-            params, z_star, noise_amps, positions, settings, start, generator=generator, sizes=sizes
+            params, fixed, noise_amps, positions, settings, start, view, generator=generator
         )
         yield from np.asarray(images)[: num_frames - start]
 
@@ -107,40 +107,44 @@ def warm_up(alpha: float, beta: float) -> int:
     return math.ceil(math.log(LEFT_OF_START) / math.log(factor))
 
 
-@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
-def _first(z_star, settings, *, generator, sizes):
+@functools.partial(jax.jit, static_argnames="generator")
+def _first(fixed, settings, view, *, generator):
     """Returns (d, d before it) where the open walk starts: z* itself, then a hundredth away."""
-    fresh = _fresh(settings.key, 2**31, generator, sizes)
+    wanted = view.noise(generator.arch)
+    z_star, fresh = fixed.draw(wanted), _fresh(fixed, settings.key, 2**31, wanted)
     zeros = [jnp.zeros_like(z) for z in z_star]
     near = [0.01 * (n - z) for n, z in zip(fresh, z_star, strict=True)]
     return _from(settings.start_stage, near, zeros), zeros
 
 
-@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
-def _settle(z_star, settings, steps, *, generator, sizes):
+@functools.partial(jax.jit, static_argnames="generator")
+def _settle(fixed, settings, steps, view, *, generator):
     """Returns (d, d before it) after `steps` (traced) steps from z*."""
-    zeros = [jnp.zeros_like(z) for z in z_star]
+    wanted = view.noise(generator.arch)
+    zeros = [jnp.zeros_like(z) for z in fixed.draw(wanted)]
     return jax.lax.fori_loop(
-        0, steps, lambda i, p: _step(p, settings, i, generator, sizes), (zeros,) * 2
+        0, steps, lambda i, p: _step(p, fixed, settings, i, wanted), (zeros,) * 2
     )
 
 
-@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
-def _batch(params, z_star, noise_amps, positions, settings, start, *, generator, sizes):
+@functools.partial(jax.jit, static_argnames="generator")
+def _batch(params, fixed, noise_amps, positions, settings, start, view, *, generator):
     """Returns the positions after `BATCH` steps, and the frames `[BATCH, H, W, C]`."""
+    wanted = view.noise(generator.arch)
+    z_star = fixed.draw(wanted)
 
     def frame(positions, number):
-        positions = _step(positions, settings, number, generator, sizes)
-        z = [fixed + d for fixed, d in zip(z_star, positions[0], strict=True)]
-        return positions, generator(params, z, noise_amps, sizes)[0]
+        positions = _step(positions, fixed, settings, number, wanted)
+        z = [still + d for still, d in zip(z_star, positions[0], strict=True)]
+        return positions, generator(params, z, noise_amps, view)[0]
 
     return jax.lax.scan(frame, positions, start + jnp.arange(BATCH))
 
 
-def _step(positions, settings, number, generator, sizes):
+def _step(positions, fixed, settings, number, wanted):
     """Returns (d, d before it) after step `number` of the walk."""
     now, before = positions
-    fresh = _fresh(settings.key, number % settings.period, generator, sizes)
+    fresh = _fresh(fixed, settings.key, number % settings.period, wanted)
     alpha, beta = settings.alpha, settings.beta
     after = [
         (1 - alpha) * (d + beta * (d - d_before) + (1 - beta) * n)
@@ -149,12 +153,13 @@ def _step(positions, settings, number, generator, sizes):
     return _from(settings.start_stage, after, now), now
 
 
-def _fresh(key, number, generator, sizes) -> Noise:
+def _fresh(fixed, key, number, wanted) -> Z:
     """Returns the noise of step `number` of a walk."""
-    return noise.draw(jax.random.fold_in(key, number), generator.noise_shapes(sizes))
+    keys = noise.stage_keys(jax.random.fold_in(key, number), len(wanted))
+    return dataclasses.replace(fixed, keys=keys, given=()).draw(wanted)
 
 
-def _from(start_stage, moved: Noise, still: Noise) -> Noise:
+def _from(start_stage, moved: Z, still: Z) -> Z:
     """Returns `moved` from `start_stage` (traced) on, `still` below."""
     pairs = zip(moved, still, strict=True)
     return [jnp.where(k < start_stage, s, m) for k, (m, s) in enumerate(pairs)]

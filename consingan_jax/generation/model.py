@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -20,7 +20,6 @@ from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
 
-ARRAYS = ("params", "z_star", "noise_amps", "real")
 MAX_SEED = 2**32 - 1
 
 
@@ -32,23 +31,25 @@ class Model:
 
     Attributes:
         params: `{"head", "stages": [...], "tail"}`, the generator's parameters.
-        z_star: z*_0 .. z*_d, the fixed input that gives the training image back.
+        fixed: z*, the fixed input that gives the training image back, as far as it is stored.
         noise_amps: `[stages]`, amplitude of every stage's noise.
         real: `[1, H, W, C]`, the training image at the model's own resolution.
         arch: the architecture.
         sizes: (height, width) of every stage.
         config: the resolved configuration it was trained with.
         step: iterations done in the last stage.
+        by_place: whether samples draw their noise by place; those of format 1 draw whole images.
     """
 
     params: Params
-    z_star: list[jax.Array]
+    fixed: noise.FixedInput
     noise_amps: jax.Array
     real: np.ndarray
     arch: Architecture
     sizes: tuple[Size, ...]
     config: Config
     step: int
+    by_place: bool = True
 
     @property
     def task(self) -> tasks.Task:
@@ -129,20 +130,93 @@ class Model:
             raise InputError(f"num_samples={num_samples}: give 1 or more")
         _check_seed(seed, num_samples)
         self._check_stage(start_stage)
-        sizes = self._sizes(height, width)
-        random_input, coarsest = self.task.random_input, None
-        if random_input != "gaussian":
-            coarsest = resize.fit(np.asarray(self.real[0]), sizes[0])[None]
-        return sampling.samples(
-            self.params,
-            self.noise_amps,
-            range(seed, seed + num_samples),
-            generator=self.generator,
-            sizes=sizes,
-            kept=self._fixed_input(sizes, start_stage),
-            coarsest=coarsest,
-            random_input=random_input,
+        canvas = self._canvas(self._sizes(height, width))
+        return _pictures(
+            canvas, (self._source(seed + j, canvas.sizes, start_stage) for j in range(num_samples))
         )
+
+    @numerics.independent
+    def window(
+        self,
+        seed: int,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        *,
+        canvas: Size,
+        start_stage: int = 0,
+    ) -> np.ndarray:
+        """Makes a part of a sample without the rest, which may be as large as anything.
+
+        Args:
+            seed: of the image.
+            top: its first row, counted in the whole image.
+            left: its first column.
+            height: of the part, in pixels.
+            width: of the part.
+            canvas: (height, width) of the whole image.
+            start_stage: as for `sample`.
+
+        Returns:
+            `[height, width, C]`, float32 in [-1, 1].
+
+        Raises:
+            InputError: it does not lie in the canvas, or the model works on whole images only.
+        """
+        self.check_windows()
+        _check_seed(seed)
+        self._check_stage(start_stage)
+        sizes = self._sizes(*canvas, limit=sampling.MAX_CANVAS)
+        for name, start, length, whole in (
+            ("top", top, height, canvas[0]),
+            ("left", left, width, canvas[1]),
+        ):
+            side = "height" if name == "top" else "width"
+            if not 0 <= start < whole or not 1 <= length <= whole - start:
+                raise InputError(
+                    f"{name}={start} and {side}={length}: the canvas has {whole} px there"
+                )
+        source = self._source(seed, sizes, start_stage)
+        return np.asarray(self._canvas(sizes).window(source, top, left, (height, width))[0])
+
+    def check_windows(self) -> None:
+        """Raises an InputError if this model can only make whole images."""
+        if self.arch.batch_norm:
+            why = "its normalisation takes statistics of whole images"
+        elif self.task.composite_input is not None:
+            why = f"the task {self.config.task} takes whole images"
+        elif not self.by_place:
+            why = "it is of format 1, whose noise is drawn for whole images: train it again"
+        else:
+            return
+        raise InputError(f"this model cannot make windows or very large images: {why}")
+
+    def _canvas(self, sizes: tuple[Size, ...]) -> sampling.Canvas:
+        return sampling.Canvas(self.params, self.noise_amps, self.generator, sizes)
+
+    def _source(self, seed: int, sizes: tuple[Size, ...], start_stage: int = 0) -> noise.Source:
+        """Returns the input of the sample that a seed names."""
+        key = noise.sample_key(seed) if self.by_place else numerics.key(seed)
+        own, fixed = noise.stage_keys(key, len(sizes)), self._fixed
+        assert fixed.keys is not None, "z* of a model has keys"
+        drawn = own.at[:start_stage].set(fixed.keys[:start_stage])
+        given = fixed.given[:start_stage]
+        if not given and self.task.random_input != "gaussian":
+            coarsest = resize.fit(np.asarray(self.real[0]), sizes[0])[None]
+            first = own[0] if self.by_place else jax.random.fold_in(key, len(sizes))
+            given = (sampling.first_input(first, coarsest, kind=self.task.random_input),)
+        return dataclasses.replace(fixed, keys=drawn, given=given)
+
+    @property
+    def _fixed(self) -> noise.Source:
+        source = self.fixed.source(len(self.sizes), image_at_0=self.task.fixed_input != "gaussian")
+        return dataclasses.replace(source, by_place=self.by_place)
+
+    @property
+    def z_star(self) -> list[jax.Array]:
+        """z*_0 .. z*_d, each `[1, h, w, channels]`, for the model's own size."""
+        return self._fixed.draw(self.generator.view(self.sizes).noise(self.arch))
 
     @numerics.independent
     def harmonize(
@@ -174,11 +248,10 @@ class Model:
         sizes = self._sizes(height, width)
         coarsest = jnp.asarray(resize.fit(composite, sizes[0]))[None]
         z_0 = noise.INPUTS[composite_input](numerics.key(seed), coarsest)
-        z = [z_0, *self._fixed_input(sizes)[1:]]
-        images = sampling.generate(
-            self.params, z, self.noise_amps, generator=self.generator, sizes=sizes
-        )
-        return applied(np.asarray(images[0]), composite, mask, radius=self.task.mask_radius)
+        source = self._fixed
+        source = dataclasses.replace(source, given=(z_0, *source.given[1:]))
+        picture = self._canvas(sizes).picture(source)
+        return applied(picture, composite, mask, radius=self.task.mask_radius)
 
     edit = harmonize  # the same steps: what differs stands in the table of tasks
 
@@ -232,12 +305,12 @@ class Model:
         sizes = self._sizes(height, width)
         return animation.frames(
             self.params,
-            self._fixed_input(sizes),
+            self._fixed,
             self.noise_amps,
             key,
             frames,
             generator=self.generator,
-            sizes=sizes,
+            view=self.generator.view(sizes),
             alpha=alpha,
             beta=beta,
             start_stage=start_stage,
@@ -250,29 +323,24 @@ class Model:
                 f"start_stage={start_stage}: this model has the stages 0 to {len(self.sizes) - 1}"
             )
 
-    def _sizes(self, height: int | str | None, width: int | str | None) -> tuple[Size, ...]:
+    def _sizes(
+        self,
+        height: int | str | None,
+        width: int | str | None,
+        *,
+        limit: int = sampling.MAX_LENGTH,
+    ) -> tuple[Size, ...]:
         """Returns the size of every stage for an image of another size."""
         return sampling.target_sizes(
             self.sizes,
-            sampling.read_length("height", height, self.size[0]),
-            sampling.read_length("width", width, self.size[1]),
+            sampling.read_length("height", height, self.size[0], limit=limit),
+            sampling.read_length("width", width, self.size[1], limit=limit),
         )
-
-    def _fixed_input(self, sizes: tuple[Size, ...], end: int | None = None) -> list[jax.Array]:
-        """Returns z* for images of these sizes, of the stages below `end` (None: of all)."""
-        z_star = self.z_star[:end]
-        if sizes == self.sizes:
-            return z_star
-        image_at_0 = self.task.fixed_input != "gaussian"
-        return sampling.fit_noise(z_star, self.generator, sizes, image_at_0=image_at_0)
 
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        image = sampling.generate(
-            self.params, self.z_star, self.noise_amps, generator=self.generator, sizes=self.sizes
-        )
-        return np.asarray(image)
+        return self._canvas(self.sizes).picture(self._fixed)[None]
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
@@ -280,7 +348,12 @@ class Model:
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays of the model, as a checkpoint holds them."""
-        return {name: getattr(self, name) for name in ARRAYS}
+        return {
+            "params": self.params,
+            "z_star": self.fixed.stored,
+            "noise_amps": self.noise_amps,
+            "real": self.real,
+        }
 
     def metadata(self) -> dict[str, Any]:
         """Returns everything else about the model, in plain JSON types."""
@@ -289,6 +362,11 @@ class Model:
             "sizes": [list(size) for size in self.sizes],
             "config": self.config.to_dict(),
             "step": self.step,
+            "noise": {
+                "seed": self.fixed.seed,
+                "num_stored": len(self.fixed.stored),
+                "by_place": self.by_place,
+            },
         }
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -299,3 +377,9 @@ class Model:
 def _check_seed(seed: int, num: int = 1) -> None:
     if not 0 <= seed <= MAX_SEED + 1 - num:
         raise InputError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
+
+
+@numerics.independent
+def _pictures(canvas: sampling.Canvas, sources: Iterable[noise.Source]) -> Iterator[np.ndarray]:
+    for source in sources:
+        yield canvas.picture(source)

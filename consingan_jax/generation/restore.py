@@ -1,16 +1,39 @@
 """From the directory of a run or of a model to the `Model`."""
 
 import pathlib
+from typing import Any, NamedTuple
 
 import jax
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
+from consingan_jax.data.noise import FixedInput
 from consingan_jax.errors import InputError
-from consingan_jax.generation.model import ARRAYS, Model
+from consingan_jax.generation.model import Model
 from consingan_jax.nn.layers import Architecture
 
 IDENTITY = "run.json"  # the file that makes a directory a run
+
+
+class Noise(NamedTuple):
+    """What the metadata of a model say of its noise.
+
+    Attributes:
+        seed: z* follows from it, as far as it is not stored.
+        num_stored: how many grids of z* are stored.
+        by_place: whether samples draw their noise by place; see `noise.Source`.
+    """
+
+    seed: int
+    num_stored: int
+    by_place: bool
+
+
+def noise_of(metadata: dict[str, Any]) -> Noise:
+    """Returns what metadata say of the noise; format 1 stored all of z*, and drew it whole."""
+    if metadata["format"] == 1:
+        return Noise(metadata["config"]["seed"], len(metadata["sizes"]), by_place=False)
+    return Noise(**metadata["noise"])
 
 
 def is_run(path: str | pathlib.Path) -> bool:
@@ -52,10 +75,13 @@ def _read(path: pathlib.Path) -> Model:
     metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
     try:
         arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
-        on_device = jax.device_put({name: arrays[name] for name in ARRAYS if name != "real"})
+        drawn = noise_of(metadata)
         return Model(
-            **on_device,
+            params=jax.device_put(arrays["params"]),
+            fixed=FixedInput(jax.device_put(arrays["z_star"]), drawn.seed),
+            noise_amps=jax.device_put(arrays["noise_amps"]),
             real=arrays["real"],
+            by_place=drawn.by_place,
             arch=Architecture(**metadata["architecture"]),
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
             config=Config.restore(metadata["config"]),

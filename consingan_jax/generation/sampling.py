@@ -1,22 +1,25 @@
-"""From parameters and noise to images: pure functions, compiled once per output size."""
+"""From parameters and noise to images of any size, in flat memory."""
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import numerics
 from consingan_jax.data import noise
+from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
-from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
 from consingan_jax.nn.resize import Size
+from consingan_jax.nn.windows import View
 
-MAX_LENGTH = 32768
+MAX_LENGTH = 32768  # pixels of an image that is returned
+MAX_CANVAS = 2_000_000  # of one that is made in windows; positions must fit into int32
+TILE = 512
 
 
 class Length(NamedTuple):
@@ -26,7 +29,7 @@ class Length(NamedTuple):
     factor: float
 
 
-def read_length(name: str, value: int | str | None, own: int) -> Length:
+def read_length(name: str, value: int | str | None, own: int, *, limit: int = MAX_LENGTH) -> Length:
     """Returns the length that `value` asks for: None, pixels, or a factor such as "2x".
 
     Raises:
@@ -42,34 +45,9 @@ def read_length(name: str, value: int | str | None, own: int) -> Length:
         raise InputError(
             f"{name}={value}: give pixels such as 600 or a factor such as 2x"
         ) from None
-    if not 1 <= pixels <= MAX_LENGTH:
-        raise InputError(f"{name}={value} is {pixels} px: give a size from 1 to {MAX_LENGTH} px")
+    if not 1 <= pixels <= limit:
+        raise InputError(f"{name}={value} is {pixels} px: give a size from 1 to {limit} px")
     return Length(pixels, factor)
-
-
-@functools.partial(jax.jit, static_argnames=("generator", "sizes"))
-def generate(
-    params: Params, z: list[jax.Array], noise_amps: jax.Array, *, generator: Generator, sizes
-) -> jax.Array:
-    """Returns the images that a generator makes of z, compiled; `sizes` is a tuple."""
-    return generator(params, z, noise_amps, sizes)
-
-
-@functools.partial(jax.jit, static_argnames=("generator", "sizes", "random_input"))
-def draw(
-    seed: jax.Array,
-    coarsest: jax.Array | None,
-    *,
-    generator: Generator,
-    sizes,
-    random_input: str,
-) -> list[jax.Array]:
-    """Returns the input of the image that `seed` names, compiled; `sizes` is a tuple."""
-    key = numerics.key(seed)
-    z = noise.draw(key, generator.noise_shapes(sizes))
-    if coarsest is not None:
-        z[0] = noise.INPUTS[random_input](jax.random.fold_in(key, len(z)), coarsest)
-    return z
 
 
 def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[Size, ...]:
@@ -87,65 +65,65 @@ def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[
     return (*((max(h, 1), max(w, 1)) for h, w in lower), (height.pixels, width.pixels))
 
 
-@numerics.independent
-def samples(
-    params: Params,
-    noise_amps: jax.Array,
-    seeds: Sequence[int],
-    *,
-    generator: Generator,
-    sizes: Sequence[Size],
-    kept: Sequence[jax.Array] = (),
-    coarsest: np.ndarray | None = None,
-    random_input: str = "gaussian",
-) -> Iterator[np.ndarray]:
-    """Yields one image `[H, W, C]` in [-1, 1] per seed.
+@functools.partial(jax.jit, static_argnames="generator")
+def render(
+    params: Params, noise_amps: jax.Array, source: Source, view: View, *, generator: Generator
+) -> jax.Array:
+    """Returns the images that a generator makes of windows of a source, compiled."""
+    return generator(params, source.draw(view.noise(generator.arch)), noise_amps, view)
 
-    One compiled program makes one image, so an image depends on its seed alone, and memory does
-    not depend on how many are asked for.
 
-    Args:
+@functools.partial(jax.jit, static_argnames="kind")
+def first_input(key: jax.Array, coarsest: jax.Array, *, kind: str) -> jax.Array:
+    """Returns z_0 of a kind, a key of `noise.INPUTS`, compiled."""
+    return noise.INPUTS[kind](key, coarsest)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Canvas:
+    """All images of one size that a generator makes, whole or by windows.
+
+    Attributes:
         params: generator parameters.
         noise_amps: amplitude of every stage's noise.
-        seeds: one per image.
         generator: what makes the images.
         sizes: (height, width) of every stage.
-        kept: z_0, z_1, ... that are given instead of drawn (see `fit_noise`).
-        coarsest: `[1, *sizes[0], C]`, the image that z_0 is made from; None: z_0 is gaussian.
-        random_input: how, a key of `noise.INPUTS`.
     """
-    sizes = tuple(sizes)
-    for seed in seeds:
-        z = draw(
-            np.uint32(seed), coarsest, generator=generator, sizes=sizes, random_input=random_input
-        )
-        z = [*kept, *z[len(kept) :]]
-        yield np.asarray(generate(params, z, noise_amps, generator=generator, sizes=sizes)[0])
+
+    params: Params
+    noise_amps: jax.Array
+    generator: Generator
+    sizes: tuple[Size, ...]
+
+    @property
+    def tile(self) -> Size:
+        """Height and width of the windows that an image is made of; all of it if it is small.
+
+        Normalisation takes statistics of whole images, so that these are made in one piece.
+        """
+        height, width = self.sizes[-1]
+        if self.generator.arch.batch_norm:
+            return height, width
+        return min(height, TILE), min(width, TILE)
+
+    def window(self, source: Source, top: int, left: int, size: Size) -> jax.Array:
+        """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
+        view = self.generator.view(self.sizes, top=top, left=left, size=size)
+        return render(self.params, self.noise_amps, source, view, generator=self.generator)
+
+    def picture(self, source: Source) -> np.ndarray:
+        """Returns an image `[H, W, C]` in [-1, 1], made tile by tile."""
+        image = np.empty((*self.sizes[-1], self.generator.arch.channels), np.float32)
+        for top, left in corners(self.sizes[-1], self.tile):
+            made = self.window(source, top, left, self.tile)[0]
+            image[top : top + made.shape[0], left : left + made.shape[1]] = made
+        return image
 
 
-def fit_noise(
-    z: Sequence[jax.Array], generator: Generator, sizes: Sequence[Size], *, image_at_0: bool
-) -> list[jax.Array]:
-    """Returns noise drawn for one output size stretched to another.
-
-    An image is resampled smoothly. Gaussian noise takes its nearest neighbour: interpolation would
-    take away its variance.
-
-    Args:
-        z: z_0, z_1, ..., each `[1, h, w, C]`.
-        generator: what takes it.
-        sizes: (height, width) of every stage of the other size.
-        image_at_0: whether z_0 is an image.
-    """
-    shapes = generator.noise_shapes(sizes)
-    smooth = [image_at_0, *[False] * len(z)]
-    return [
-        resize.upsample(one, shape[:2]) if is_image else _nearest(one, shape[:2])
-        for one, shape, is_image in zip(z, shapes, smooth, strict=False)
-    ]
-
-
-def _nearest(x: jax.Array, size: Size) -> jax.Array:
-    rows = np.arange(size[0]) * x.shape[1] // size[0]
-    columns = np.arange(size[1]) * x.shape[2] // size[1]
-    return jnp.asarray(x)[:, rows][:, :, columns]
+def corners(canvas: Size, tile: Size) -> list[tuple[int, int]]:
+    """Returns where the tiles of a canvas begin, row by row; the last ones are moved inside."""
+    starts = (
+        [*range(0, whole - length, length), whole - length]
+        for whole, length in zip(canvas, tile, strict=True)
+    )
+    return list(itertools.product(*starts))

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from consingan_jax.nn.conv import pad
+from consingan_jax.nn import spans, windows
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
-from consingan_jax.nn.resize import Size, upsample
+from consingan_jax.nn.resize import Size
+from consingan_jax.nn.windows import View
 
 
 class _Stage(nn.Module):
@@ -71,18 +72,18 @@ class Generator:
         labels = {"head": "head", "stages": names, "tail": "tail"}
         return labels, {"head": len(names) - 1, **ages, "tail": 0}
 
-    def noise_shapes(self, sizes: Sequence[Size]) -> list[tuple[int, int, int]]:
-        """Returns the shape (height, width, channels) of z_i for every stage."""
-        border = 2 * self.arch.num_layers if self.arch.border_growing else 0
-        coarsest = (*sizes[0], self.arch.channels)
-        return [coarsest, *((h + border, w + border, self.arch.num_filters) for h, w in sizes[1:])]
+    def view(
+        self, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Size | None = None
+    ) -> View:
+        """Returns windows of the image that stages of these sizes make; see `windows.view`."""
+        return windows.view(self.arch, sizes, top=top, left=left, size=size)
 
     def features(
         self,
         params: Params,
         z: Sequence[jax.Array],
         noise_amps: jax.Array,
-        sizes: Sequence[Size],
+        view: View,
         *,
         first: int = 0,
         x: jax.Array | None = None,
@@ -92,45 +93,45 @@ class Generator:
 
         Args:
             params: parameters.
-            z: z_0 .. z_d, each `[N, *shape]` of `noise_shapes`; those below `first` are not read.
+            z: z_0 .. z_d, each `[N, h, w, channels]` as the view needs it; those below `first` are
+                not read.
             noise_amps: `[>= len(z)]`, the amplitude of each z_i; entry 0 is not read.
-            sizes: (height, width) of every stage's output.
+            view: the windows wanted; N of them, or one for the whole batch.
             first: the first stage to run.
             x: features of stage `first - 1`; none for `first = 0`.
             remat: keep nothing inside a stage for its gradient, but compute it again then.
 
         Returns:
-            Features `[N, *sizes[len(z) - 1], F]` of the last stage.
+            Features `[N, h, w, F]` of stage `len(z) - 1`, as the stage above or the tail needs
+            them.
         """
         stages = params["stages"]
         first_stage, next_stage = _first_stage, _next_stage
         if remat:
             first_stage, next_stage = (
-                jax.checkpoint(stage, static_argnums=(0, 4)) for stage in (first_stage, next_stage)
+                jax.checkpoint(stage, static_argnums=0) for stage in (first_stage, next_stage)
             )
         for i in range(first, len(z)):
             if i == 0:
-                x = first_stage(self.arch, params["head"], stages[0], z[0], sizes[0])
+                x = first_stage(self.arch, params["head"], stages[0], z[0], view.stage(0))
             else:
                 assert x is not None, "stages above 0 continue from the features below"
-                x = next_stage(self.arch, stages[i], x, noise_amps[i] * z[i], sizes[i])
+                x = next_stage(self.arch, stages[i], x, noise_amps[i] * z[i], view.stage(i))
         assert x is not None, "no stage was asked for"
         return x
 
-    def image(self, params: Params, x: jax.Array) -> jax.Array:
-        """Returns the image `[N, H, W, C]` in [-1, 1], float32, that features stand for."""
-        pixels = _apply(_tail(self.arch), params["tail"], pad(x, 1))
+    def image(self, params: Params, x: jax.Array, view: View) -> jax.Array:
+        """Returns the image `[N, H, W, C]` in [-1, 1], float32, that last features stand for."""
+        inner = [axis.stages[-1].out for axis in view.axes]
+        wide = spans.with_border(x, inner, [axis.wide for axis in view.axes])
+        pixels = _apply(_tail(self.arch), params["tail"], wide)
         return jnp.tanh(pixels.astype(jnp.float32))
 
     def __call__(
-        self,
-        params: Params,
-        z: Sequence[jax.Array],
-        noise_amps: jax.Array,
-        sizes: Sequence[Size],
+        self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: View
     ) -> jax.Array:
-        """Returns images `[N, *sizes[-1], C]` in [-1, 1]; arguments as for `features`."""
-        return self.image(params, self.features(params, z, noise_amps, sizes))
+        """Returns images `[N, H, W, C]` in [-1, 1]; arguments as for `features`."""
+        return self.image(params, self.features(params, z, noise_amps, view), view)
 
 
 def _head(arch: Architecture) -> ConvBlock:
@@ -141,23 +142,30 @@ def _tail(arch: Architecture) -> Conv:
     return Conv(arch.channels, arch.dtype)
 
 
-def _first_stage(arch, head, stage, z, size):
-    x = _apply(_head(arch), head, pad(z, 1))
-    border = arch.num_layers
+def _first_stage(arch, head, stage, z, axes):
+    noise, source, inner, wide = _spans(axes, "noise", "source", "inner", "wide")
+    padded = [span.before_convolutions(1) for span in source]
+    x = _apply(_head(arch), head, spans.with_border(z, noise, padded))
     if arch.border_growing:
-        x = upsample(x, (size[0] + 2, size[1] + 2))
-        border -= 1
-    return _apply(_Stage(arch), stage, pad(x, border))
+        x = spans.upsample(x, _spans(axes, "to_inner"))
+    return _apply(_Stage(arch), stage, spans.with_border(x, inner, wide))
 
 
-def _next_stage(arch, stage, x, scaled_noise, size):
-    border, scaled_noise = arch.num_layers, scaled_noise.astype(x.dtype)
-    skip = upsample(x, size)
+def _next_stage(arch, stage, x, scaled_noise, axes):
+    out, inner, wide = _spans(axes, "out", "inner", "wide")
+    lifted = spans.upsample(x, _spans(axes, "to_inner"))
     if arch.border_growing:
-        wide = upsample(x, (size[0] + 2 * border, size[1] + 2 * border)) + scaled_noise
+        skip = spans.upsample(x, _spans(axes, "to_out"))
     else:
-        wide = pad(skip + scaled_noise, border)
-    return skip + _apply(_Stage(arch), stage, wide)
+        skip = spans.crop(lifted, inner, out)
+    given = spans.with_border(lifted + scaled_noise.astype(x.dtype), inner, wide)
+    return skip + _apply(_Stage(arch), stage, given)
+
+
+def _spans(axes, *names):
+    """Returns what rows and columns have under some names: a pair for each."""
+    pairs = [[getattr(spans, name) for spans in axes] for name in names]
+    return pairs if len(names) > 1 else pairs[0]
 
 
 def _apply(module: nn.Module, params: Params, x: jax.Array) -> jax.Array:

@@ -1,12 +1,12 @@
-"""The two resamplers: `resize` makes pyramid levels, `upsample` lifts features between stages.
+"""Resampling of whole pictures, such as the levels of a pyramid, and the cubic kernel.
 
-Both are separable, so each is a pair of small matrices, one for the rows and one for the columns.
+It is separable: a pair of small matrices, one for the rows and one for the columns. How features
+are lifted from stage to stage stands in `windows`.
 """
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 Size = tuple[int, int]
@@ -16,9 +16,21 @@ Size = tuple[int, int]
 def cubic_kernel(x: np.ndarray, a: float) -> np.ndarray:
     """Returns Keys' cubic convolution kernel of sharpness `a` at distances `x` (in pixels)."""
     x = np.abs(x)
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x <= 1, _near(x, a), np.where(x < 2, _far(x, a), 0.0))
+
+
+def cubic_weights(fraction: jax.Array, a: float) -> list[jax.Array]:
+    """Returns the kernel's weights of the pixels -1, 0, 1 and 2 for positions from 0 to 1."""
+    x = fraction
+    return [_far(1 + x, a), _near(x, a), _near(1 - x, a), _far(2 - x, a)]
+
+
+def _near(x, a):
+    return (a + 2) * x**3 - (a + 3) * x**2 + 1
+
+
+def _far(x, a):
+    return a * (x**3 - 5 * x**2 + 8 * x - 4)
 
 
 @functools.lru_cache(maxsize=256)
@@ -76,36 +88,3 @@ def fit(image: np.ndarray, size: Size) -> np.ndarray:
 def _apply(rows: np.ndarray, columns: np.ndarray, image: np.ndarray) -> np.ndarray:
     result = np.einsum("oh,hwc,pw->opc", rows, image.astype(np.float64), columns, optimize=True)
     return np.clip(result, -1, 1).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=256)
-def upsample_matrix(length: int, new_length: int) -> np.ndarray:
-    """Returns the `[new_length, length]` float32 weights of `upsample` along one axis."""
-    step = (length - 1) / (new_length - 1) if new_length > 1 else 0.0
-    position = np.arange(new_length) * step
-    index = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
-    weight = cubic_kernel(position[:, None] - index, a=-0.75)
-    matrix = np.zeros((new_length, length))
-    np.add.at(matrix, (np.arange(new_length)[:, None], index.clip(0, length - 1)), weight)
-    return matrix.astype(np.float32)
-
-
-def upsample(x: jax.Array, size: Size) -> jax.Array:
-    """Resamples features bicubically (a = -0.75), corners on corners, border pixels repeated.
-
-    Args:
-        x: `[N, H, W, C]`.
-        size: height and width of the result.
-
-    Returns:
-        `[N, *size, C]`.
-    """
-    rows, columns = (
-        jnp.asarray(upsample_matrix(length, new))
-        for length, new in zip(x.shape[1:3], size, strict=True)
-    )
-    # In float32: bfloat16 would round the weights, and constant features would not stay constant.
-    wide = x.astype(jnp.float32)
-    wide = jnp.einsum("oh,nhwc->nowc", rows, wide, precision=jax.lax.Precision.HIGHEST)
-    wide = jnp.einsum("pw,nowc->nopc", columns, wide, precision=jax.lax.Precision.HIGHEST)
-    return wide.astype(x.dtype)

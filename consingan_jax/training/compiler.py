@@ -16,19 +16,26 @@ from consingan_jax.training.step import StageProgram
 
 def placeholders(program: StageProgram) -> tuple[TrainState, StageData]:
     """Returns a state and data shaped as in a stage; meant for `jax.eval_shape`."""
-    key = numerics.key(0)
-    generator = program.generator.init(key, len(program.sizes))
-    z = noise.draw(key, program.generator.noise_shapes(program.sizes))
-    amps = jnp.ones(len(z))
-    image = program.generator(generator, z, amps, program.sizes)
-    features = program.frozen_features(generator, z, amps)
+    key, num_stages = numerics.key(0), len(program.sizes)
+    channels = program.generator.arch.channels
+    real, coarsest = (jnp.zeros((1, *program.sizes[k], channels)) for k in (-1, 0))
+    generator, amps = program.generator.init(key, num_stages), jnp.ones(num_stages)
+    fixed = program.kept(noise.Source(noise.stage_keys(key, num_stages), (coarsest,)))
+    features = program.frozen_features(generator, fixed, amps)
     state = program.init(generator, program.critic.init(key))
-    return state, StageData(image, z[0], z, amps, features)
+    return state, StageData(real, coarsest, fixed, amps, features)
 
 
 def shapes(program: StageProgram) -> tuple[TrainState, StageData]:
     """Returns the shapes of a stage's state and data."""
     return jax.eval_shape(lambda: placeholders(program))
+
+
+def noise_shapes(program: StageProgram) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes of z_0 .. z_d for whole levels."""
+    keys = noise.stage_keys(numerics.key(0), len(program.sizes))
+    wanted = program.generator.view(program.sizes).noise(program.generator.arch)
+    return jax.eval_shape(lambda: noise.Source(keys).draw(wanted))
 
 
 def compile_loop(program: StageProgram) -> jax.stages.Compiled:

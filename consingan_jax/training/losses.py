@@ -33,12 +33,12 @@ def critic_loss(
 
     Args:
         scores: the critic.
-        real: `[1, H, W, C]`.
-        fake: `[1, H, W, C]`.
+        real: `[N, H, W, C]`.
+        fake: `[N, H, W, C]`.
         mix: scalar in [0, 1], the share of `real` in the image where the slope is measured.
         gp_weight: weight of the gradient penalty.
     """
-    of_real, of_fake = scores(jnp.concatenate([real, fake]))
+    of_real, of_fake = jnp.split(scores(jnp.concatenate([real, fake])), 2)
     penalty = gp_weight * gradient_penalty(scores, mix * real + (1 - mix) * fake)
     parts = {
         "critic_real": -of_real.mean(),
@@ -56,7 +56,7 @@ def generator_loss(
     *,
     rec_weight: float,
 ) -> tuple[jax.Array, Metrics]:
-    """Returns the generator's loss and its parts; all images are `[1, H, W, C]`."""
+    """Returns the generator's loss and its parts; all images are `[N, H, W, C]`."""
     adversarial = -scores(fake).mean()
     error = jnp.square(reconstruction - real).mean()
     parts = {"generator": adversarial, "reconstruction_rmse": jnp.sqrt(error)}

@@ -10,8 +10,9 @@ import numpy as np
 
 from consingan_jax import checkpoint, numerics
 from consingan_jax.data import noise
-from consingan_jax.generation import sampling
+from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
+from consingan_jax.generation.sampling import Canvas
 from consingan_jax.nn import resize
 from consingan_jax.nn.layers import Params
 from consingan_jax.training import compiler
@@ -22,11 +23,12 @@ from consingan_jax.training.step import StageProgram
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
-    """A stage in training: its arithmetic, its state, and what stays the same."""
+    """A stage in training: its arithmetic, its state, what stays the same, and the model's z*."""
 
     program: StageProgram
     state: TrainState
     data: StageData
+    fixed: noise.FixedInput
 
     @property
     def number(self) -> int:
@@ -51,7 +53,7 @@ class Stage:
         """Returns the model as trained so far."""
         return Model(
             params=self.state.generator,
-            z_star=self.data.z_star,
+            fixed=self.fixed,
             noise_amps=self.data.noise_amps,
             real=np.asarray(self.data.real),
             arch=self.program.generator.arch,
@@ -62,15 +64,15 @@ class Stage:
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays to go on from, as a checkpoint holds them."""
-        return _tree(self.state, self.data)
+        return _tree(self.state, self.data, self.fixed.stored)
 
 
-def _tree(state: TrainState, data: StageData) -> dict[str, Any]:
+def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
     """Returns the model's arrays, and under "training" what else of the state there is."""
     return {
         "model": {
             "params": state.generator,
-            "z_star": data.z_star,
+            "z_star": z_star,
             "noise_amps": data.noise_amps,
             "real": data.real,
         },
@@ -99,50 +101,56 @@ class Stages:
         return StageProgram(self.job.config, self.job.arch, self.job.sizes[: number + 1])
 
     def keys(self, number: int) -> jax.Array:
-        """Returns the keys of a stage: for new parameters, for z*, for its iterations."""
-        return jax.random.split(jax.random.fold_in(numerics.key(self.job.config.seed), number), 3)
+        """Returns the keys of a stage: for new parameters, and for its iterations."""
+        return jax.random.split(jax.random.fold_in(numerics.key(self.job.config.seed), number))
 
     def first(self) -> Stage:
         """Returns stage 0 with new parameters."""
-        program = self.program(0)
-        init_key, z_key, _ = self.keys(0)
+        program, seed = self.program(0), self.job.config.seed
+        init_key, _ = self.keys(0)
         head_key, critic_key = jax.random.split(init_key)
-        z_star = [noise.INPUTS[self.job.config.row.fixed_input](z_key, self.levels[0])]
-        params = program.generator.init(head_key)
-        return self._begun(program, params, program.critic.init(critic_key), z_star, jnp.ones(1))
+        (z_key,) = noise.stage_keys(noise.fixed_key(seed), 1)
+        z_star = noise.INPUTS[self.job.config.row.fixed_input](z_key, self.levels[0])
+        params, critic = program.generator.init(head_key), program.critic.init(critic_key)
+        fixed = noise.FixedInput([z_star], seed)
+        return self._begun(program, params, critic, jnp.ones(1), fixed)
 
     def grown(self, below: Stage) -> Stage:
         """Returns the stage above a trained one, begun with its parameters."""
         program = self.program(below.number + 1)
         params = program.generator.grow(below.state.generator)
-        _, z_key, _ = self.keys(program.stage)
-        newest = noise.draw(z_key, program.generator.noise_shapes(program.sizes))[-1]
-        z_star = [*below.data.z_star, newest]
-        amps = self._with_new_amp(program, params, z_star, below.data.noise_amps)
-        return self._begun(program, params, below.state.critic, z_star, amps)
+        amps = self._with_new_amp(program, params, below)
+        return self._begun(program, params, below.state.critic, amps, below.fixed)
 
     def restored(self, path: pathlib.Path) -> Stage:
         """Returns the stage of a checkpoint as it was."""
-        program = self.program(len(checkpoint.metadata(path)["sizes"]) - 1)
-        like = _tree(*compiler.shapes(program))
+        about = checkpoint.metadata(path)
+        program = self.program(len(about["sizes"]) - 1)
+        state, data = compiler.shapes(program)
+        drawn = restore.noise_of(about)
+        like = _tree(state, data, compiler.noise_shapes(program)[: drawn.num_stored])
         tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
         model = tree["model"]
         state = TrainState(generator=model["params"], **tree["training"])
-        data = self._data(program, model["params"], model["z_star"], model["noise_amps"])
-        return Stage(program, state, data)
+        fixed = noise.FixedInput(model["z_star"], drawn.seed)
+        data = self._data(program, model["params"], model["noise_amps"], fixed)
+        return Stage(program, state, data, fixed)
 
     def fine_tuned(self, source: pathlib.Path) -> Stage:
         """Returns the last stage of a trained run, with fresh optimisers (paper, section 4)."""
         tree = jax.tree.map(jnp.asarray, checkpoint.load(source))
         model, critic = tree["model"], tree["training"]["critic"]
+        drawn = restore.noise_of(checkpoint.metadata(source))
+        fixed = noise.FixedInput(model["z_star"], drawn.seed)
         program = self.program(len(self) - 1)
-        return self._begun(program, model["params"], critic, model["z_star"], model["noise_amps"])
+        return self._begun(program, model["params"], critic, model["noise_amps"], fixed)
 
-    def _begun(self, program, params: Params, critic: Params, z_star, amps) -> Stage:
-        data = self._data(program, params, z_star, amps)
-        return Stage(program, program.init(params, critic), data)
+    def _begun(self, program, params: Params, critic: Params, amps, fixed) -> Stage:
+        data = self._data(program, params, amps, fixed)
+        return Stage(program, program.init(params, critic), data, fixed)
 
-    def _data(self, program, params: Params, z_star, amps) -> StageData:
+    def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
+        z_star = jax.jit(program.kept)(fixed.source(len(program.sizes)))
         features = jax.jit(program.frozen_features)(params, z_star, amps)
         coarsest = self.levels[0]
         if self.job.source is not None:
@@ -150,11 +158,10 @@ class Stages:
             coarsest = jnp.asarray(resize.fit(self.job.composite, self.job.sizes[0]))[None]
         return StageData(self.levels[program.stage], coarsest, z_star, amps, features)
 
-    def _with_new_amp(self, program, params: Params, z_star, amps) -> jax.Array:
+    def _with_new_amp(self, program, params: Params, below: Stage) -> jax.Array:
         """Returns the amplitudes with that of the newest stage, in proportion to its error."""
-        silent = jnp.append(amps, 0.0)
-        picture = sampling.generate(
-            params, z_star, silent, generator=program.generator, sizes=program.sizes
-        )
-        error = jnp.sqrt(jnp.mean(jnp.square(picture - self.levels[program.stage])))
-        return jnp.append(amps, self.job.config.noise_amp * error)
+        amps = below.data.noise_amps
+        canvas = Canvas(params, jnp.append(amps, 0.0), program.generator, program.sizes)
+        picture = canvas.picture(below.fixed.source(len(program.sizes)))
+        error = np.sqrt(np.mean(np.square(picture - self.job.levels[program.stage][0])))
+        return jnp.append(amps, jnp.float32(self.job.config.noise_amp * error))

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from flax import struct
 
+from consingan_jax.data.noise import Source
 from consingan_jax.nn.layers import Params
 
 
@@ -34,13 +35,14 @@ class StageData:
     Attributes:
         real: `[1, h, w, C]`, the training image at this stage.
         coarsest: `[1, h_0, w_0, C]`, the training image at stage 0; the composite in fine-tuning.
-        z_star: z*_0 .. z*_d, the fixed input of the reconstruction.
+        fixed: z*, the fixed input of the reconstruction.
         noise_amps: `[d + 1]`, amplitude of every stage's noise.
-        frozen_features: features of z* at the last frozen stage; None while no stage is frozen.
+        frozen_features: features of z* at the last frozen stage; None while no stage is frozen, or
+            where windows do not need the whole of it.
     """
 
     real: jax.Array
     coarsest: jax.Array
-    z_star: list[jax.Array]
+    fixed: Source
     noise_amps: jax.Array
     frozen_features: jax.Array | None

@@ -1,5 +1,7 @@
 """One training iteration of a stage, and the loop over it: pure functions of arrays (paper, 3)."""
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -7,13 +9,16 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.data import noise
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
-from consingan_jax.training import losses, optimizer
+from consingan_jax.nn.spans import crop, span
+from consingan_jax.nn.windows import View
+from consingan_jax.training import coverage, losses, optimizer
 from consingan_jax.training.state import StageData, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -47,6 +52,8 @@ class StageProgram:
             assert config.row.composite_input, "the configuration refuses the other tasks"
             self.random_input = config.row.composite_input
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
+        self.window = coverage.window_size(config, self.stage, self.sizes[-1])
+        self.num_windows = config.windows if self.window != self.sizes[-1] else 1
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
         """Returns the optimiser for parameters shaped like `params`."""
@@ -62,23 +69,50 @@ class StageProgram:
             step=jnp.zeros((), jnp.int32),
         )
 
-    def frozen_features(self, generator: Params, z: list[jax.Array], noise_amps: jax.Array):
-        """Returns the features of z at the last frozen stage, None if no stage is frozen."""
-        if not self.num_frozen:
-            return None
-        below = z[: self.num_frozen]
-        return self.generator.features(generator, below, noise_amps, self.sizes)
+    def view(self, key: jax.Array, step: jax.Array) -> View:
+        """Returns the windows of one iteration; `key` is the stage's."""
+        if self.window == self.sizes[-1]:
+            return self.generator.view(self.sizes)
+        top, left = coverage.corners(
+            key, step, self.num_windows, level=self.sizes[-1], window=self.window
+        )
+        return self.generator.view(self.sizes, top=top, left=left, size=self.window)
 
-    def draw(self, key: jax.Array, data: StageData) -> tuple[list[jax.Array], jax.Array]:
+    def kept(self, fixed: noise.Source) -> noise.Source:
+        """Returns z* with those of its grids stored that every iteration needs whole."""
+        view = self._any_view()
+        whole = sum(view.is_whole(i) for i in range(len(self.sizes)))
+        drawn = fixed.draw(view.noise(self.generator.arch)[:whole])
+        return dataclasses.replace(fixed, given=(*drawn, *fixed.given[whole:]))
+
+    def frozen_features(
+        self, generator: Params, fixed: noise.Source, noise_amps: jax.Array
+    ) -> jax.Array | None:
+        """Returns the features of z* at the last frozen stage, where they can be kept.
+
+        None if no stage is frozen, or if the windows do not need the whole of that stage.
+        """
+        view = self._any_view()
+        if not self.num_frozen or not view.is_whole(self.num_frozen - 1):
+            return None
+        z = fixed.draw(view.noise(self.generator.arch)[: self.num_frozen])
+        return self.generator.features(generator, z, noise_amps, view)
+
+    def _any_view(self) -> View:
+        return self.view(numerics.key(0), jnp.zeros((), jnp.int32))
+
+    def draw(self, key: jax.Array, data: StageData, view: View) -> tuple[noise.Z, jax.Array]:
         """Returns the random input of one iteration: z_0 .. z_d, and e of each critic step."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
-        z = noise.draw(z_key, self.generator.noise_shapes(self.sizes))
+        given: tuple = ()
         if self.random_input != "gaussian":
-            z[0] = noise.INPUTS[self.random_input](input_key, data.coarsest)
+            given = (noise.INPUTS[self.random_input](input_key, data.coarsest),)
+        source = noise.Source(noise.stage_keys(z_key, len(self.sizes)), given)
+        z = source.draw(view.noise(self.generator.arch))
         return z, jax.random.uniform(mix_key, (self.config.d_steps,))
 
     def iterate(
-        self, state: TrainState, data: StageData, z: list[jax.Array], mixes: jax.Array
+        self, state: TrainState, data: StageData, z: noise.Z, mixes: jax.Array, view: View
     ) -> tuple[TrainState, Metrics]:
         """Returns the state after one iteration, and its losses.
 
@@ -87,20 +121,23 @@ class StageProgram:
             data: what stays the same.
             z: z_0 .. z_d, the random input.
             mixes: `[d_steps]`, the share of the real image in each gradient penalty.
+            view: the windows that it looks at.
 
         Returns:
             The new state; metrics, those of the critic as `[d_steps]`.
         """
+        spans = [axis.image for axis in view.axes]
+        real = crop(data.real, [span(n) for n in self.sizes[-1]], spans)
         # Both images leave the generator in one pass, whose pullback waits for the critic: the
         # generator does not change meanwhile, so nothing has to be computed again.
-        pair, pullback = jax.vjp(self._random_and_fixed_image(state, data, z), state.generator)
+        pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         fake, _ = jnp.split(pair, 2)
         (critic, critic_opt), critic_metrics = jax.lax.scan(
-            lambda carry, mix: self._critic_step(*carry, data.real, fake, mix),
+            lambda carry, mix: self._critic_step(*carry, real, fake, mix),
             (state.critic, state.critic_opt),
             mixes,
         )
-        image_gradient, metrics = jax.grad(self._loss_of_images(critic, data), has_aux=True)(pair)
+        image_gradient, metrics = jax.grad(self._loss_of_images(critic, real), has_aux=True)(pair)
         (gradient,) = pullback(image_gradient)
         generator, generator_opt = self._generator_updates(state, gradient)
         state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1)
@@ -114,10 +151,13 @@ class StageProgram:
         1 where every parameter is a finite number.
         """
 
+        window_key, draw_key = jax.random.split(key)
+
         def body(_, carry):
             state, _ = carry
-            z, mixes = self.draw(jax.random.fold_in(key, state.step), data)
-            state, metrics = self.iterate(state, data, z, mixes)
+            view = self.view(window_key, state.step)
+            z, mixes = self.draw(jax.random.fold_in(draw_key, state.step), data, view)
+            state, metrics = self.iterate(state, data, z, mixes, view)
             return state, jax.tree.map(jnp.mean, metrics)
 
         metrics = {name: jnp.zeros(()) for name in METRICS}
@@ -126,25 +166,22 @@ class StageProgram:
         finite = jnp.isfinite(parameters).all()
         return state, {**metrics, "finite": finite.astype(jnp.float32)}
 
-    def _random_and_fixed_image(self, state, data, z):
-        """Returns the function: generator parameters -> images of z and z*, `[2, h, w, C]`."""
-        first = self.num_frozen
-        x = self.frozen_features(state.generator, z, data.noise_amps)
-        if first:
-            x = jnp.concatenate([x, data.frozen_features])
-        pairs = [jnp.concatenate(both) for both in zip(z, data.z_star, strict=True)]
+    def _random_and_fixed(self, state, data, z, view):
+        """Returns the function: generator parameters -> images of z, then of z*, `[2 N, ...]`."""
+        first, z_star = self.num_frozen, data.fixed.draw(view.noise(self.generator.arch))
+        pairs = [jnp.concatenate(both) for both in zip(z, z_star, strict=True)]
+        both = view.repeated(2) if self.num_windows > 1 else view
+        fold = functools.partial(self.generator.features, noise_amps=data.noise_amps, view=both)
+        x = None
+        if data.frozen_features is not None:
+            below = self.generator.features(state.generator, z[:first], data.noise_amps, view)
+            x = jnp.concatenate([below, data.frozen_features])
+        elif first:
+            x = fold(state.generator, pairs[:first])
 
         def images(generator):
-            features = self.generator.features(
-                generator,
-                pairs,
-                data.noise_amps,
-                self.sizes,
-                first=first,
-                x=x,
-                remat=self.config.remat,
-            )
-            return self.generator.image(generator, features)
+            features = fold(generator, pairs, first=first, x=x, remat=self.config.remat)
+            return self.generator.image(generator, features, both)
 
         return images
 
@@ -159,7 +196,7 @@ class StageProgram:
         updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)
         return (optax.apply_updates(critic, updates), critic_opt), metrics
 
-    def _loss_of_images(self, critic, data):
+    def _loss_of_images(self, critic, real):
         """Returns the function: images of z and z* -> generator loss."""
 
         def loss(pair):
@@ -168,7 +205,7 @@ class StageProgram:
                 lambda images: self.critic.scores(critic, images),
                 fake,
                 reconstruction,
-                data.real,
+                real,
                 rec_weight=self.config.rec_weight,
             )
 

@@ -95,7 +95,7 @@ def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Rec
     recorder.compiled()
     if stage.number + 1 < len(stages):
         compiler.begin(stage.number + 1)  # compiled beside this stage's iterations
-    key = stages.keys(stage.number)[2]
+    key = stages.keys(stage.number)[1]
     while stage.done < stage.iterations:
         count = recorder.iterations_of_call(stage)
         state, metrics = run(stage.state, stage.data, key, np.int32(count))
