@@ -122,6 +122,10 @@ class Config:
                 f"config.naive={self.naive}: the task {self.task} takes no composite; "
                 f"{tasks.names(takes_composite=True)} do"
             )
+        if self.fine_tune and self.window:
+            raise InputError(
+                f"config.window={self.window}: a fine-tuning works on whole levels; give 0"
+            )
         if self.batch_norm and self.window not in (0, (0,) * self.num_stages):
             raise InputError(
                 f"config.window={self.window}: normalisation takes statistics of whole levels; "

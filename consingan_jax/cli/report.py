@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
-from consingan_jax.training import estimate
+from consingan_jax.nn.resize import Size
+from consingan_jax.training import coverage, estimate
 from consingan_jax.training.job import prepare
 
 
@@ -26,7 +27,9 @@ def dry_run(config: Config) -> Iterator[str]:
     yield "pyramid (height x width):"
     operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in stages]
     for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
-        yield f"  stage {stage}: {height}x{width} px, {count / 1e9:.1f} GFLOP an iteration"
+        size = f"{height}x{width} px{_windows(config, stage, (height, width))}"
+        yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
+    yield from job.warnings
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
     trained = stages[-1:] if job.source else stages
@@ -43,11 +46,20 @@ def dry_run(config: Config) -> Iterator[str]:
         yield warning
 
 
+def _windows(config: Config, stage: int, level: Size) -> str:
+    """Returns the windows that a stage trains on, in words; nothing where it sees all of it."""
+    window = coverage.window_size(config, stage, level)
+    if window == level:
+        return ""
+    return f" in {config.windows} of {window[0]}x{window[1]} px"
+
+
 def memory_warning(needed: int, limit: int | None) -> str | None:
     """Returns a line that warns of a run that cannot fit, None if it can or if nobody knows."""
     if limit is None or needed <= limit:
         return None
     return (
         f"warning: this run cannot fit: the last stage needs {needed / 2**30:.1f} GiB and "
-        f"{limit / 2**30:.1f} GiB are there; give --config.remat=True or a smaller max_size"
+        f"{limit / 2**30:.1f} GiB are there; give --config.window=256, --config.remat=True or a "
+        "smaller max_size"
     )

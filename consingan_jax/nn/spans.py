@@ -164,8 +164,7 @@ def upsample(x: jax.Array, by: Sequence[Taps]) -> jax.Array:
     # In float32: bfloat16 would round the weights, and constant features would not stay constant.
     wide = x.astype(jnp.float32)
     rows, columns = (each.weights() for each in by)
-    if len(x) < len(rows):  # a stage that is whole serves all windows
-        wide = jnp.repeat(wide, len(rows) // len(x), axis=0)
+    wide = _for_all(wide, len(rows))
     for axis, weights in (("h", rows), ("w", columns)):
         together = len(weights) == 1
         made, matrix = "nhwc".replace(axis, "o"), f"{'' if together else 'n'}o{axis}"
@@ -184,15 +183,19 @@ def upsample_to(x: jax.Array, target: Sequence[Span]) -> jax.Array:
     return upsample(x, [taps(rows, span(length)) for rows, length in axes])
 
 
+def _for_all(x, num):
+    """Returns images for `num` windows each: what is whole serves all of them."""
+    return jnp.repeat(x, num // len(x), axis=0) if len(x) < num else x
+
+
 def _cut(x, starts, spans):
     """Takes a part of every image, at its own place."""
-    lengths = tuple(span.length for span in spans)
+    num, lengths = len(starts[0]), tuple(span.length for span in spans)
+    x = _for_all(x, num)
     if x.shape[1:3] == lengths:
         return x
-    num = len(starts[0])
-    images = [x] if num == 1 else jnp.split(x, num) if len(x) > 1 else [x] * num
     parts = [
         jax.lax.dynamic_slice(image, (0, row, column, 0), (len(image), *lengths, x.shape[3]))
-        for image, row, column in zip(images, *starts, strict=True)
+        for image, row, column in zip(jnp.split(x, num), *starts, strict=True)
     ]
     return jnp.concatenate(parts)

@@ -11,7 +11,8 @@ from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
-from consingan_jax.training import compiler, optimizer
+from consingan_jax.nn.windows import View
+from consingan_jax.training import compiler
 from consingan_jax.training.step import StageProgram
 
 
@@ -22,14 +23,18 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
     forward and back to input and parameters, the mixed image forward, back to the input, and
     twice through the second derivatives. The generator step takes two more, the image pair three
     through every training stage, forward and twice back, and one image one pass through the
-    frozen ones.
+    frozen ones; two where windows are cut out of these.
     """
-    frozen = optimizer.num_frozen(len(sizes) - 1, config.train_depth)
-    below = sum(_stage(arch, sizes, k) for k in range(frozen))
-    training = sum(_stage(arch, sizes, k) for k in range(frozen, len(sizes)))
-    training += _conv(sizes[-1], arch.num_filters, arch.channels)
+    program = StageProgram(config, arch, sizes)
+    view, frozen = program.any_view(), program.num_frozen
+    work = [_stage(arch, view, k) for k in range(len(sizes))]
+    height, width = program.window
+    windows = program.num_windows * height * width
+    tail = windows * _per_pixel(arch.num_filters, arch.channels)
     critic_passes = 10 * config.d_steps + 2
-    return critic_passes * _critic(arch, sizes[-1]) + 6 * training + below
+    critic = critic_passes * windows * _critic_per_pixel(arch)
+    kept = view.is_whole(frozen - 1) if frozen else True  # the features of z* are there then
+    return critic + 6 * (sum(work[frozen:]) + tail) + (1 if kept else 2) * sum(work[:frozen])
 
 
 def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
@@ -51,18 +56,21 @@ def _size(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def _conv(size: Size, channels: int, features: int) -> int:
-    return 2 * 9 * channels * features * size[0] * size[1]
+def _per_pixel(channels: int, features: int) -> int:
+    """Returns the operations of a convolution for one pixel."""
+    return 2 * 9 * channels * features
 
 
-def _stage(arch: Architecture, sizes: Sequence[Size], k: int) -> int:
+def _stage(arch: Architecture, view: View, k: int) -> int:
+    """Returns the operations of a stage for one image, or for the windows that are seen of it."""
+    rows, columns = view.stage(k)
     filters = arch.num_filters
-    head = _conv(sizes[0], arch.channels, filters) if k == 0 else 0
-    return head + arch.num_layers * _conv(sizes[k], filters, filters)
+    layers = arch.num_layers * _per_pixel(filters, filters)
+    layers += 0 if k else _per_pixel(arch.channels, filters)
+    return len(rows.out.start) * rows.out.length * columns.out.length * layers
 
 
-def _critic(arch: Architecture, size: Size) -> int:
+def _critic_per_pixel(arch: Architecture) -> int:
     filters = arch.num_filters
-    per_pixel = _conv((1, 1), arch.channels, filters) + _conv((1, 1), filters, 1)
-    per_pixel += arch.num_layers * _conv((1, 1), filters, filters)
-    return per_pixel * size[0] * size[1]
+    ends = _per_pixel(arch.channels, filters) + _per_pixel(filters, 1)
+    return ends + arch.num_layers * _per_pixel(filters, filters)

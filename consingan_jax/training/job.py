@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
+from consingan_jax.training import coverage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Job:
         levels: its pyramid, each `[1, h, w, C]`.
         composite: `[H, W, C]`, what to watch or to fine-tune on; None without `config.naive`.
         source: the checkpoint that a fine-tuning starts from, else None.
+        warnings: what will work, but hardly as wanted; a line each.
     """
 
     config: Config
@@ -33,6 +36,7 @@ class Job:
     levels: list[np.ndarray]
     composite: np.ndarray | None
     source: pathlib.Path | None
+    warnings: Sequence[str] = ()
 
     @property
     def sizes(self) -> list[Size]:
@@ -74,13 +78,13 @@ def prepare(config: Config) -> Job:
         if not config.image:
             raise InputError("config.image is missing: give the file of the training image")
         pixels = image.load(config.image, channels=config.channels, background=config.background)
-    pyramid.level_sizes(config, pixels.shape[:2])
+    warnings = coverage.check(config, pyramid.level_sizes(config, pixels.shape[:2]))
     arguments = pyramid.arguments(config)
     if source:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])
     levels = pyramid.build(pixels, **arguments)
     composite = _composite(config, levels) if config.naive else None
-    return Job(config, pixels, levels, composite, source)
+    return Job(config, pixels, levels, composite, source, warnings)
 
 
 def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:

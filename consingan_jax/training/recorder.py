@@ -1,9 +1,10 @@
 """What a run leaves behind and says while it trains, and when."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+import tqdm
 
 from consingan_jax import checkpoint
 from consingan_jax.data import image
@@ -47,6 +48,11 @@ class Recorder:
     def __exit__(self, *_) -> None:
         self._progress.close()
         self._log.close()
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Says something, each a line of its own beside the progress bar."""
+        for line in lines:
+            tqdm.tqdm.write(line)
 
     def compiling(self, stage: Stage) -> None:
         """Says that the loop of a stage is being compiled."""

@@ -80,7 +80,7 @@ class StageProgram:
 
     def kept(self, fixed: noise.Source) -> noise.Source:
         """Returns z* with those of its grids stored that every iteration needs whole."""
-        view = self._any_view()
+        view = self.any_view()
         whole = sum(view.is_whole(i) for i in range(len(self.sizes)))
         drawn = fixed.draw(view.noise(self.generator.arch)[:whole])
         return dataclasses.replace(fixed, given=(*drawn, *fixed.given[whole:]))
@@ -92,13 +92,14 @@ class StageProgram:
 
         None if no stage is frozen, or if the windows do not need the whole of that stage.
         """
-        view = self._any_view()
+        view = self.any_view()
         if not self.num_frozen or not view.is_whole(self.num_frozen - 1):
             return None
         z = fixed.draw(view.noise(self.generator.arch)[: self.num_frozen])
         return self.generator.features(generator, z, noise_amps, view)
 
-    def _any_view(self) -> View:
+    def any_view(self) -> View:
+        """Returns windows as those of an iteration: all have the same sizes."""
         return self.view(numerics.key(0), jnp.zeros((), jnp.int32))
 
     def draw(self, key: jax.Array, data: StageData, view: View) -> tuple[noise.Z, jax.Array]:

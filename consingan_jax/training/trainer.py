@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import jax
@@ -70,6 +70,7 @@ def _train(job: Job, run: Workdir) -> Model:
     compiler = Compiler(stages.program)
     recorder = Recorder(job, run, (stage.number, stage.done))
     with recorder, contextlib.closing(compiler):
+        recorder.say([*job.warnings, *_news(run)])
         while True:
             stage = _train_stage(stage, stages, compiler, recorder)
             if stage.number + 1 == len(stages):
@@ -84,6 +85,16 @@ def _begin(stages: Stages, run: Workdir) -> Stage:
         return stages.restored(last)
     source = stages.job.source
     return stages.first() if source is None else stages.fine_tuned(source)
+
+
+def _news(run: Workdir) -> Iterator[str]:
+    """Yields what is different from here on in a run that an earlier version has begun."""
+    last = checkpoint.latest_step(run.checkpoints)
+    if last is not None and checkpoint.metadata(last)["format"] == 1:
+        yield (
+            f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "
+            "noise by place, as format 2 does"
+        )
 
 
 def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Recorder) -> Stage:
