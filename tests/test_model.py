@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -80,6 +81,87 @@ def test_stages_below_the_start_take_the_fixed_noise(model):
 
 def test_the_fixed_input_of_another_size(model):
     assert model.sample(width="2x", start_stage=2).shape == (1, 21, 56, 3)
+
+
+@pytest.mark.parametrize("tile", [16, 23])
+def test_an_image_does_not_depend_on_its_tiles(model, monkeypatch, tile):
+    size = {"height": 50, "width": 61}
+    whole = [model.sample(3, **size), model.sample(3, start_stage=1, **size)]
+    monkeypatch.setattr(sampling, "TILE", tile)
+    tiled = [model.sample(3, **size), model.sample(3, start_stage=1, **size)]
+    np.testing.assert_allclose(tiled, whole, atol=1e-4)
+    assert np.abs(model.reconstruct() - model.real).mean() < 1
+
+
+def test_windows_of_a_canvas_beyond_all_memory(model):
+    canvas = (1_000_000, 1_000_000)
+    here = model.window(5, 999_960, 999_950, 40, 50, canvas=canvas)
+    there = model.window(5, 999_970, 999_940, 30, 44, canvas=canvas)
+    np.testing.assert_allclose(here[10:, :34], there[:, 10:], atol=1e-4)
+    assert here.shape == (40, 50, 3) and np.std(here) > 0.01
+
+
+def test_a_window_is_its_part_of_the_sample(model):
+    whole = model.sample(9, height=50, width=61)[0]
+    part = model.window(9, 20, 30, 25, 31, canvas=(50, 61))
+    np.testing.assert_allclose(part, whole[20:45, 30:], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("place", "canvas", "message"),
+    [
+        ((0, 40, 10, 30), (50, 61), "left=40 and width=30: the canvas has 61 px there"),
+        ((-1, 0, 10, 30), (50, 61), "top=-1 and height=10: the canvas has 50 px there"),
+        ((0, 0, 0, 30), (50, 61), "top=0 and height=0"),
+        (
+            (0, 0, 8, 8),
+            (50, 3_000_000),
+            "width=3000000 is 3000000 px: give a size from 1 to 2000000",
+        ),
+    ],
+)
+def test_windows_that_cannot_be(model, place, canvas, message):
+    with pytest.raises(InputError, match=message):
+        model.window(0, *place, canvas=canvas)
+
+
+def test_a_model_of_format_1_draws_as_it_did(model, tmp_path, monkeypatch):
+    old = dataclasses.replace(model, fixed=noise.FixedInput(model.z_star, 7))
+    about = {name: value for name, value in old.metadata().items() if name != "noise"}
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    checkpoint.save(tmp_path / "model", old.tree(), about)
+    monkeypatch.undo()
+    old = consingan_jax.load(tmp_path / "model")
+    np.testing.assert_allclose(old.reconstruct(), model.reconstruct(), atol=1e-6)
+    wanted = model.generator.view(model.sizes).noise(model.arch)
+    z = [
+        jax.random.normal(key, (1, rows.length, columns.length, channels))
+        for key, (rows, columns, channels) in zip(
+            jax.random.split(jax.random.key(4), 3), wanted, strict=True
+        )
+    ]
+    view = model.generator.view(model.sizes)
+    expected = model.generator(model.params, z, model.noise_amps, view)
+    np.testing.assert_allclose(old.sample(4), expected, atol=1e-5)
+    with pytest.raises(InputError, match="it is of format 1, whose noise is drawn for whole"):
+        old.window(0, 0, 0, 8, 8, canvas=(50, 61))
+    old.save(tmp_path / "again")
+    np.testing.assert_array_equal(consingan_jax.load(tmp_path / "again").sample(4), old.sample(4))
+
+
+def test_normalisation_and_composites_need_whole_images(model):
+    normal = dataclasses.replace(model, arch=dataclasses.replace(model.arch, batch_norm=True))
+    with pytest.raises(InputError, match="its normalisation takes statistics of whole images"):
+        normal.window(0, 0, 0, 8, 8, canvas=(50, 61))
+    config = dataclasses.replace(model.config, task="harmonization")
+    with pytest.raises(InputError, match="the task harmonization takes whole images"):
+        dataclasses.replace(model, config=config).window(0, 0, 0, 8, 8, canvas=(50, 61))
+
+
+def test_a_model_keeps_little_noise(model, finished_run):
+    tree = checkpoint.load(finished_run / "model")
+    assert [z.shape for z in tree["z_star"]] == [model.z_star[0].shape]
+    assert [z.shape for z in model.z_star[1:]] == [(22, 27, 4), (27, 34, 4)]
 
 
 def test_reconstruction(model):
