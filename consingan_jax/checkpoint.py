@@ -5,7 +5,6 @@ one. Arrays are written as numpy, so that a tree from one device is read on any 
 """
 
 import contextlib
-import os
 import pathlib
 import re
 import shutil
@@ -18,13 +17,12 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from consingan_jax.errors import InputError
+from consingan_jax.errors import InputError, from_tensorstore
 
 FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
 _STEP = re.compile(r"stage_(\d+)_step_(\d{6,})")
 _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
 _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
-_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
@@ -40,14 +38,9 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     # A name that is a glob itself is given at the end.
     name = f".{uuid.uuid4().hex}.checkpoint" if _PATTERN.search(path.name) else path.name
     with _plain(path.parent) as parent:
-        try:
-            about = {"format": FORMAT, **metadata}
+        about = {"format": FORMAT, **metadata}
+        with from_tensorstore(path):
             ocp.save(parent / name, jax.device_get(tree), custom_metadata=about)
-        except ValueError as error:  # TensorStore's, whatever the cause
-            code = _OS_ERROR.search(str(error))
-            if code is None:
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
         if name != path.name:
             (parent / name).rename(parent / path.name)
 

@@ -1,5 +1,13 @@
 """What can go wrong that is not a fault of this program."""
 
+import contextlib
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
+
 
 class InputError(ValueError):
     """A configuration, a file or an argument cannot work: says which, its value, and the mend."""
@@ -7,3 +15,18 @@ class InputError(ValueError):
 
 class DivergedError(FloatingPointError):
     """The parameters are no finite numbers any more."""
+
+
+@contextlib.contextmanager
+def from_tensorstore(path: pathlib.Path) -> Iterator[None]:
+    """Raises what TensorStore says of the system as an OSError about `path`.
+
+    Whatever the cause, TensorStore's own error is a ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        code = _OS_ERROR.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None

@@ -83,7 +83,13 @@ def test_no_module_has_another_name():
 
 
 @pytest.mark.parametrize(
-    ("library", "file"), [("PIL", "data/image.py"), ("orbax", "checkpoint.py")]
+    ("library", "file"),
+    [
+        ("PIL", "data/image.py"),
+        ("orbax", "checkpoint.py"),
+        ("tensorstore", "cli/zarr.py"),
+        ("tifffile", "cli/tiff.py"),
+    ],
 )
 def test_one_file_knows_a_library(library, file):
     users = {
@@ -95,7 +101,11 @@ def test_one_file_knows_a_library(library, file):
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint"}
-EXTRAS = {"av", "torch"}  # imported where they are used, with a clear line if they are missing
+EXTRAS = {
+    "av",
+    "tifffile",
+    "torch",
+}  # imported where they are used, with a clear line if they are missing
 
 
 def test_what_is_imported_is_declared():

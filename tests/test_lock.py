@@ -40,6 +40,12 @@ def test_one_at_a_time_without_the_systems_locks(no_locks, tmp_path):
         pass
 
 
+def test_things_in_a_directory_are_held_by_themselves(tmp_path):
+    refused = pytest.raises(InputError, match=f"another process writes {tmp_path}/p: let it finish")
+    with lock.hold(tmp_path), lock.hold(tmp_path, "p"), lock.hold(tmp_path, "q"), refused:
+        lock.hold(tmp_path, "p").__enter__()
+
+
 HOLDER = """
 import sys, time
 import filelock

@@ -1,4 +1,4 @@
-"""One process at a time in a directory."""
+"""One process at a time in a directory, or on one thing in it."""
 
 import contextlib
 import errno
@@ -14,26 +14,32 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
-def hold(directory: pathlib.Path) -> Iterator[None]:
-    """Holds a directory for one process.
+def hold(directory: pathlib.Path, name: str = "") -> Iterator[None]:
+    """Holds a directory for one process, or one thing in it.
 
     The system's own lock ends with its process. Where the file system has none, a file is the lock:
     its holder renews it, and one that has died or lost its machine loses it after `LEASE_SECONDS`.
 
+    Args:
+        directory: where the lock's file is.
+        name: of a file that is written there; empty for a run that has the whole directory.
+
     Raises:
         InputError: another process holds it.
     """
-    lock = filelock.FileLock(directory / ".lock", timeout=0, fallback_to_soft=False)
+    stem = f".{name}." if name else "."
+    lock = filelock.FileLock(directory / f"{stem}lock", timeout=0, fallback_to_soft=False)
     try:
         try:
             lock.acquire()
         except OSError as error:
             if isinstance(error, filelock.Timeout) or error.errno not in _NO_LOCKS:
                 raise
-            lock = filelock.SoftFileLease(directory / ".lease", lease_duration=LEASE_SECONDS)
+            lock = filelock.SoftFileLease(directory / f"{stem}lease", lease_duration=LEASE_SECONDS)
             lock.acquire(timeout=1.5 * LEASE_SECONDS)
     except filelock.Timeout:
-        raise InputError(f"another process trains in {directory}: let it finish") from None
+        work = f"writes {directory / name}" if name else f"trains in {directory}"
+        raise InputError(f"another process {work}: let it finish") from None
     try:
         yield
     finally:

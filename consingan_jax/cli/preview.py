@@ -1,0 +1,35 @@
+"""A small copy of a picture that is never whole in memory."""
+
+import numpy as np
+
+SIDE = 1024  # pixels, the longer side of the copy at most
+
+
+class Preview:
+    """A small copy of a picture: each pixel is the mean of a square."""
+
+    def __init__(self, height: int, width: int, channels: int):
+        """Begins with nothing of a picture of this size."""
+        self._scale = -(-max(height, width) // SIDE)
+        self._areas = np.multiply.outer(self._lengths(height), self._lengths(width))[..., None]
+        self._sums = np.zeros((*self._areas.shape[:2], channels))
+
+    def add(self, top: int, left: int, pixels: np.ndarray) -> None:
+        """Adds a part `[h, w, C]`, uint8, of the picture."""
+        rows, row_starts = self._squares(top, pixels.shape[0])
+        columns, column_starts = self._squares(left, pixels.shape[1])
+        sums = np.add.reduceat(pixels, row_starts, axis=0, dtype=np.uint64)
+        self._sums[rows, columns] += np.add.reduceat(sums, column_starts, axis=1)
+
+    def pixels(self) -> np.ndarray:
+        """Returns `[h, w, C]` in 0 .. 255, once all parts are there."""
+        return self._sums / self._areas
+
+    def _lengths(self, length: int) -> np.ndarray:
+        """Returns the sides of the squares along an axis; the last one may be cut off."""
+        return np.diff(np.append(np.arange(0, length, self._scale), length))
+
+    def _squares(self, start: int, length: int) -> tuple[slice, np.ndarray]:
+        """Returns the squares that a part touches, and where in it each begins."""
+        first, last = start // self._scale, -(-(start + length) // self._scale)
+        return slice(first, last), np.maximum(np.arange(first, last) * self._scale - start, 0)

@@ -1,0 +1,86 @@
+"""A picture on disk that takes its pixels a window at a time: what the formats have in common."""
+
+import abc
+import contextlib
+import math
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from consingan_jax.errors import InputError
+
+
+class Store(abc.ABC):
+    """A picture, or the frames of an animation, with 8 bits a channel.
+
+    Attributes:
+        path: of the file or the directory.
+        shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
+        tile: (height, width) of the pieces that the format keeps whole.
+        longest: how many pixels a side may have.
+    """
+
+    longest: int
+
+    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int]):
+        """Names the picture; touches nothing.
+
+        Args:
+            path: of the file or the directory.
+            shape: `[H, W, C]` or `[T, H, W, C]`, one or three channels.
+            tile: (height, width) of the windows that will be written.
+
+        Raises:
+            InputError: the format cannot hold it, or not at this path.
+        """
+        self.path, self.shape, self.tile = path, shape, tile
+        height, width = shape[-3:-1]
+        if max(height, width) > self.longest:
+            raise InputError(
+                f"out={path}: {path.suffix} holds at most {self.longest} px a side, not "
+                f"{height}x{width}: give another suffix or a smaller size"
+            )
+
+    def num_bytes(self) -> int:
+        """Returns how many bytes its pixels take at most, in whole tiles."""
+        *frames, height, width, channels = self.shape
+        down, across = self.tile
+        tiles = -(-height // down) * -(-width // across)
+        return math.prod(frames) * tiles * down * across * channels
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Makes the picture, all black, or opens the one that is there.
+
+        Raises:
+            InputError: what is there is another picture, or damaged.
+            OSError: the disk is full, or the place cannot be written.
+        """
+
+    @abc.abstractmethod
+    def write(self, top: int, left: int, pixels: np.ndarray) -> None:
+        """Writes a window `[..., h, w, C]`, uint8; when it returns, the disk has the bytes.
+
+        Raises:
+            OSError: the disk is full.
+        """
+
+    @abc.abstractmethod
+    def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Returns a window `[h, w, C]`, uint8, of the first frame."""
+
+    def damaged(self, reason: object) -> InputError:
+        """Returns the error that says that what is there is not this picture."""
+        return InputError(f"{self.path} is damaged ({reason}): take it away to begin anew")
+
+
+@contextlib.contextmanager
+def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields where to write a file that shall appear at `path` when it is complete."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
