@@ -12,7 +12,16 @@ from consingan_jax.measures.metrics import Estimate
 Table = Mapping[str, tuple[int, Row]]
 """The number of samples and the measures of every image, by its name."""
 
-ONLY_IF_KNOWN = ("sifid_64", "sifid_192", "reconstruction_rmse", "reconstruction_psnr")
+ONLY_IF_KNOWN = (
+    "sifid_64",
+    "sifid_192",
+    "dark_chroma",
+    "dark_chroma_real",
+    "bright_chroma",
+    "bright_chroma_real",
+    "reconstruction_rmse",
+    "reconstruction_psnr",
+)
 
 
 def text(table: Table) -> str:
