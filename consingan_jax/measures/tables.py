@@ -57,6 +57,13 @@ def cell(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f}{error}"
 
 
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Returns rows of cells as a Markdown table, the first of them its heading."""
+    heading, *others = lines
+    rows = [heading, ["---"] * len(heading), *others]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def save(directory: pathlib.Path, tables: Mapping[str, Table]) -> None:
     """Writes `evaluation.txt`, `.csv` and `.json`: everything, of every table, with all digits."""
     directory.mkdir(parents=True, exist_ok=True)
