@@ -58,7 +58,7 @@ def markdown(columns: dict[str, Row]) -> str:
 
     The last column is the difference of the first two over the root of their squared spreads.
     """
-    lines = [["measure", *columns, "difference / spread"], ["---"] * (2 + len(columns))]
+    lines = [["measure", *columns, "difference / spread"]]
     for name, heading in COLUMNS.items():
         ours, published, *others = (row[name] for row in columns.values())
         if ours is None:
@@ -66,7 +66,7 @@ def markdown(columns: dict[str, Row]) -> str:
         spread = np.hypot(ours.error or 0, published.error or 0) if published else 0
         share = f"{(ours.value - published.value) / spread:+.1f}" if published and spread else ""
         lines.append([heading, *map(tables.cell, (ours, published, *others)), share])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return tables.markdown(lines)
 
 
 def main(_):

@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from consingan_jax import numerics
-from consingan_jax.measures import features, metrics, patches
+from consingan_jax.measures import colour, features, metrics, patches
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.measures.subjects import Subject
 from consingan_jax.nn import resize
@@ -29,6 +29,11 @@ COLUMNS = {
     "swd_1": "SWD-1/1",
     "swd_2": "SWD-1/2",
     "swd_4": "SWD-1/4",
+    "rgb": "RGB-SWD",
+    "dark_chroma": "dark-chroma",
+    "dark_chroma_real": "dark-real",
+    "bright_chroma": "bright-chroma",
+    "bright_chroma_real": "bright-real",
     "same_place": "place",
     "same_place_copy": "p-copy",
     "same_place_shuffled": "p-shuffled",
@@ -71,7 +76,7 @@ def evaluate(subject: Subject, networks: Networks) -> Row:
     if len(samples) > 1 and min(real.shape[:2]) >= features.LEAST_SIDE:
         layers = [features.lpips_features(networks.lpips, one[None]) for one in samples]
         row["lpips_diversity"] = metrics.lpips_diversity(layers)
-    row |= _patches(real, samples)
+    row |= _patches(real, samples) | _colours(real, samples)
     if subject.reconstruction is not None:
         error = metrics.rmse(subject.reconstruction, real)
         row["reconstruction_rmse"] = Estimate(error, None, 1)
@@ -143,4 +148,17 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
     for name, picture in (("copy", real), ("shuffled", patches.shuffled(real))):
         share = patches.same_place_share(picture, real)
         row[f"same_place_{name}"] = Estimate(share, None, 1)
+    return row
+
+
+def _colours(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
+    of_real, *of_samples = map(colour.projections, (real, *samples))
+    row: Row = {}
+    row["rgb"] = metrics.mean([patches.sliced_wasserstein(one, of_real) for one in of_samples])
+    if real.shape[-1] == 1:
+        return row
+    for part in colour.PARTS:
+        for name, pictures in ((f"{part}_chroma", samples), (f"{part}_chroma_real", [real])):
+            known = [one for x in pictures if (one := colour.chroma(x, part)) is not None]
+            row[name] = metrics.mean(known) if known else None
     return row

@@ -21,13 +21,13 @@ TILES = 8  # rows and columns of the tiles of shuffled content in a large image
 
 
 def sliced_wasserstein(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns the sliced Wasserstein-1 distance between the 7x7 patches of two images.
+    """Returns the sliced Wasserstein-1 distance between the 7x7 patches, or colours, of two images.
 
     That is the mean, over random directions, of the distance between the sorted projections of
-    all patches: 0 where the images hold the same patches in the same numbers, wherever they are.
+    all of them: 0 where the images hold the same in the same numbers, wherever they are.
 
     Args:
-        a: the first image, as `projections` returns it.
+        a: the first image, as `projections` or `colour.projections` returns it.
         b: the second.
     """
     if a.shape != b.shape:  # compare the same quantiles

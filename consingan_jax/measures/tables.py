@@ -12,7 +12,16 @@ from consingan_jax.measures.metrics import Estimate
 Table = Mapping[str, tuple[int, Row]]
 """The number of samples and the measures of every image, by its name."""
 
-ONLY_IF_KNOWN = ("sifid_64", "sifid_192", "reconstruction_rmse", "reconstruction_psnr")
+ONLY_IF_KNOWN = (
+    "sifid_64",
+    "sifid_192",
+    "dark_chroma",
+    "dark_chroma_real",
+    "bright_chroma",
+    "bright_chroma_real",
+    "reconstruction_rmse",
+    "reconstruction_psnr",
+)
 
 
 def text(table: Table) -> str:
@@ -46,6 +55,13 @@ def cell(estimate: Estimate | None) -> str:
         return "n/a"
     error = "" if estimate.error is None else f"±{estimate.error:.3f}"
     return f"{estimate.value:.3f}{error}"
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Returns rows of cells as a Markdown table, the first of them its heading."""
+    heading, *others = lines
+    rows = [heading, ["---"] * len(heading), *others]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def save(directory: pathlib.Path, tables: Mapping[str, Table]) -> None:

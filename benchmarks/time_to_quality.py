@@ -1,0 +1,181 @@
+"""How good our trained models are and how long they took, beside the samples that were published.
+
+    python -m benchmarks.time_to_quality --runs=DIRECTORY,... [--published=../shared/paper]
+
+Takes runs, or patterns of them, of images of the paper's user study. Prints a table for each image:
+its published samples, then ten samples of every run, seeds 0 to 9, at the model's own size; each
+measure with its error over the samples. Leaves a sheet for each image in --out: the training image
+with the published samples, and with those of every run.
+
+The seconds of a run are those of the processes that trained it, compilation, pictures and
+checkpoints included; pauses between them do not count, what a kill undid counts twice. Those of the
+published way are measured with PyTorch (`benchmarks.train_step`) at the sizes of the image's
+levels, times the iterations, and kept in --out/baseline.json for the next call: let the machine do
+nothing else meanwhile. The ratio is theirs to ours. Needs the extra `metrics`, and PyTorch or
+--baseline_seconds.
+"""
+
+import glob
+import importlib.util
+import itertools
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from absl import app, flags
+from tensorboardX.proto import event_pb2
+
+from consingan_jax import checkpoint, device
+from consingan_jax.config import Config
+from consingan_jax.data import image
+from consingan_jax.generation import restore
+from consingan_jax.measures import evaluation, subjects, tables
+from consingan_jax.measures.evaluation import COLUMNS, Row
+from consingan_jax.nn.resize import Size
+
+_RUNS = flags.DEFINE_list("runs", [], "Directories of finished runs, or patterns of them.")
+_PUBLISHED = flags.DEFINE_string("published", "../shared/paper", "Folder with lsun/ and places/.")
+_OUT = flags.DEFINE_string("out", "runs/time_to_quality", "Directory of the sheets.")
+_BASELINE_SECONDS = flags.DEFINE_float(
+    "baseline_seconds", None, "Of a training the published way, instead of measuring them."
+)
+
+NUM_SAMPLES = 10
+MEASURES = (
+    "vgg_sifd",
+    "lpips_diversity",
+    "pixel_diversity_rms",
+    "swd_1",
+    "same_place",
+    "rgb",
+    "dark_chroma",
+    "dark_chroma_real",
+    "bright_chroma",
+    "bright_chroma_real",
+    "reconstruction_rmse",
+)
+OF_ONE = ("dark_chroma_real", "bright_chroma_real", "reconstruction_rmse")  # not over samples
+SECONDS = 8  # to measure the published way at a stage
+PUBLISHED = "published"
+
+
+def by_image(patterns: Sequence[str], published: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Returns the runs of every image, which is named as in "lsun/40"."""
+    runs = [pathlib.Path(path) for one in patterns for path in sorted(glob.glob(one))]
+    found: dict[str, list[pathlib.Path]] = {}
+    for run in runs:
+        if not checkpoint.exists(run / "model"):
+            raise SystemExit(f"{run} is no finished run")
+        config = json.loads((run / restore.IDENTITY).read_text(encoding="utf-8"))["config"]
+        picture = pathlib.Path(config["image"]).absolute()
+        data = picture.parent.parent.name
+        if not (published / data / "Real" / picture.name).is_file():
+            raise SystemExit(f"{run} is of {picture}, which is none of {published}/*/Real")
+        found.setdefault(f"{data}/{picture.stem}", []).append(run)
+    if not found:
+        raise SystemExit(f"--runs={','.join(patterns)}: no run is there")
+    return found
+
+
+def of_published(published: pathlib.Path, name: str) -> subjects.Subject:
+    """Returns the published samples of an image."""
+    data, number = name.split("/")
+    found = subjects.of_folders(f"{published / data}/Real", f"{published / data}/ConSinGAN")
+    return next(one for one in found if one.name == number)
+
+
+def training_seconds(run: pathlib.Path) -> float | None:
+    """Returns the seconds of the processes that trained a run, by TensorBoard's events of each."""
+    files = sorted((run / "tensorboard").glob("events.*"))
+    times = [list(event_times(file.read_bytes())) for file in files]
+    return sum(max(one) - min(one) for one in times if one) if files else None
+
+
+def event_times(data: bytes) -> Iterator[float]:
+    """Yields the time of every whole event in a file of TensorBoard's, in seconds since 1970."""
+    at = 0
+    while at + 12 <= len(data):  # length, checksum, event, checksum
+        (length,) = struct.unpack_from("<Q", data, at)
+        event, at = data[at + 12 : at + 12 + length], at + 16 + length
+        if at <= len(data):
+            yield event_pb2.Event.FromString(event).wall_time
+
+
+def published_seconds(size: Size, kept: pathlib.Path) -> float | None:
+    """Returns the seconds of a training the published way, None if they cannot be measured.
+
+    Args:
+        size: of the training image.
+        kept: file of the seconds of an iteration of every stage, by size and device.
+    """
+    name = "{}x{}, {}".format(*size, device.describe())
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    if name not in known:
+        if importlib.util.find_spec("torch") is None:
+            print("no PyTorch here to measure the published way: give --baseline_seconds")
+            return None
+        known[name] = measured(size)
+        kept.write_text(json.dumps(known, indent=1) + "\n")
+    config = Config()
+    return sum(config.iterations(stage) * one for stage, one in enumerate(known[name]))
+
+
+def measured(size: Size) -> list[float]:
+    """Returns the seconds of an iteration of every stage the published way."""
+    command = [sys.executable, "-m", "benchmarks.train_step", "--only=baseline"]
+    command += [f"--height={size[0]}", f"--width={size[1]}", f"--seconds={SECONDS}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return [json.loads(line)["baseline_s"] for line in lines]
+
+
+def table(rows: dict[str, Row], seconds: dict[str, float | None]) -> str:
+    """Returns a line for each way, the published one first."""
+    lines = [["", *(COLUMNS[name] for name in MEASURES), "seconds", "ratio"]]
+    for way, row in rows.items():
+        cells = [cell(name, row) for name in MEASURES]
+        theirs, own = seconds[PUBLISHED], seconds[way]
+        ratio = f"{theirs / own:.2f}" if theirs and own else "n/a"
+        lines.append([way, *cells, f"{own:.0f}" if own else "n/a", ratio])
+    return tables.markdown(lines)
+
+
+def cell(name: str, row: Row) -> str:
+    """Returns a measure in words; of one sample there is no error."""
+    estimate = row[name]
+    lacks_error = estimate is not None and estimate.error is None and name not in OF_ONE
+    return tables.cell(estimate) + ("±-" if lacks_error else "")
+
+
+def sheet(several: Sequence[subjects.Subject]) -> np.ndarray:
+    """Returns a row for each: the training image, then samples."""
+    longest = max(len(one.samples) for one in several)
+    blank = np.ones((1, 1, several[0].real.shape[-1]), np.float32)
+    rows = [[one.real, *one.samples, *[blank] * (longest - len(one.samples))] for one in several]
+    return image.grid(list(itertools.chain(*rows)), columns=1 + longest)
+
+
+def main(_):
+    """Measures, prints and draws."""
+    published, out = pathlib.Path(_PUBLISHED.value), pathlib.Path(_OUT.value)
+    found, networks = by_image(_RUNS.value, published), evaluation.networks()
+    out.mkdir(parents=True, exist_ok=True)
+    for name, runs in found.items():
+        several = {PUBLISHED: of_published(published, name)}
+        for run in runs:
+            (several[str(run)],) = subjects.of_run(str(run), num_samples=NUM_SAMPLES, seed=0)
+        print(f"\n{name}", *filter(None, (one.note for one in several.values())), sep="\n")
+        size = several[PUBLISHED].real.shape[:2]
+        theirs = _BASELINE_SECONDS.value or published_seconds(size, out / "baseline.json")
+        seconds = {PUBLISHED: theirs, **{str(run): training_seconds(run) for run in runs}}
+        rows = {way: evaluation.evaluate(one, networks) for way, one in several.items()}
+        print(f"\n{table(rows, seconds)}", flush=True)
+        image.save(out / f"{name.replace('/', '')}.png", sheet(list(several.values())))
+
+
+if __name__ == "__main__":
+    app.run(main)
