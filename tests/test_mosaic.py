@@ -13,10 +13,10 @@ import pytest
 import tifffile
 
 from consingan_jax.cli import mosaic, preview, tiff
-from consingan_jax.cli.mosaic import Windows
 from consingan_jax.cli.zarr import Zarr
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
+from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 from tests.test_store import read_zarr
 
@@ -69,7 +69,7 @@ def beside(path, what):
 
 
 def test_windows_by_hand():
-    windows = Windows((70, 90), (32, 40))
+    windows = Tiles((70, 90), (32, 40))
     assert (windows.size, windows.grid) == ((32, 40), (3, 3))
     assert [windows.place(number) for number in (0, 1, 2, 8)] == [
         (0, 0),
@@ -78,7 +78,7 @@ def test_windows_by_hand():
         (38, 50),
     ]
     assert windows.new(2) == (0, 80, 32, 10) and windows.new(8) == (64, 80, 6, 10)
-    small = Windows((20, 90), (32, 30))
+    small = Tiles((20, 90), (32, 30))
     assert (small.size, small.grid, small.place(2)) == ((20, 30), (1, 3), (0, 60))
 
 

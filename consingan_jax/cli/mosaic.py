@@ -1,7 +1,6 @@
 """A picture of any size on disk, made window by window in memory that does not grow."""
 
 import contextlib
-import dataclasses
 import errno
 import os
 import pathlib
@@ -19,47 +18,11 @@ from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
+from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 
 FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
 Make = Callable[[int, int], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Windows:
-    """Windows of one size over a canvas, row by row.
-
-    Along each axis they begin at 0, t, 2t, ..., except that the last one is moved inside.
-
-    Attributes:
-        canvas: (height, width) of the picture.
-        tile: (height, width) asked for; a smaller canvas has windows of its own size.
-    """
-
-    canvas: tuple[int, int]
-    tile: tuple[int, int]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of each window."""
-        return min(self.canvas[0], self.tile[0]), min(self.canvas[1], self.tile[1])
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """How many there are down and across."""
-        return -(-self.canvas[0] // self.size[0]), -(-self.canvas[1] // self.size[1])
-
-    def place(self, number: int) -> tuple[int, int]:
-        """Returns (top, left) of a window."""
-        top, left = self.new(number)[:2]
-        return min(top, self.canvas[0] - self.size[0]), min(left, self.canvas[1] - self.size[1])
-
-    def new(self, number: int) -> tuple[int, int, int, int]:
-        """Returns (top, left, height, width) of what no earlier window has: its lower right."""
-        row, column = divmod(number, self.grid[1])
-        top, left = row * self.size[0], column * self.size[1]
-        height, width = self.canvas[0] - top, self.canvas[1] - left
-        return top, left, min(height, self.size[0]), min(width, self.size[1])
 
 
 def write(
@@ -89,7 +52,7 @@ def write(
         OSError: the disk became full; what is written stays.
     """
     path = pathlib.Path(path)
-    windows = Windows((shape[-3], shape[-2]), tile)
+    windows = Tiles((shape[-3], shape[-2]), tile)
     store = _store(path, shape, windows.size)
     about = {**identity, "shape": shape, "tile": windows.size}
     journal = Journal(path.with_name(f"{path.name}.tiles.txt"), about, windows.grid)
@@ -160,7 +123,7 @@ def _full_disk(path: pathlib.Path, journal: Journal) -> Iterator[None]:
         ) from None
 
 
-def _fill(store: Store, windows: Windows, journal: Journal, make: Make) -> Iterator[str]:
+def _fill(store: Store, windows: Tiles, journal: Journal, make: Make) -> Iterator[str]:
     """Makes the windows that are missing, then the preview."""
     path, file, total = store.path, _preview(store.path), journal.total
     done = [number for number, is_done in enumerate(journal.done) if is_done]

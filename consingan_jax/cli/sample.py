@@ -6,6 +6,7 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
+from consingan_jax.cli import large
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.cli.output import Output
 from consingan_jax.errors import InputError
@@ -17,6 +18,7 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
   consingan sample RUN --reconstruct                               the training image
+  consingan sample RUN --width=32768 --height=32768 --out=big.zarr|.tif   one of any size
 
 Image j depends on seed + j alone. Files go to RUN/generated unless --out says otherwise."""
 
@@ -25,14 +27,14 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
     least = {**to, "lower_bound": 0}
     a.DEFINE_string("ckpt", None, "RUN, as a flag: directory of a run or of a model.", **to)
-    a.DEFINE_integer("num_samples", 8, "How many images.", lower_bound=1, **to)
+    a.DEFINE_integer("num_samples", None, "How many images [8].", lower_bound=1, **to)
     a.DEFINE_string("width", None, "Pixels (600) or a factor (2x) [the model's own].", **to)
     a.DEFINE_string("height", None, "Pixels (400) or a factor (1.5x) [the model's own].", **to)
     a.DEFINE_integer("seed", 0, "Of the first image; image j has seed + j.", **least)
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
-    a.DEFINE_string("out", "", "Directory; for one animation, a file.", **to)
+    a.DEFINE_string("out", "", "Directory; for one animation or a .zarr or .tif, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to; may be repeated.", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
     a.DEFINE_bool("full_size", False, "Also at the composite's own resolution.", **to)
@@ -74,17 +76,22 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
         return output.composites(flags.naive, mask=flags.mask, seed=seed, full_size=flags.full_size)
     if flags.reconstruct:
         return output.reconstruction()
+    start_stage = flags.start_stage or 0
+    if not flags.animate and large.is_large(flags.out):
+        large.check_alone(flags.num_samples)
+        return large.sample(output.model, flags.out, seed=seed, start_stage=start_stage, **size)
     if not flags.animate:
-        return output.samples(
-            seed=seed, num_samples=flags.num_samples, start_stage=flags.start_stage or 0, **size
-        )
+        count = flags.num_samples or 8
+        return output.samples(seed=seed, num_samples=count, start_stage=start_stage, **size)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
         return output.animations(
             fps=flags.fps, seed=seed, beta=flags.beta, start_stage=flags.start_stage, **walk
         )
     walk["beta"] = 0.9 if flags.beta is None else flags.beta
-    walk["start_stage"] = flags.start_stage or 0
+    walk["start_stage"] = start_stage
+    if large.is_large(flags.out):
+        return large.animation(output.model, flags.out, seed=seed, **walk)
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
 
 

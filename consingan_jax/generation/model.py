@@ -1,12 +1,12 @@
 """A trained model: what users hold."""
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import checkpoint, numerics, tasks
@@ -15,7 +15,7 @@ from consingan_jax.data import noise
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
 from consingan_jax.generation.composite import Applied, applied, own_size
-from consingan_jax.nn import resize
+from consingan_jax.generation.inputs import Inputs
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
@@ -130,10 +130,9 @@ class Model:
             raise InputError(f"num_samples={num_samples}: give 1 or more")
         _check_seed(seed, num_samples)
         self._check_stage(start_stage)
-        canvas = self._canvas(self._sizes(height, width))
-        return _pictures(
-            canvas, (self._source(seed + j, canvas.sizes, start_stage) for j in range(num_samples))
-        )
+        sizes = self._sizes(height, width)
+        made = functools.partial(self._inputs.sample, coarsest=sizes[0], start_stage=start_stage)
+        return self._canvas(sizes).pictures(map(made, range(seed, seed + num_samples)))
 
     @numerics.independent
     def window(
@@ -164,21 +163,10 @@ class Model:
         Raises:
             InputError: it does not lie in the canvas, or the model works on whole images only.
         """
-        self.check_windows()
-        _check_seed(seed)
-        self._check_stage(start_stage)
-        sizes = self._sizes(*canvas, limit=sampling.MAX_CANVAS)
-        for name, start, length, whole in (
-            ("top", top, height, canvas[0]),
-            ("left", left, width, canvas[1]),
-        ):
-            side = "height" if name == "top" else "width"
-            if not 0 <= start < whole or not 1 <= length <= whole - start:
-                raise InputError(
-                    f"{name}={start} and {side}={length}: the canvas has {whole} px there"
-                )
-        source = self._source(seed, sizes, start_stage)
-        return np.asarray(self._canvas(sizes).window(source, top, left, (height, width))[0])
+        size = {"height": canvas[0], "width": canvas[1]}
+        source, whole = self.input_of(seed, **size, start_stage=start_stage)
+        place = sampling.checked_window(top, left, height, width, canvas=whole.sizes[-1])
+        return np.asarray(whole.window(source, **place)[0])
 
     def check_windows(self) -> None:
         """Raises an InputError if this model can only make whole images."""
@@ -192,31 +180,45 @@ class Model:
             return
         raise InputError(f"this model cannot make windows or very large images: {why}")
 
+    def canvas(
+        self, height: int | str | None = None, width: int | str | None = None
+    ) -> sampling.Canvas:
+        """Returns all images of one size, which are made window by window; it may be any size.
+
+        Raises:
+            InputError: the model works on whole images only, or a length cannot be.
+        """
+        self.check_windows()
+        return self._canvas(self._sizes(height, width, limit=sampling.MAX_CANVAS))
+
+    def input_of(
+        self,
+        seed: int,
+        *,
+        height: int | str | None = None,
+        width: int | str | None = None,
+        start_stage: int = 0,
+    ) -> tuple[noise.Source, sampling.Canvas]:
+        """Returns a sample's input and its canvas, from which any window of it can be made.
+
+        Arguments and errors are those of `sample`, and those of `canvas`.
+        """
+        _check_seed(seed)
+        self._check_stage(start_stage)
+        canvas = self.canvas(height, width)
+        return self._inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
+
     def _canvas(self, sizes: tuple[Size, ...]) -> sampling.Canvas:
         return sampling.Canvas(self.params, self.noise_amps, self.generator, sizes)
 
-    def _source(self, seed: int, sizes: tuple[Size, ...], start_stage: int = 0) -> noise.Source:
-        """Returns the input of the sample that a seed names."""
-        key = noise.sample_key(seed) if self.by_place else numerics.key(seed)
-        own, fixed = noise.stage_keys(key, len(sizes)), self._fixed
-        assert fixed.keys is not None, "z* of a model has keys"
-        drawn = own.at[:start_stage].set(fixed.keys[:start_stage])
-        given = fixed.given[:start_stage]
-        if not given and self.task.random_input != "gaussian":
-            coarsest = resize.fit(np.asarray(self.real[0]), sizes[0])[None]
-            first = own[0] if self.by_place else jax.random.fold_in(key, len(sizes))
-            given = (sampling.first_input(first, coarsest, kind=self.task.random_input),)
-        return dataclasses.replace(fixed, keys=drawn, given=given)
-
     @property
-    def _fixed(self) -> noise.Source:
-        source = self.fixed.source(len(self.sizes), image_at_0=self.task.fixed_input != "gaussian")
-        return dataclasses.replace(source, by_place=self.by_place)
+    def _inputs(self) -> Inputs:
+        return Inputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
 
     @property
     def z_star(self) -> list[jax.Array]:
         """z*_0 .. z*_d, each `[1, h, w, channels]`, for the model's own size."""
-        return self._fixed.draw(self.generator.view(self.sizes).noise(self.arch))
+        return self._inputs.z_star().draw(self.generator.view(self.sizes).noise(self.arch))
 
     @numerics.independent
     def harmonize(
@@ -238,7 +240,7 @@ class Model:
         Raises:
             InputError: the model's task takes no composite, or a shape cannot work.
         """
-        composite_input = self.check_takes_composites()
+        self.check_takes_composites()
         _check_seed(seed)
         if composite.ndim != 3 or composite.shape[-1] != self.arch.channels:
             raise InputError(
@@ -246,23 +248,19 @@ class Model:
             )
         height, width = own_size(composite.shape, self.size)
         sizes = self._sizes(height, width)
-        coarsest = jnp.asarray(resize.fit(composite, sizes[0]))[None]
-        z_0 = noise.INPUTS[composite_input](numerics.key(seed), coarsest)
-        source = self._fixed
-        source = dataclasses.replace(source, given=(z_0, *source.given[1:]))
+        source = self._inputs.composite(seed, composite, sizes[0])
         picture = self._canvas(sizes).picture(source)
         return applied(picture, composite, mask, radius=self.task.mask_radius)
 
     edit = harmonize  # the same steps: what differs stands in the table of tasks
 
-    def check_takes_composites(self) -> str:
-        """Returns what z_0 is for a composite; raises an InputError if the task takes none."""
+    def check_takes_composites(self) -> None:
+        """Raises an InputError if the model's task takes no composites."""
         if self.task.composite_input is None:
             raise InputError(
                 f"this model was trained for {self.config.task}: composites need one of "
                 f"{tasks.names(takes_composite=True)}"
             )
-        return self.task.composite_input
 
     @numerics.independent
     def animate(
@@ -276,6 +274,7 @@ class Model:
         loop: bool = False,
         width: int | str | None = None,
         height: int | str | None = None,
+        window: tuple[int, int, int, int] | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the frames `[H, W, C]` of a walk around the training image.
 
@@ -288,6 +287,8 @@ class Model:
             loop: whether the last frame leads to the first as any frame to the next.
             width: as for `sample`.
             height: as for `sample`.
+            window: (top, left, height, width) of the only part of the frames to make, as in
+                `window`; the whole frame may then be as large as anything.
 
         Raises:
             InputError: the model's task makes no animations, or an argument is out of range.
@@ -302,15 +303,20 @@ class Model:
             _check_seed(key)
             key = numerics.key(int(key))
         self._check_stage(start_stage)
-        sizes = self._sizes(height, width)
+        limit = sampling.MAX_LENGTH if window is None else sampling.MAX_CANVAS
+        sizes = self._sizes(height, width, limit=limit)
+        place: dict[str, Any] = {}
+        if window is not None:
+            self.check_windows()
+            place = sampling.checked_window(*window, canvas=sizes[-1])
         return animation.frames(
             self.params,
-            self._fixed,
+            self._inputs.z_star(),
             self.noise_amps,
             key,
             frames,
             generator=self.generator,
-            view=self.generator.view(sizes),
+            view=self.generator.view(sizes, **place),
             alpha=alpha,
             beta=beta,
             start_stage=start_stage,
@@ -331,16 +337,19 @@ class Model:
         limit: int = sampling.MAX_LENGTH,
     ) -> tuple[Size, ...]:
         """Returns the size of every stage for an image of another size."""
-        return sampling.target_sizes(
-            self.sizes,
-            sampling.read_length("height", height, self.size[0], limit=limit),
-            sampling.read_length("width", width, self.size[1], limit=limit),
-        )
+        rows = sampling.read_length("height", height, self.size[0], limit=limit)
+        columns = sampling.read_length("width", width, self.size[1], limit=limit)
+        if limit == sampling.MAX_LENGTH and rows.pixels * columns.pixels > sampling.MAX_PIXELS:
+            raise InputError(
+                f"height={rows.pixels} and width={columns.pixels}: an image of so many pixels "
+                "takes a file .zarr or .tif as --out; or make parts of it by `Model.window`"
+            )
+        return sampling.target_sizes(self.sizes, rows, columns)
 
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        return self._canvas(self.sizes).picture(self._fixed)[None]
+        return self._canvas(self.sizes).picture(self._inputs.z_star())[None]
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
@@ -377,9 +386,3 @@ class Model:
 def _check_seed(seed: int, num: int = 1) -> None:
     if not 0 <= seed <= MAX_SEED + 1 - num:
         raise InputError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
-
-
-@numerics.independent
-def _pictures(canvas: sampling.Canvas, sources: Iterable[noise.Source]) -> Iterator[np.ndarray]:
-    for source in sources:
-        yield canvas.picture(source)

@@ -2,22 +2,23 @@
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from consingan_jax.data import noise
+from consingan_jax import numerics
 from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
+from consingan_jax.generation.tiles import Tiles
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
 from consingan_jax.nn.resize import Size
 from consingan_jax.nn.windows import View
 
 MAX_LENGTH = 32768  # pixels of an image that is returned
+MAX_PIXELS = 2**28  # of such an image altogether: 3 GiB as numbers
 MAX_CANVAS = 2_000_000  # of one that is made in windows; positions must fit into int32
 TILE = 512
 
@@ -46,7 +47,10 @@ def read_length(name: str, value: int | str | None, own: int, *, limit: int = MA
             f"{name}={value}: give pixels such as 600 or a factor such as 2x"
         ) from None
     if not 1 <= pixels <= limit:
-        raise InputError(f"{name}={value} is {pixels} px: give a size from 1 to {limit} px")
+        raise InputError(
+            f"{name}={value} is {pixels} px: give a size from 1 to {limit} px"
+            + ("; a file .zarr or .tif may be larger" if limit < pixels <= MAX_CANVAS else "")
+        )
     return Length(pixels, factor)
 
 
@@ -65,18 +69,29 @@ def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[
     return (*((max(h, 1), max(w, 1)) for h, w in lower), (height.pixels, width.pixels))
 
 
+def checked_window(top: int, left: int, height: int, width: int, *, canvas: Size) -> dict[str, Any]:
+    """Returns a window as arguments `top`, `left` and `size`.
+
+    Raises:
+        InputError: it does not lie in the canvas.
+    """
+    for names, start, length, whole in (
+        (("top", "height"), top, height, canvas[0]),
+        (("left", "width"), left, width, canvas[1]),
+    ):
+        if not 0 <= start < whole or not 1 <= length <= whole - start:
+            raise InputError(
+                f"{names[0]}={start} and {names[1]}={length}: the canvas has {whole} px there"
+            )
+    return {"top": top, "left": left, "size": (height, width)}
+
+
 @functools.partial(jax.jit, static_argnames="generator")
 def render(
     params: Params, noise_amps: jax.Array, source: Source, view: View, *, generator: Generator
 ) -> jax.Array:
     """Returns the images that a generator makes of windows of a source, compiled."""
     return generator(params, source.draw(view.noise(generator.arch)), noise_amps, view)
-
-
-@functools.partial(jax.jit, static_argnames="kind")
-def first_input(key: jax.Array, coarsest: jax.Array, *, kind: str) -> jax.Array:
-    """Returns z_0 of a kind, a key of `noise.INPUTS`, compiled."""
-    return noise.INPUTS[kind](key, coarsest)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,24 +121,31 @@ class Canvas:
             return height, width
         return min(height, TILE), min(width, TILE)
 
-    def window(self, source: Source, top: int, left: int, size: Size) -> jax.Array:
+    def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
         view = self.generator.view(self.sizes, top=top, left=left, size=size)
         return render(self.params, self.noise_amps, source, view, generator=self.generator)
 
+    def memory(self, source: Source) -> int:
+        """Returns the bytes that it takes to make a tile, besides this program's own."""
+        view = self.generator.view(self.sizes, size=Tiles(self.sizes[-1], self.tile).size)
+        arguments = (self.params, self.noise_amps, source, view)
+        lowered = render.lower(*arguments, generator=self.generator)
+        analysis = lowered.compile().memory_analysis()
+        assert analysis is not None, "every backend of XLA has this analysis"
+        return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+
     def picture(self, source: Source) -> np.ndarray:
         """Returns an image `[H, W, C]` in [-1, 1], made tile by tile."""
         image = np.empty((*self.sizes[-1], self.generator.arch.channels), np.float32)
-        for top, left in corners(self.sizes[-1], self.tile):
-            made = self.window(source, top, left, self.tile)[0]
-            image[top : top + made.shape[0], left : left + made.shape[1]] = made
+        height, width = self.tile
+        for top, left in Tiles(self.sizes[-1], self.tile).places():
+            made = self.window(source, top=top, left=left, size=self.tile)[0]
+            image[top : top + height, left : left + width] = made
         return image
 
-
-def corners(canvas: Size, tile: Size) -> list[tuple[int, int]]:
-    """Returns where the tiles of a canvas begin, row by row; the last ones are moved inside."""
-    starts = (
-        [*range(0, whole - length, length), whole - length]
-        for whole, length in zip(canvas, tile, strict=True)
-    )
-    return list(itertools.product(*starts))
+    @numerics.independent
+    def pictures(self, sources: Iterable[Source]) -> Iterator[np.ndarray]:
+        """Yields the images of some sources, one in memory at a time."""
+        for source in sources:
+            yield self.picture(source)

@@ -1,0 +1,87 @@
+"""Pictures that are made tile by tile, through the command."""
+
+import numpy as np
+import pytest
+import tensorstore
+import tifffile
+
+import consingan_jax
+from consingan_jax.cli import large, sample
+from consingan_jax.data import image
+from consingan_jax.generation import sampling
+
+SIZE = {"height": 70, "width": 90}
+
+
+@pytest.fixture
+def run(capsys, finished_run, monkeypatch):
+    """Returns what the command prints and reports, and its exit code; tiles are small."""
+    monkeypatch.setattr(sampling, "TILE", 32)
+    monkeypatch.setattr("consingan_jax.device.use_compilation_cache", lambda _: None)
+
+    def call(*arguments):
+        code = 0
+        try:
+            sample.COMMAND.run("sample", [str(finished_run), *map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def read(path):
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}
+    return tensorstore.open(spec).result().read().result()
+
+
+def flags_of(size):
+    return [f"--{name}={value}" for name, value in size.items()]
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "tif"])
+def test_a_large_picture_is_the_sample_of_its_seed(run, finished_run, tmp_path, suffix):
+    file = tmp_path / f"big.{suffix}"
+    command = ["--seed=3", *flags_of(SIZE), f"--out={file}"]
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert "9 tiles of 32x32 px; one takes" in out and "MiB, however large" in out
+    found = read(file) if suffix == "zarr" else tifffile.imread(file)
+    expected = image.to_uint8(consingan_jax.load(finished_run).sample(3, **SIZE)[0])
+    assert np.abs(found.astype(int) - expected).max() <= 1 and found.std() > 1
+    assert (tmp_path / f"big.{suffix}.preview.png").is_file()
+    assert "is complete already" in run(*command)[1]
+    code, _, err = run("--seed=4", *command[1:])
+    assert code == 2 and "seed" in err.splitlines()[-1]
+
+
+def test_an_animation_of_any_size(run, finished_run, tmp_path):
+    command = ["--animate", "--frames=3", *flags_of(SIZE), f"--out={tmp_path / 'big.zarr'}"]
+    assert run(*command)[0] == 0
+    frames = consingan_jax.load(finished_run).animate(0, frames=3, **SIZE)
+    expected = image.to_uint8(np.stack(list(frames)))
+    found = read(tmp_path / "big.zarr")
+    assert found.shape == (3, 70, 90, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 1 and found.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--width=3000000", "--out=big.zarr"], "give a size from 1 to 2000000 px"),
+        (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
+        (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
+        (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run, arguments, message):
+    code, _, err = run(*arguments)
+    assert code == 2 and message in err.splitlines()[-1]
+
+
+def test_models_that_make_whole_images_only(capsys, harmonization_run, tmp_path):
+    model = consingan_jax.load(harmonization_run)
+    with pytest.raises(consingan_jax.InputError, match="cannot make windows or very large images"):
+        next(large.sample(model, str(tmp_path / "a.zarr"), seed=0, start_stage=0, **SIZE))
+    assert not list(tmp_path.iterdir())
