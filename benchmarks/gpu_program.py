@@ -1,6 +1,7 @@
 """What an iteration would be on an H100, compiled without one: kernels, convolutions, memory.
 
     JAX_PLATFORMS=cpu python -m benchmarks.gpu_program [--size=188x250] [--dtype=bfloat16] [--remat]
+        [--window=256 --windows=1]
 
 Needs the compiler for NVIDIA GPUs: python -m pip install "jax[cuda13]" (4.4 GB), but neither GPU
 nor driver. Nothing is timed and nothing autotuned. "kernels" are the instructions in the compiled
@@ -33,6 +34,8 @@ _SIZES = flags.DEFINE_multi_string(
 _STAGES = flags.DEFINE_integer("num_stages", 6, "Of the configuration; the last one is compiled.")
 _DTYPE = flags.DEFINE_string("dtype", "float32", "Of the configuration.")
 _REMAT = flags.DEFINE_bool("remat", False, "Of the configuration.")
+_WINDOW = flags.DEFINE_float("window", 0.0, "Of the configuration.")
+_WINDOWS = flags.DEFINE_integer("windows", 1, "Of the configuration.")
 _TEXT = flags.DEFINE_string("text", None, "File for the compiled text of the last size.")
 
 H100 = """
@@ -139,6 +142,8 @@ def main(_):
             num_stages=_STAGES.value,
             dtype=_DTYPE.value,
             remat=_REMAT.value,
+            window=_WINDOW.value,
+            windows=_WINDOWS.value,
         )
         arch = architecture(config, channels=3)
         sizes = pyramid.level_sizes(config, (height, width))

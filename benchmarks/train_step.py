@@ -1,11 +1,11 @@
-"""Seconds of a training iteration, ours and the published way in PyTorch, side by side.
+"""Seconds of a training iteration: ours, the variant `fast`, the published way in PyTorch.
 
     python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours]
 
-Each runs in a fresh process of its own, and they take turns, so that a machine whose speed drifts
-treats them alike; the figure is the median over the turns. Memory is the peak of that process.
-Nothing is read from a compilation cache. Needs PyTorch for the baseline: python -m pip install
-torch.
+Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
+speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
+process. Nothing is read from a compilation cache. Needs PyTorch for the baseline: python -m pip
+install torch.
 """
 
 import json
@@ -27,11 +27,12 @@ from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")
-_SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of the two at every stage.")
+_SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_ONLY = flags.DEFINE_enum("only", None, ["ours", "baseline"], "Measure one of the two.")
-_SERVE = flags.DEFINE_enum("serve", None, ["ours", "baseline"], "For the measured processes.")
+_NAMES = ("ours", "fast", "baseline")
+_ONLY = flags.DEFINE_enum("only", None, _NAMES, "Measure one of them.")
+_SERVE = flags.DEFINE_enum("serve", None, _NAMES, "For the measured processes.")
 
 TURNS = 5
 LEAST = 3  # iterations of a turn
@@ -81,7 +82,7 @@ class Published:
             self.baseline.iterate(z, self.torch.rand(3).tolist())
 
 
-KINDS = {"ours": Ours, "baseline": Published}
+KINDS = {"ours": Ours, "fast": Ours, "baseline": Published}
 
 
 class Process:
@@ -111,6 +112,11 @@ class Process:
     def end(self) -> None:
         """Ends the process."""
         self.pipe.communicate()
+
+
+def configuration(name: str) -> Config:
+    """Returns the configuration that one of them trains with."""
+    return Config.create("generation", "fast" if name == "fast" else "")
 
 
 def serve(name: str, program: StageProgram) -> None:
@@ -146,7 +152,7 @@ def measure(names: list[str], stage: int, seconds: float) -> dict[str, dict[str,
 
 def main(_):
     """Prints the table."""
-    config = Config()
+    config = configuration(_SERVE.value or "ours")
     sizes = pyramid.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
     arch = architecture(config, channels=3)
     if _SERVE.value:
@@ -160,9 +166,9 @@ def main(_):
         answers = measure(names, stage, _SECONDS.value)
         row = {"stage": stage, "size": "{}x{}".format(*sizes[stage])}
         row |= {f"{name}_s": round(answer["seconds"], 4) for name, answer in answers.items()}
-        if len(names) == 2:
-            ratio = answers["baseline"]["seconds"] / answers["ours"]["seconds"]
-            row["ratio"] = round(ratio, 2)
+        for name in answers.keys() - {"baseline"} if "baseline" in answers else ():
+            ratio = answers["baseline"]["seconds"] / answers[name]["seconds"]
+            row[f"{name}_ratio"] = round(ratio, 2)
         if "ours" in answers:
             operations = estimate.operations(config, arch, sizes[: stage + 1])
             row["share_of_matmul"] = round(operations / answers["ours"]["seconds"] / rate, 2)
