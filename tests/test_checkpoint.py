@@ -27,7 +27,7 @@ def test_round_trip_keeps_containers_and_values(tree, tmp_path):
     back = checkpoint.load(tmp_path / "one", tree)
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     assert jax.tree.all(jax.tree.map(np.array_equal, back, tree))
-    assert checkpoint.metadata(tmp_path / "one") == {"format": 1, "sizes": [[1, 2]], "name": "x"}
+    assert checkpoint.metadata(tmp_path / "one") == {"format": 2, "sizes": [[1, 2]], "name": "x"}
 
 
 def test_lists_come_back_as_lists_without_a_template(tree, tmp_path):
@@ -96,7 +96,7 @@ def test_a_directory_that_cannot_be_read_back_is_refused(tmp_path, monkeypatch):
         checkpoint.check_place(tmp_path / "[run]")
 
 
-@pytest.mark.parametrize("found", [2, 0, "1", None])
+@pytest.mark.parametrize("found", [3, 0, "1", None])
 def test_another_format_is_refused(found, tmp_path):
     with pytest.raises(InputError, match=f"has the format {found}, but this version"):
         checkpoint.check_format(tmp_path, found)

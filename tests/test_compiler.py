@@ -1,3 +1,4 @@
+import functools
 import subprocess
 import sys
 
@@ -39,10 +40,12 @@ def test_a_gpu_gets_a_whole_iteration(tiny_config, dtype, task):
 def test_several_models_are_trained_by_one_mapped_iteration(tiny_config, key):
     program = _program(tiny_config, num_stages=1)
     state, data = compiler.placeholders(program)
-    draws = [program.draw(jax.random.fold_in(key, i), data) for i in range(2)]
+    view = program.any_view()
+    draws = [program.draw(jax.random.fold_in(key, i), data, view) for i in range(2)]
     z, mixes = jax.tree.map(lambda *both: jnp.stack(both), *draws)
-    both = jax.jit(jax.vmap(program.iterate, (None, None, 0, 0)))(state, data, z, mixes)
-    one = jax.jit(program.iterate)
+    iterate = functools.partial(program.iterate, view=view)
+    both = jax.jit(jax.vmap(iterate, (None, None, 0, 0)))(state, data, z, mixes)
+    one = jax.jit(iterate)
     for i, draw in enumerate(draws):
         alone, mapped = one(state, data, *draw), jax.tree.map(lambda x, i=i: x[i], both)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), alone, mapped)

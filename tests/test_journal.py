@@ -17,7 +17,7 @@ def test_a_map_of_the_windows(tmp_path):
     for number in (0, 1, 5):
         journal.mark(number)
     head, *rows = journal.path.read_text().splitlines()
-    assert json.loads(head) == {"format": 1, "seed": 0, "tile": [4, 4]}
+    assert json.loads(head) == {"format": 2, "seed": 0, "tile": [4, 4]}
     assert rows == ["##.", "..#"]
     again = _journal(tmp_path)
     again.resume(tmp_path / "p")

@@ -199,11 +199,12 @@ def test_fine_tuning_takes_the_composite_as_its_input(
     expected = resize.fit(image.load(tmp_path / "other.png"), (14, 19))
     np.testing.assert_allclose(stage.data.coarsest[0], expected, atol=1e-6)
     key, data = numerics.key(0), stage.data
-    z, _ = stage.program.draw(key, data)
+    view = stage.program.any_view()
+    z, _ = stage.program.draw(key, data, view)
     np.testing.assert_array_equal(z[0], data.coarsest)
     editing = dataclasses.replace(todo.config, task="editing")
     program = step.StageProgram(editing, todo.arch, todo.sizes)
-    added = program.draw(key, data)[0][0] - data.coarsest
+    added = program.draw(key, data, view)[0][0] - data.coarsest
     assert 0.08 < np.std(added) < 0.12
 
 
@@ -353,11 +354,37 @@ def test_a_run_begun_before_a_field_existed_goes_on(
         with pytest.raises(KilledError):
             trainer.train(tiny_config | {"checkpoint_minutes": 1e-9}, run)
     identity = json.loads((run / "run.json").read_text())
-    assert identity.pop("format") == 1  # the first versions wrote none
+    assert identity.pop("format") == 2  # the first versions wrote none
     for field in ("remat", "pyramid_rule"):
         del identity["config"][field]
     (run / "run.json").write_text(json.dumps(identity))
     assert _equal(trainer.train(tiny_config, run), consingan_jax.load(finished_run))
+
+
+def test_a_run_of_format_1_keeps_its_fixed_input_and_says_so(
+    tiny_config, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 5)
+        with pytest.raises(KilledError):
+            trainer.train(tiny_config | {"checkpoint_minutes": 1e-9}, run)
+    begun = consingan_jax.load(run)
+    assert len(begun.sizes) == 2
+    step = checkpoint.latest_step(run / "checkpoints")
+    tree, about = checkpoint.load(step), checkpoint.metadata(step)
+    tree["model"]["z_star"] = begun.z_star
+    shutil.rmtree(step)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 1)
+        checkpoint.save(
+            step, tree, {k: v for k, v in about.items() if k not in ("format", "noise")}
+        )
+    finished = trainer.train(tiny_config, run)
+    assert "is of format 1: the run keeps its fixed input" in capsys.readouterr().out
+    assert [z.shape for z in finished.fixed.stored] == [z.shape for z in begun.z_star]
+    assert all(map(np.array_equal, finished.z_star, begun.z_star)) and len(finished.z_star) == 3
+    assert finished.by_place and finished.window(0, 0, 0, 8, 8, canvas=(99, 99)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +394,7 @@ def test_a_run_begun_before_a_field_existed_goes_on(
         ('{"config": {"seed"', "run.json is damaged"),
         ("[1]", "run.json is damaged"),
         ('{"config": null}', "run.json is damaged"),
-        ('{"format": 2, "settings": {}}', "run.json has the format 2, but this version"),
+        ('{"format": 3, "settings": {}}', "run.json has the format 3, but this version"),
         ('{"config": {"colour": 1}}', "config.colour: no such field"),
     ],
 )
