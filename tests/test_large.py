@@ -56,6 +56,14 @@ def test_a_large_picture_is_the_sample_of_its_seed(run, finished_run, tmp_path, 
     assert code == 2 and "seed" in err.splitlines()[-1]
 
 
+def test_one_sample_as_a_png(run, finished_run, tmp_path):
+    code, out, err = run("--seed=3", f"--out={tmp_path / 'new' / 'one.png'}")
+    assert code == 0 and "one.png: 21x28 px" in out, err
+    expected = image.to_uint8(consingan_jax.load(finished_run).sample(3)[0])
+    found = image.to_uint8(image.load(tmp_path / "new" / "one.png"))
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
 def test_an_animation_of_any_size(run, finished_run, tmp_path):
     command = ["--animate", "--frames=3", *flags_of(SIZE), f"--out={tmp_path / 'big.zarr'}"]
     assert run(*command)[0] == 0
@@ -72,6 +80,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=3000000", "--out=big.zarr"], "give a size from 1 to 2000000 px"),
         (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
+        (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .zarr or .tif"),
         (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
     ],
 )

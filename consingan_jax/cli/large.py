@@ -17,6 +17,18 @@ from consingan_jax.generation.sampling import Canvas
 from consingan_jax.generation.tiles import Tiles
 
 
+def is_file(path: str) -> bool:
+    """Returns whether a name is that of a file for one picture, and not of a directory.
+
+    Raises:
+        InputError: it is that of a picture in a format that is not written.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
+        raise InputError(f"out={path}: one picture goes into .png, .zarr or .tif")
+    return suffix == ".png" or is_large(path)
+
+
 def is_large(path: str) -> bool:
     """Returns whether a file of this name is written tile by tile."""
     return pathlib.Path(path).suffix.lower() in mosaic.FORMATS

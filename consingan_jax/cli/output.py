@@ -50,6 +50,13 @@ class Output:
         image.save(out / "grid.png", image.grid(tiles))
         yield f"{num_samples} images of {name} px (height x width): {out}/grid.png"
 
+    def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[str]:
+        """Writes one sample as a .png."""
+        (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, picture)
+        yield f"{path}: {picture.shape[0]}x{picture.shape[1]} px (height x width)"
+
     def reconstruction(self) -> Iterator[str]:
         """Writes the training image as learned."""
         out = self._directory("reconstruction")

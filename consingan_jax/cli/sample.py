@@ -34,7 +34,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
-    a.DEFINE_string("out", "", "Directory; for one animation or a .zarr or .tif, a file.", **to)
+    a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to; may be repeated.", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
     a.DEFINE_bool("full_size", False, "Also at the composite's own resolution.", **to)
@@ -77,12 +77,14 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     if flags.reconstruct:
         return output.reconstruction()
     start_stage = flags.start_stage or 0
-    if not flags.animate and large.is_large(flags.out):
-        large.check_alone(flags.num_samples)
-        return large.sample(output.model, flags.out, seed=seed, start_stage=start_stage, **size)
     if not flags.animate:
-        count = flags.num_samples or 8
-        return output.samples(seed=seed, num_samples=count, start_stage=start_stage, **size)
+        asked = {"seed": seed, "start_stage": start_stage, **size}
+        if not large.is_file(flags.out):
+            return output.samples(num_samples=flags.num_samples or 8, **asked)
+        large.check_alone(flags.num_samples)
+        if large.is_large(flags.out):
+            return large.sample(output.model, flags.out, **asked)
+        return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
         return output.animations(
