@@ -9,41 +9,45 @@ from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.training import coverage
 
-PATCH = 11
+LEVEL = (40, 60)
 
 
-@pytest.mark.parametrize("part", [0.5, 1 / 3])
-def test_the_windows_hold_every_patch_once(part):
-    config = Config(window=part)
-    for level in ((188, 250), (126, 167), (71, 203)):
-        window = coverage.window_size(config, 5, level)
-        places = coverage.places(level, window, patch=PATCH)
-        assert len(places) == round(1 / part) ** 2
-        count = np.zeros((level[0] - PATCH + 1, level[1] - PATCH + 1), int)
-        for top, left in places:
-            assert 0 <= top <= level[0] - window[0] and 0 <= left <= level[1] - window[1]
-            count[top : top + window[0] - PATCH + 1, left : left + window[1] - PATCH + 1] += 1
-        # A side that does not divide by the parts counts some patches twice.
-        assert count.min() == 1 and (count > 1).mean() < 0.05
+def seen(key, iterations, num_windows, window):
+    """Returns how often each pixel of a level is seen."""
+    steps = jnp.arange(iterations)
+    top, left = jax.vmap(
+        lambda step: coverage.corners(key, step, num_windows, level=LEVEL, window=window)
+    )(steps)
+    count = np.zeros(LEVEL, int)
+    for row, column in zip(np.ravel(top), np.ravel(left), strict=True):
+        assert 0 <= row <= LEVEL[0] - window[0] and 0 <= column <= LEVEL[1] - window[1]
+        count[row : row + window[0], column : column + window[1]] += 1
+    return count
 
 
-def test_places_by_hand():
-    # 50 px hold 40 patches of 11 px; a window of 30 px holds 20 of them.
-    assert coverage.places((50, 30), (30, 30), patch=11).tolist() == [[0, 0], [20, 0]]
-    assert coverage.places((50, 60), (50, 60), patch=11).tolist() == [[0, 0]]
+@pytest.mark.parametrize("num_windows", [1, 3])
+def test_an_edge_is_seen_half_as_often_as_the_middle(key, num_windows):
+    # Of half a side: an edge in 1/3 of the iterations on its axis, the middle in 2/3.
+    count = seen(key, 3000, num_windows, (20, 30)) / (3000 * num_windows)
+    np.testing.assert_allclose(count[[0, -1], 30], [2 / 9, 2 / 9], rtol=0.1)
+    np.testing.assert_allclose(count[20, [0, -1]], [2 / 9, 2 / 9], rtol=0.1)
+    np.testing.assert_allclose(count[[0, 0, -1], [0, -1, -1]], 1 / 9, rtol=0.1)
+    assert count[20, 30] == pytest.approx(4 / 9, rel=0.1)
+    assert count.min() > 0.09
 
 
-@pytest.mark.parametrize("num", [1, 3, 4])
-def test_every_window_comes_once_before_any_comes_again(key, num):
-    numbers = jax.vmap(lambda step: coverage.chosen(key, step, num, 4))(jnp.arange(12))
-    rounds = np.ravel(numbers).reshape(-1, 4)
-    assert all(sorted(one) == [0, 1, 2, 3] for one in rounds)
-    assert len({tuple(one) for one in rounds}) > 1
+def test_few_windows_leave_no_gap(key):
+    assert seen(key, 15, 1, (20, 30)).min() >= 1
+
+
+def test_an_axis_that_is_not_cut_stays_whole(key):
+    top, left = coverage.corners(key, jnp.int32(5), 2, level=LEVEL, window=(40, 20))
+    assert top.tolist() == [0, 0] and left.min() >= 0
 
 
 def test_window_sizes():
-    # Of 188 px with 178 patches: 89 patches, which are 99 px.
-    assert coverage.window_size(Config(window=0.5), 0, (188, 250)) == (99, 130)
+    config = Config(window=0.5)
+    assert coverage.window_size(config, 0, (41, 60)) == (20, 30)
     config = Config(window=(0, 0, 0, 0, 50, 1000))
     sizes = [coverage.window_size(config, stage, (40, 60)) for stage in (3, 4, 5)]
     assert sizes == [(40, 60), (40, 50), (40, 60)]
@@ -51,10 +55,10 @@ def test_window_sizes():
 
 def test_windows_that_cannot_work_are_refused_and_small_ones_named():
     sizes = [(25, 34), (60, 80)]
-    with pytest.raises(InputError, match=r"window=10.0 is 10 px at stage 0, but .* 11x11 px"):
-        coverage.check(Config(num_stages=2, window=10), sizes)
+    with pytest.raises(InputError, match=r"window=0.3 is 8 px at stage 0, but .* 11x11 px"):
+        coverage.check(Config(num_stages=2, window=0.3), sizes)
     lines = coverage.check(Config(num_stages=2, window=(0, 0.5)), sizes)
-    assert len(lines) == 1 and "35 px at stage 1" in lines[0]
+    assert len(lines) == 1 and "30 px at stage 1" in lines[0]
     assert coverage.check(Config(num_stages=2), sizes) == []
     assert coverage.check(Config(num_stages=2, window=1000), sizes) == []
     with pytest.raises(InputError, match="normalisation takes statistics of whole levels"):

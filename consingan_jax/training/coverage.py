@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
@@ -12,71 +11,26 @@ from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.resize import Size
 
 SMALL = 64  # pixels below which a window no longer shows what an image is composed of
+# The steps of a sequence that fills the square evenly, whatever part of it is taken: the inverses
+# of the plastic number and of its square (Roberts 2018), as fractions of 2^32.
+_STEPS = (3242174889, 2447445414)
 
 
 def window_size(config: Config, stage: int, level: Size) -> Size:
     """Returns (height, width) of the windows that a stage trains on: of the level if it is whole.
-
-    A part of each side is counted in the critic's patches: two windows of half a side hold every
-    patch of the level once, so that they overlap by what a patch is longer than a pixel.
 
     Args:
         config: the configuration.
         stage: the stage.
         level: (height, width) of its level.
     """
-    wanted, overlap = config.window_of(stage), patch_size(config.num_layers) - 1
+    wanted = config.window_of(stage)
     if not wanted:
         return level
-    parts = [
-        -int(-(length - overlap) * wanted // 1) + overlap if wanted < 1 else int(wanted)
-        for length in level
-    ]
-    height, width = (min(pair) for pair in zip(parts, level, strict=True))
+    height, width = (
+        min(length, round(length * wanted) if wanted < 1 else int(wanted)) for length in level
+    )
     return height, width
-
-
-def places(level: Size, window: Size, *, patch: int) -> np.ndarray:
-    """Returns where the windows of a level begin, so that together they hold all patches.
-
-    As few as that takes, evenly spread. So each patch counts alike, at the border too, where random
-    places would hardly ever look; where the windows do not fit without a rest, some count twice.
-
-    Args:
-        level: (height, width) of the level.
-        window: (height, width) of a window.
-        patch: side of the critic's patch.
-
-    Returns:
-        First rows and first columns, int32 `[windows, 2]`.
-    """
-    starts = []
-    for whole, length in zip(level, window, strict=True):
-        count = -(-(whole - patch + 1) // (length - patch + 1))
-        starts.append(np.rint(np.linspace(0, whole - length, count)).astype(np.int32))
-    return np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
-def chosen(key: jax.Array, step: jax.Array, num: int, total: int) -> jax.Array:
-    """Returns which of the windows an iteration takes.
-
-    All of them come once before any comes again, in an order that is drawn anew each time.
-
-    Args:
-        key: random key of the stage.
-        step: int32 scalar, the iteration.
-        num: how many it takes.
-        total: how many there are.
-
-    Returns:
-        int32 `[num]`, below `total`.
-    """
-
-    def one(number):
-        order = jax.random.permutation(jax.random.fold_in(key, number // total), total)
-        return order[number % total]
-
-    return jax.vmap(one)(step * num + jnp.arange(num))
 
 
 def check(config: Config, sizes: Sequence[Size]) -> list[str]:
@@ -105,3 +59,38 @@ def check(config: Config, sizes: Sequence[Size]) -> list[str]:
                 f"{SMALL} px lose the structure of the image"
             )
     return lines
+
+
+def corners(
+    key: jax.Array, step: jax.Array, num_windows: int, *, level: Size, window: Size
+) -> tuple[jax.Array, jax.Array]:
+    """Returns where the windows of an iteration begin.
+
+    A start is drawn from [-window, level] and then moved inside, so that a pixel at an edge is seen
+    half as often as one in the middle; drawn from the places inside alone, it would hardly ever be.
+    The draws of all iterations follow one sequence that leaves no gaps.
+
+    Args:
+        key: random key of the stage.
+        step: int32 scalar, the iteration.
+        num_windows: how many it takes.
+        level: (height, width) of the level.
+        window: (height, width) of a window.
+
+    Returns:
+        First rows and first columns, int32 `[num_windows]` each.
+    """
+    number = (step * num_windows + jnp.arange(num_windows)).astype(jnp.uint32)
+    first = jax.random.bits(key, (2,))
+    rows, columns = (
+        _start(first[axis] + number * jnp.uint32(_STEPS[axis]), level[axis], window[axis])
+        for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def _start(fraction, whole, length):
+    """Returns starts for fractions of 2^32."""
+    uniform = (fraction >> 8).astype(jnp.float32) * 2.0**-24
+    start = jnp.floor(uniform * (whole + length + 1)).astype(jnp.int32) - length
+    return start.clip(0, whole - length)

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.nn.critic import Critic, patch_size
+from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
@@ -53,9 +53,7 @@ class StageProgram:
             self.random_input = config.row.composite_input
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
         self.window = coverage.window_size(config, self.stage, self.sizes[-1])
-        patch = patch_size(arch.num_layers)
-        self.places = coverage.places(self.sizes[-1], self.window, patch=patch)
-        self.num_windows = min(config.windows, len(self.places))
+        self.num_windows = config.windows if self.window != self.sizes[-1] else 1
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
         """Returns the optimiser for parameters shaped like `params`."""
@@ -73,10 +71,11 @@ class StageProgram:
 
     def view(self, key: jax.Array, step: jax.Array) -> View:
         """Returns the windows of one iteration; `key` is the stage's."""
-        if len(self.places) == 1:
+        if self.window == self.sizes[-1]:
             return self.generator.view(self.sizes)
-        chosen = coverage.chosen(key, step, self.num_windows, len(self.places))
-        top, left = jnp.asarray(self.places)[chosen].T
+        top, left = coverage.corners(
+            key, step, self.num_windows, level=self.sizes[-1], window=self.window
+        )
         return self.generator.view(self.sizes, top=top, left=left, size=self.window)
 
     def kept(self, fixed: noise.Source) -> noise.Source:
