@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data.noise import Source
+from consingan_jax.data.noise import Source, Z
 from consingan_jax.errors import InputError
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.nn.generator import Generator
@@ -86,12 +86,21 @@ def checked_window(top: int, left: int, height: int, width: int, *, canvas: Size
     return {"top": top, "left": left, "size": (height, width)}
 
 
+# Two programs: however z comes about, the same one makes images of it.
+
+
 @functools.partial(jax.jit, static_argnames="generator")
-def render(
-    params: Params, noise_amps: jax.Array, source: Source, view: View, *, generator: Generator
+def draw(source: Source, view: View, *, generator: Generator) -> Z:
+    """Returns z of some windows, compiled."""
+    return source.draw(view.noise(generator.arch))
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def generate(
+    params: Params, z: Z, noise_amps: jax.Array, view: View, *, generator: Generator
 ) -> jax.Array:
-    """Returns the images that a generator makes of windows of a source, compiled."""
-    return generator(params, source.draw(view.noise(generator.arch)), noise_amps, view)
+    """Returns the images that a generator makes of z on some windows, compiled."""
+    return generator(params, z, noise_amps, view)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,13 +133,15 @@ class Canvas:
     def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
         view = self.generator.view(self.sizes, top=top, left=left, size=size)
-        return render(self.params, self.noise_amps, source, view, generator=self.generator)
+        z = draw(source, view, generator=self.generator)
+        return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
     def memory(self, source: Source) -> int:
         """Returns the bytes that it takes to make a tile, besides this program's own."""
         view = self.generator.view(self.sizes, size=Tiles(self.sizes[-1], self.tile).size)
-        arguments = (self.params, self.noise_amps, source, view)
-        lowered = render.lower(*arguments, generator=self.generator)
+        z = jax.eval_shape(functools.partial(draw, generator=self.generator), source, view)
+        arguments = (self.params, z, self.noise_amps, view)
+        lowered = generate.lower(*arguments, generator=self.generator)
         analysis = lowered.compile().memory_analysis()
         assert analysis is not None, "every backend of XLA has this analysis"
         return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
