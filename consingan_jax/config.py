@@ -122,11 +122,12 @@ class Config:
                 f"config.naive={self.naive}: the task {self.task} takes no composite; "
                 f"{tasks.names(takes_composite=True)} do"
             )
-        if self.fine_tune and self.window:
+        cut = any(self.window) if isinstance(self.window, tuple) else self.window
+        if self.fine_tune and cut:
             raise InputError(
                 f"config.window={self.window}: a fine-tuning works on whole levels; give 0"
             )
-        if self.batch_norm and self.window not in (0, (0,) * self.num_stages):
+        if self.batch_norm and cut:
             raise InputError(
                 f"config.window={self.window}: normalisation takes statistics of whole levels; "
                 "give config.window=0 or config.batch_norm=False"

@@ -209,7 +209,13 @@ class Model:
         return self._inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
 
     def _canvas(self, sizes: tuple[Size, ...]) -> sampling.Canvas:
-        return sampling.Canvas(self.params, self.noise_amps, self.generator, sizes)
+        return sampling.Canvas(
+            self.params,
+            self.noise_amps,
+            self.generator,
+            sizes,
+            in_one_piece=not self.by_place,
+        )
 
     @property
     def _inputs(self) -> Inputs:

@@ -112,12 +112,14 @@ class Canvas:
         noise_amps: amplitude of every stage's noise.
         generator: what makes the images.
         sizes: (height, width) of every stage.
+        in_one_piece: whether an image can only be made whole, however large it is.
     """
 
     params: Params
     noise_amps: jax.Array
     generator: Generator
     sizes: tuple[Size, ...]
+    in_one_piece: bool = False
 
     @property
     def tile(self) -> Size:
@@ -125,10 +127,9 @@ class Canvas:
 
         Normalisation takes statistics of whole images, so that these are made in one piece.
         """
-        height, width = self.sizes[-1]
-        if self.generator.arch.batch_norm:
-            return height, width
-        return min(height, TILE), min(width, TILE)
+        if self.in_one_piece or self.generator.arch.batch_norm:
+            return self.sizes[-1]
+        return Tiles(self.sizes[-1], (TILE, TILE)).size
 
     def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
@@ -138,7 +139,7 @@ class Canvas:
 
     def memory(self, source: Source) -> int:
         """Returns the bytes that it takes to make a tile, besides this program's own."""
-        view = self.generator.view(self.sizes, size=Tiles(self.sizes[-1], self.tile).size)
+        view = self.generator.view(self.sizes, size=self.tile)
         z = jax.eval_shape(functools.partial(draw, generator=self.generator), source, view)
         arguments = (self.params, z, self.noise_amps, view)
         lowered = generate.lower(*arguments, generator=self.generator)

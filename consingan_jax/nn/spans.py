@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from consingan_jax.nn.conv import pad
 from consingan_jax.nn.resize import cubic_weights
 
 
@@ -140,8 +141,7 @@ def _counted(start: Any, length: int, step: int = 1) -> jax.Array:
 
 def with_border(x: jax.Array, inner: Sequence[Span], outer: Sequence[Span]) -> jax.Array:
     """Puts the zeros around `inner` that make it `outer`, as far as they lie in the window."""
-    low, right = ((o.whole - i.whole) // 2 for i, o in zip(inner, outer, strict=True))
-    x = jnp.pad(x, ((0, 0), (low, low), (right, right), (0, 0)))
+    x = pad(x, (outer[0].whole - inner[0].whole) // 2)
     starts = [o.start - i.start for i, o in zip(inner, outer, strict=True)]
     return _cut(x, starts, outer)
 
