@@ -7,10 +7,10 @@ import tifffile
 from PIL import Image
 
 from consingan_jax.cli import tiff
-from consingan_jax.cli.store import whole
 from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 
 SHAPES = [(70, 90, 3), (70, 90, 1), (2, 40, 33, 3), (2, 40, 33, 1), (5, 4, 3)]
 

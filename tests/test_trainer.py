@@ -345,14 +345,19 @@ def test_other_settings_of_jax_change_nothing(tiny_config, finished_run, tmp_pat
     np.testing.assert_array_equal(film, list(expected.animate(5, frames=2)))
 
 
+def _train_until_killed(monkeypatch, calls, config, run):
+    """Leaves a run with a checkpoint of its last call of the loop."""
+    with monkeypatch.context() as patch:
+        _kill_after(patch, calls)
+        with pytest.raises(KilledError):
+            trainer.train(config | {"checkpoint_minutes": 1e-9}, run)
+
+
 def test_a_run_begun_before_a_field_existed_goes_on(
     tiny_config, finished_run, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        _kill_after(patch, 3)
-        with pytest.raises(KilledError):
-            trainer.train(tiny_config | {"checkpoint_minutes": 1e-9}, run)
+    _train_until_killed(monkeypatch, 3, tiny_config, run)
     identity = json.loads((run / "run.json").read_text())
     assert identity.pop("format") == 2  # the first versions wrote none
     for field in ("remat", "pyramid_rule"):
@@ -365,10 +370,7 @@ def test_a_run_of_format_1_keeps_its_fixed_input_and_says_so(
     tiny_config, tmp_path, monkeypatch, capsys
 ):
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        _kill_after(patch, 5)
-        with pytest.raises(KilledError):
-            trainer.train(tiny_config | {"checkpoint_minutes": 1e-9}, run)
+    _train_until_killed(monkeypatch, 5, tiny_config, run)
     begun = consingan_jax.load(run)
     assert len(begun.sizes) == 2
     step = checkpoint.latest_step(run / "checkpoints")

@@ -5,8 +5,8 @@ import pathlib
 from typing import Any
 
 from consingan_jax import checkpoint
-from consingan_jax.cli.store import whole
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 
 
 class Journal:

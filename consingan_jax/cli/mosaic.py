@@ -13,11 +13,12 @@ import tqdm
 
 from consingan_jax.cli.journal import Journal
 from consingan_jax.cli.preview import Preview
-from consingan_jax.cli.store import Store, whole
+from consingan_jax.cli.store import Store
 from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 

@@ -1,10 +1,8 @@
 """A picture on disk that takes its pixels a window at a time: what the formats have in common."""
 
 import abc
-import contextlib
 import math
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -73,14 +71,3 @@ class Store(abc.ABC):
     def damaged(self, reason: object) -> InputError:
         """Returns the error that says that what is there is not this picture."""
         return InputError(f"{self.path} is damaged ({reason}): take it away to begin anew")
-
-
-@contextlib.contextmanager
-def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields where to write a file that shall appear at `path` when it is complete."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consingan_jax.cli.store import Store, whole
+from consingan_jax.cli.store import Store
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 
 SIDE = 256  # pixels, of the tiles in the file: what viewers like
 

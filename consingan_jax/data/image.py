@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 
 WEBP_SIDE = 16383  # pixels, the most that the format has
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
@@ -73,9 +74,8 @@ def save_animation(
     """
     path = pathlib.Path(path)
     check_animation(path, frames_per_second)
-    part = path.with_name(f".part-{path.name}")
     pixels = (to_uint8(frame) for frame in frames)
-    try:
+    with whole(path) as part:
         if path.suffix.lower() == ".mp4":
             _save_mp4(part, pixels, frames_per_second)
         else:
@@ -93,9 +93,6 @@ def save_animation(
             if path.suffix.lower() == ".webp":
                 options["quality"] = 90
             first.save(part, save_all=True, append_images=others, **options)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_animation(path: pathlib.Path, frames_per_second: float) -> None:

@@ -14,6 +14,7 @@ from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole
 from consingan_jax.generation.restore import IDENTITY
 from consingan_jax.training import lock
 from consingan_jax.training.job import Job
@@ -135,9 +136,8 @@ class Workdir:
 
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that a kill leaves the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _visible(path: pathlib.Path) -> list[pathlib.Path]:
