@@ -140,7 +140,8 @@ class Canvas:
     def memory(self, source: Source) -> int:
         """Returns the bytes that it takes to make a tile, besides this program's own."""
         view = self.generator.view(self.sizes, size=self.tile)
-        z = jax.eval_shape(functools.partial(draw, generator=self.generator), source, view)
+        # Of real arrays, so that the first tile finds this program compiled.
+        z = draw(source, view, generator=self.generator)
         arguments = (self.params, z, self.noise_amps, view)
         lowered = generate.lower(*arguments, generator=self.generator)
         analysis = lowered.compile().memory_analysis()
