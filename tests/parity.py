@@ -1,14 +1,14 @@
 """Replays recordings of the published program and compares what this one computes.
 
-    python -m tests.parity [--native | --either] FILE ...
+    python -m tests.parity [--native | --double] FILE ...
 
 Every file is recognised by its content. Prints each quantity's worst error beside its limit and
 exits with 1 if any is exceeded. The limits are those of the recordings' own description.
 
 With `--native` convolutions are the platform's own, as they are on a GPU, instead of this
-package's. With `--either` a file that exceeds a limit is replayed natively, and counts if it does
-so again: where a unit's input is all but zero, rounding alone decides its side, and each way rounds
-in its own places.
+package's. With `--double` they are too, and all arithmetic is in double precision: where a unit's
+input is all but zero, float32's rounding decides its side, on every processor in its own way; in
+double precision only the recording's rounding is left.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from consingan_jax.config import Config
 from consingan_jax.data import image, pyramid
 from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
-from consingan_jax.nn import conv
+from consingan_jax.nn import conv, layers
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
 from consingan_jax.nn.spans import span, upsample_to
@@ -84,7 +84,7 @@ def replay(path: str | pathlib.Path) -> list[Check]:
         content = _read_json(path)
         return [*(_sweep(content) if isinstance(content, list) else _shapes(content, path))]
     with np.load(path) as file:
-        data = dict(file)
+        data = {name: _as_precise_as_jax(array) for name, array in file.items()}
     kinds = {
         "in_0": _upsample,
         "key": functools.partial(_pyramid, path=path),
@@ -95,6 +95,10 @@ def replay(path: str | pathlib.Path) -> list[Check]:
         if key in data:
             return [*kind(data)]
     raise InputError(f"{path} is no recording that this program knows: it has {sorted(data)[:5]}")
+
+
+def _as_precise_as_jax(array: np.ndarray) -> np.ndarray:
+    return array.astype(jnp.zeros(()).dtype) if array.dtype == np.float32 else array
 
 
 def _read_json(path: pathlib.Path) -> list | dict:
@@ -307,17 +311,16 @@ def _worst_change(start, ours, theirs, *, normalised: bool) -> float:
     return max(jax.tree.leaves(errors))
 
 
-def main(paths: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Prints the checks of all files; returns the exit code."""
-    options = {path for path in paths if path in ("--native", "--either")}
-    paths = [path for path in paths if path not in options]
-    if not paths:
+    options = [a for a in arguments if a.startswith("--")]
+    paths = [a for a in arguments if not a.startswith("--")]
+    if not paths or not WAYS.keys() >= set(options) or len(options) > 1:
         print(__doc__)
         return 2
-    report = _report_either if "--either" in options else _report
     try:
-        with _native() if "--native" in options else contextlib.nullcontext():
-            failed = sum(report(path) for path in paths)
+        with WAYS[options[0]]() if options else contextlib.nullcontext():
+            failed = sum(_report(path) for path in paths)
     except InputError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2
@@ -326,7 +329,7 @@ def main(paths: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def _native() -> Iterator[None]:
+def native() -> Iterator[None]:
     """Takes the platform's own convolutions."""
     choose = conv._choose
     conv._choose = lambda _, native, x, y, border: native(x, y, border=border)
@@ -338,13 +341,18 @@ def _native() -> Iterator[None]:
         jax.clear_caches()
 
 
-def _report_either(path: str) -> int:
-    """Reports a file, and natively if it exceeds a limit; returns what exceeds it both ways."""
-    if not _report(path):
-        return 0
-    with _native():
-        print("exceeded; natively:")
-        return _report(path)
+@contextlib.contextmanager
+def double() -> Iterator[None]:
+    """Takes the platform's own convolutions, and double precision for all that float32 is for."""
+    with native(), jax.enable_x64(True):
+        layers.DTYPES["float32"] = jnp.float64
+        try:
+            yield
+        finally:
+            layers.DTYPES["float32"] = jnp.float32
+
+
+WAYS = {"--native": native, "--double": double}
 
 
 def _report(path: str) -> int:

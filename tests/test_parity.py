@@ -8,7 +8,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -48,17 +47,21 @@ def test_a_wrong_recording_fails(tmp_path, capsys):
     assert "FAIL" in capsys.readouterr().out
 
 
-def test_either_way_may_agree_and_one_must(monkeypatch, capsys):
-    def fails(ways):
-        """Returns checks of which the first `ways` replays exceed a limit."""
-        errors = iter([2.0] * ways + [0.5])
-        return lambda _: [parity.Check("x", next(errors), 1.0)]
+def test_double_precision_is_that_and_ends(capsys):
+    """A replay leaves the precision of the next one as it was."""
+    recording = str(RECORDINGS[0])
+    errors = {}
+    for way in ([], ["--double"], []):
+        assert parity.main([*way, recording]) == 0
+        printed = capsys.readouterr().out
+        errors.setdefault(bool(way), []).append(printed)
+    assert errors[False][0] == errors[False][1] != errors[True][0]
 
-    monkeypatch.setattr(jax, "clear_caches", lambda: None)
-    for ways, code in [(0, 0), (1, 0), (2, 1)]:
-        monkeypatch.setattr(parity, "replay", fails(ways))
-        assert parity.main(["--either", "file"]) == code
-        assert capsys.readouterr().out.count("natively") == min(ways, 1)
+
+def test_two_ways_at_once_are_refused(capsys):
+    assert parity.main(["--native", "--double", str(RECORDINGS[0])]) == 2
+    assert parity.main(["--either", str(RECORDINGS[0])]) == 2
+    assert "[--native | --double]" in capsys.readouterr().out
 
 
 def test_a_nan_is_not_within_the_limit():

@@ -19,6 +19,11 @@ from consingan_jax.nn import winograd
 THIN = 4  # channels up to which a side counts as thin
 
 
+def widen(x: jax.Array) -> jax.Array:
+    """Returns `x` in float32, or as it is where that is more precise."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def pad(x: jax.Array, border: int) -> jax.Array:
     """Puts zeros around images `[N, H, W, C]`, `border` pixels on every side."""
     return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
@@ -59,7 +64,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds a float32 bias `[C]` to `[N, H, W, C]`.
+    """Adds a bias `[C]` to `[N, H, W, C]`.
 
     Its gradient is summed over each image first. The critic's biases see the real image's and the
     fake one's gradients with opposite signs, and where no unit changes its side they cancel; summed
@@ -108,7 +113,7 @@ def _add_bias_forward(x, bias):
 
 
 def _add_bias_backward(_, g):
-    each_image = g.sum((1, 2), dtype=jnp.float32)
+    each_image = widen(g).sum((1, 2))
     return g, lax.optimization_barrier(each_image).sum(0)  # or XLA would merge the two sums
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from consingan_jax.nn.conv import widen
 from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
 
 
@@ -43,4 +44,4 @@ class Critic:
     def scores(self, params: Params, images: jax.Array) -> jax.Array:
         """Returns scores `[N, H - 2L - 4, W - 2L - 4, 1]` of images `[N, H, W, C]`, float32."""
         scores = _Layers(self.arch).apply({"params": params}, images)
-        return cast(jax.Array, scores).astype(jnp.float32)
+        return widen(cast(jax.Array, scores))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from consingan_jax.nn import spans, windows
+from consingan_jax.nn.conv import widen
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
 from consingan_jax.nn.resize import Size
@@ -125,7 +126,7 @@ class Generator:
         inner = [axis.stages[-1].out for axis in view.axes]
         wide = spans.with_border(x, inner, [axis.wide for axis in view.axes])
         pixels = _apply(_tail(self.arch), params["tail"], wide)
-        return jnp.tanh(pixels.astype(jnp.float32))
+        return jnp.tanh(widen(pixels))
 
     def __call__(
         self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: View

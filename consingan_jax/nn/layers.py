@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from consingan_jax.nn.conv import add_bias, conv3x3
+from consingan_jax.nn.conv import add_bias, conv3x3, widen
 
 ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
     "leaky_relu": lambda x, slope: jnp.where(x > 0, x, slope * x),
@@ -91,7 +91,7 @@ class Norm(nn.Module):
         """Maps `[N, H, W, C]` to the same shape."""
         scale = self.param("scale", _normal_about_one, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        wide = x.astype(jnp.float32)
+        wide = widen(x)
         centred = wide - wide.mean((1, 2), keepdims=True)
         variance = jnp.square(centred).mean((1, 2), keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + 1e-5)

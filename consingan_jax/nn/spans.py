@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from consingan_jax.nn.conv import pad
+from consingan_jax.nn.conv import pad, widen
 from consingan_jax.nn.resize import cubic_weights
 
 
@@ -162,7 +162,7 @@ def upsample(x: jax.Array, by: Sequence[Taps]) -> jax.Array:
         `[N, H, W, C]`.
     """
     # In float32: bfloat16 would round the weights, and constant features would not stay constant.
-    wide = x.astype(jnp.float32)
+    wide = widen(x)
     rows, columns = (each.weights() for each in by)
     wide = _for_all(wide, len(rows))
     for axis, weights in (("h", rows), ("w", columns)):
