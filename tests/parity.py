@@ -363,10 +363,11 @@ def _report(path: str) -> int:
         name = f"{stage}, gradient penalties, relative" if iteration else check.name
         if name not in worst or not check.error <= worst[name].error:
             worst[name] = dataclasses.replace(check, name=name)
-    print(path)
+    lines = [path]
     for check in worst.values():
         verdict = "ok  " if check.ok else "FAIL"
-        print(f"  {verdict} {check.error:9.2e}  limit {check.limit:7.1e}  {check.name}")
+        lines.append(f"  {verdict} {check.error:9.2e}  limit {check.limit:7.1e}  {check.name}")
+    print(*lines, sep="\n", flush=True)  # at once: other processes may print beside this one
     return sum(not check.ok for check in worst.values())
 
 

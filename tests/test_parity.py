@@ -49,7 +49,7 @@ def test_a_wrong_recording_fails(tmp_path, capsys):
 
 def test_double_precision_is_that_and_ends(capsys):
     """A replay leaves the precision of the next one as it was."""
-    recording = str(RECORDINGS[0])
+    recording = str(next(path for path in RECORDINGS if path.stem == "upsample"))
     errors = {}
     for way in ([], ["--double"], []):
         assert parity.main([*way, recording]) == 0

@@ -5,6 +5,7 @@ the rest, on any device, and two windows agree where they overlap.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from flax import struct
 
 from consingan_jax import numerics
 from consingan_jax.data import augment
-from consingan_jax.nn.spans import crop, span, upsample_to
+from consingan_jax.nn.resize import Size
+from consingan_jax.nn.spans import Span, crop, span, upsample_to
 from consingan_jax.nn.windows import NoiseWindow
 
 Z = list[jax.Array]
@@ -49,10 +51,10 @@ class Source:
     def _stage(self, i: int, window: NoiseWindow) -> jax.Array:
         grid = self.given[i] if i < len(self.given) else None
         if grid is not None:
-            return _part(grid, window, smooth=self.image_at_0 and i == 0)
+            return _part(grid, window.rows, window.columns, smooth=self.image_at_0 and i == 0)
         assert self.keys is not None, "what is not given is drawn"
         if self.by_place:
-            return _by_place(self.keys[i], window)
+            return _by_place(self.keys[i], *window)
         rows, columns, channels = window
         assert rows.is_whole and columns.is_whole, "the old draw knows whole images only"
         return jax.random.normal(self.keys[i], (1, rows.length, columns.length, channels))
@@ -91,27 +93,39 @@ def fixed_key(seed: int | jax.Array) -> jax.Array:
     return jax.random.fold_in(numerics.key(seed), _FIXED)
 
 
-def _by_place(key: jax.Array, window: NoiseWindow) -> jax.Array:
+# Compiled grid by grid: the same programs serve all stages of a run, samples and z*.
+
+
+def _by_place(key: jax.Array, rows: Span, columns: Span, channels: int) -> jax.Array:
+    size = (rows.length, columns.length)
+    return _grid(key, rows.start, columns.start, size=size, channels=channels)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "channels"))
+def _grid(key, top, left, *, size: Size, channels: int):
     def pixel(key):
-        return jax.random.normal(key, (window.channels,))
+        return jax.random.normal(key, (channels,))
 
     def one(rows, columns):
         each_row = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
         along = jax.vmap(jax.random.fold_in, (None, 0))
         return jax.vmap(lambda row: jax.vmap(pixel)(along(row, columns)))(each_row)
 
-    return jax.vmap(one)(window.rows.indices(), window.columns.indices())
+    height, width = size
+    rows, columns = span(height, jnp.asarray(top)), span(width, jnp.asarray(left))
+    return jax.vmap(one)(rows.indices(), columns.indices())
 
 
-def _part(grid: jax.Array, window: NoiseWindow, *, smooth: bool) -> jax.Array:
-    target = window[:2]
+@functools.partial(jax.jit, static_argnames="smooth")
+def _part(grid: jax.Array, rows: Span, columns: Span, *, smooth: bool) -> jax.Array:
+    target = (rows, columns)
     source = [span(length) for length in grid.shape[1:3]]
     if all(t.whole == s.whole for t, s in zip(target, source, strict=True)):
         return crop(grid, source, target)
     if smooth:
         return upsample_to(grid, target)
-    rows, columns = (t.indices() * s.whole // t.whole for t, s in zip(target, source, strict=True))
-    return jax.vmap(lambda r, c: grid[0, r][:, c])(rows, columns)
+    nearest = (t.indices() * s.whole // t.whole for t, s in zip(target, source, strict=True))
+    return jax.vmap(lambda r, c: grid[0, r][:, c])(*nearest)
 
 
 # Every kind of z_0.
@@ -119,7 +133,7 @@ def _part(grid: jax.Array, window: NoiseWindow, *, smooth: bool) -> jax.Array:
 
 def _gaussian(key: jax.Array, real: jax.Array) -> jax.Array:
     _, height, width, channels = real.shape
-    return _by_place(key, NoiseWindow(span(height), span(width), channels))
+    return _by_place(key, span(height), span(width), channels)
 
 
 def _real(key: jax.Array, real: jax.Array) -> jax.Array:

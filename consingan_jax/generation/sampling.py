@@ -86,20 +86,14 @@ def checked_window(top: int, left: int, height: int, width: int, *, canvas: Size
     return {"top": top, "left": left, "size": (height, width)}
 
 
-# Two programs: however z comes about, the same one makes images of it.
-
-
-@functools.partial(jax.jit, static_argnames="generator")
-def draw(source: Source, view: View, *, generator: Generator) -> Z:
-    """Returns z of some windows, compiled."""
-    return source.draw(view.noise(generator.arch))
-
-
 @functools.partial(jax.jit, static_argnames="generator")
 def generate(
     params: Params, z: Z, noise_amps: jax.Array, view: View, *, generator: Generator
 ) -> jax.Array:
-    """Returns the images that a generator makes of z on some windows, compiled."""
+    """Returns the images that a generator makes of z on some windows, compiled.
+
+    However z comes about, the same program makes images of it.
+    """
     return generator(params, z, noise_amps, view)
 
 
@@ -134,14 +128,14 @@ class Canvas:
     def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
         view = self.generator.view(self.sizes, top=top, left=left, size=size)
-        z = draw(source, view, generator=self.generator)
+        z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
     def memory(self, source: Source) -> int:
         """Returns the bytes that it takes to make a tile, besides this program's own."""
         view = self.generator.view(self.sizes, size=self.tile)
         # Of real arrays, so that the first tile finds this program compiled.
-        z = draw(source, view, generator=self.generator)
+        z = source.draw(view.noise(self.generator.arch))
         arguments = (self.params, z, self.noise_amps, view)
         lowered = generate.lower(*arguments, generator=self.generator)
         analysis = lowered.compile().memory_analysis()

@@ -150,7 +150,7 @@ class Stages:
         return Stage(program, program.init(params, critic), data, fixed)
 
     def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
-        z_star = jax.jit(program.kept)(fixed.source(len(program.sizes)))
+        z_star = program.kept(fixed.source(len(program.sizes)))
         features = jax.jit(program.frozen_features)(params, z_star, amps)
         coarsest = self.levels[0]
         if self.job.source is not None:
