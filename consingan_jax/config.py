@@ -158,8 +158,8 @@ class Config:
         """
         row = tasks.TASKS.get(task, tasks.TASKS["generation"])  # an unknown one is refused below
         if variant and variant not in row.variants:
-            known = " or ".join(f"':{name}'" for name in row.variants)
-            raise InputError(f"the task {task} takes {known} or nothing, not ':{variant}'")
+            known = ", ".join(row.variants)
+            raise InputError(f"task {task} has no variant {variant!r}: give {known} or none")
         return cls.restore(
             {"task": task, **row.defaults, **row.variants.get(variant, {}), **changes}
         )

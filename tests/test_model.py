@@ -186,6 +186,7 @@ def test_reconstruction(model):
         ({"start_stage": 3}, "start_stage=3: this model has the stages 0 to 2"),
         ({"num_samples": 0}, "num_samples=0: give 1 or more"),
         ({"seed": -1}, "seed=-1: give seeds from 0"),
+        ({"seed": 0.5}, "seed=0.5: give a whole number"),
         ({"seed": 2**32 - 1, "num_samples": 2}, "seed=4294967295: give seeds"),
     ],
 )
