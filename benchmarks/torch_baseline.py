@@ -119,7 +119,7 @@ class Baseline:
         error = functional.mse_loss(self.generate(self.z_star), self.real)
         loss = -self.scores(fake).mean() + self.config.rec_weight * error
         loss.backward()
-        for _ in range(self.config.g_steps):
+        for _ in range(self.config.g_steps_of(self.stage)):
             self.generator_adam.step()
         for scheduler in self.schedulers:
             scheduler.step()

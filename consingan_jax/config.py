@@ -3,11 +3,13 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from consingan_jax import tasks
 from consingan_jax.errors import InputError
 from consingan_jax.fields import About, converted, field
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +78,14 @@ class Config:
     lr_critic: float = field(5e-4, "learning rate of the critic", above=0)
     lr_decay: float = field(0.1, "factor on both after 80 % of a stage's iterations", least=0)
     beta1: float = field(0.5, "Adam's first-moment decay", least=0, below=1)
-    d_steps: int = field(3, "critic steps per iteration", least=1)
-    g_steps: int = field(3, "generator updates per iteration, on one gradient", least=1)
+    d_steps: int | tuple[int, ...] = field(
+        3, "critic steps per iteration: one number, or one for every stage", least=1
+    )
+    g_steps: int | tuple[int, ...] = field(
+        3,
+        "generator updates per iteration, on one gradient: one number, or one for every stage",
+        least=1,
+    )
     gp_weight: float = field(0.1, "weight of the gradient penalty", least=0)
     rec_weight: float = field(10.0, "weight of the reconstruction loss", least=0)
     noise_amp: float = field(
@@ -136,7 +144,7 @@ class Config:
             raise InputError("config.naive is missing: the composite to fine-tune on")
 
     def _check_stages(self) -> None:
-        for name in ("num_iters", "window"):
+        for name in ("num_iters", "window", "d_steps", "g_steps"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.num_stages:
                 raise InputError(
@@ -185,11 +193,19 @@ class Config:
 
     def iterations(self, stage: int) -> int:
         """Returns how many iterations a stage has."""
-        return self.num_iters[stage] if isinstance(self.num_iters, tuple) else self.num_iters
+        return _at(self.num_iters, stage)
 
     def window_of(self, stage: int) -> float:
         """Returns what `window` is for a stage."""
-        return self.window[stage] if isinstance(self.window, tuple) else self.window
+        return _at(self.window, stage)
+
+    def d_steps_of(self, stage: int) -> int:
+        """Returns how many critic steps an iteration of a stage has."""
+        return _at(self.d_steps, stage)
+
+    def g_steps_of(self, stage: int) -> int:
+        """Returns how many generator updates an iteration of a stage has."""
+        return _at(self.g_steps, stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields, in plain JSON types."""
@@ -228,6 +244,10 @@ _FIELDS: dict[str, About] = {
     each.name: each.metadata["about"] for each in dataclasses.fields(Config)
 }
 _TYPES = get_type_hints(Config)
+
+
+def _at(value: T | tuple[T, ...], stage: int) -> T:
+    return value[stage] if isinstance(value, tuple) else value
 
 
 def unknown(name: str) -> str:

@@ -79,6 +79,8 @@ def test_values_of_other_types_become_the_fields_or_are_refused():
         ({"num_iters": "12"}, "config.num_iters='12': give a whole number"),
         ({"num_iters": [5, 5]}, r"config.num_iters=\(5, 5\): give one number, or one for each of"),
         ({"num_iters": [5, 5, 5, 5, 5, 0]}, "give 1 or more"),
+        ({"d_steps": [1, 3]}, r"config.d_steps=\(1, 3\): give one number, or one for each of"),
+        ({"g_steps": [1, 3]}, r"config.g_steps=\(1, 3\): give one number, or one for each of"),
         ({"num_stages": True}, "config.num_stages=True: give a whole number"),
         ({"lr_scale": "0.1"}, "config.lr_scale='0.1': give a finite number"),
         ({"rec_weight": float("inf")}, "config.rec_weight=inf: give a finite number"),

@@ -55,7 +55,8 @@ def test_frozen_stages_and_head_stay_bit_identical_and_the_rest_moves(tiny_confi
 
 
 def test_the_state_counts_updates(tiny_config, key):
-    state, metrics = _run(_program(tiny_config, num_stages=1, d_steps=2, g_steps=4), key, [3])
+    program = _program(tiny_config, num_stages=1, d_steps=2, g_steps=[4, 1, 1])
+    state, metrics = _run(program, key, [3])
     assert metrics["finite"] == 1 and state.step == 3
     counts = {int(leaf) for leaf in jax.tree.leaves(state.critic_opt) if leaf.ndim == 0}
     assert counts == {6}

@@ -48,7 +48,8 @@ def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) 
 
 def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformation:
     """Returns the critic's optimiser at `stage`: every parameter at one rate."""
-    return _adam(config.lr_critic, config, stage=stage, updates_per_iter=config.d_steps)
+    updates = config.d_steps_of(stage)
+    return _adam(config.lr_critic, config, stage=stage, updates_per_iter=updates)
 
 
 def generator_optimizer(
@@ -58,7 +59,7 @@ def generator_optimizer(
     labels, ages = generator.groups(params)
     learning = rates(ages, config)
     transforms = {
-        group: _adam(rate, config, stage=stage, updates_per_iter=config.g_steps)
+        group: _adam(rate, config, stage=stage, updates_per_iter=config.g_steps_of(stage))
         for group, rate in learning.items()
     }
     labels = jax.tree.map(lambda group: group if group in learning else FROZEN, labels)
