@@ -50,7 +50,10 @@ _QUICK_SAMPLES = {
 }
 # The paper's quality in a fraction of its time: many cheap iterations, each with new noise and a
 # new window, instead of few with three critic steps and three updates on whole levels.
-_FAST = {"num_iters": 2800, "window": 88, "d_steps": 1, "g_steps": 1}
+_FAST = {
+    **{"num_iters": 2500, "window": 88, "d_steps": 1, "g_steps": 1},
+    **{"lr_generator": 1e-3, "lr_critic": 1e-3},
+}
 _QUICK_EDITS = {**_SMALL, "num_iters": 300, "sample_every": 150}
 _QUICK_HARMONY = {**_QUICK_EDITS, "num_stages": 3, "min_size": 40, "max_size": 100}
 
