@@ -9,6 +9,10 @@ Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU, minutes on
 
 The same job sized for a laptop CPU: four stages up to 64 px, 32 filters, 500 iterations each, in
 about two minutes. Its samples are small new arrangements of the picture's content.
+
+    python train.py --config=configs/unconditional.py:fast --config.image=PATH
+
+The paper's size on windows, cheaper by iteration: an experiment (docs/performance.md).
 """
 
 from consingan_jax.cli.flags import config_file

@@ -48,8 +48,9 @@ _QUICK_SAMPLES = {
     **_SMALL,
     **{"num_iters": 500, "sample_every": 250, "lr_generator": 1e-3, "lr_critic": 1e-3},
 }
-# The paper's quality in a fraction of its time: many cheap iterations, each with new noise and a
-# new window, instead of few with three critic steps and three updates on whole levels.
+# Towards the paper's quality in a fraction of its time: many cheap iterations, each with new noise
+# and a new window, instead of few with three critic steps and three updates on whole levels. An
+# experiment: the one whole run lost its balance at the last stage (docs/performance.md).
 _FAST = {
     **{"num_iters": 2500, "window": 88, "d_steps": 1, "g_steps": 1},
     **{"lr_generator": 1e-3, "lr_critic": 1e-3},
