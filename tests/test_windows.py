@@ -44,6 +44,28 @@ def test_a_window_equals_its_part_of_the_image(key, border_growing, num_layers):
     assert made._cache_size() == 1
 
 
+def test_two_windows_each_of_two_images(key):
+    """Windows that need all of a stage share it, also where each image has several of them."""
+    generator, params, amps = build(key, sizes=SIZES[:2])
+    sources = [noise.Source(noise.stage_keys(jax.random.key(i), 2)) for i in range(2)]
+    view = generator.view(SIZES[:2], top=[0, 2], left=[2, 1], size=(21, 19))
+
+    def images(view, repeated):
+        z = [source.draw(view.noise(generator.arch)) for source in sources]
+        pairs = [jnp.concatenate(both) for both in zip(*z, strict=True)]
+        return generator(params, pairs, amps, repeated)
+
+    whole = generator.view(SIZES[:2])
+    one, two = images(whole, whole)
+    parts = images(view, view.repeated(2))
+    expected = [
+        image[top : top + 21, left : left + 19]
+        for image in (one, two)
+        for top, left in ((0, 2), (2, 1))
+    ]
+    np.testing.assert_allclose(parts, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("border_growing", [True, False])
 def test_windows_in_a_batch_and_traced(key, border_growing):
     generator, params, amps = build(key, border_growing=border_growing)

@@ -222,6 +222,7 @@ class Model:
         return Inputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
 
     @property
+    @numerics.independent
     def z_star(self) -> list[jax.Array]:
         """z*_0 .. z*_d, each `[1, h, w, channels]`, for the model's own size."""
         return self._inputs.z_star().draw(self.generator.view(self.sizes).noise(self.arch))

@@ -1,7 +1,7 @@
 """Resampling of whole pictures, such as the levels of a pyramid, and the cubic kernel.
 
 It is separable: a pair of small matrices, one for the rows and one for the columns. How features
-are lifted from stage to stage stands in `windows`.
+are lifted from stage to stage stands in `spans`.
 """
 
 import functools

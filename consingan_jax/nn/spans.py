@@ -142,13 +142,14 @@ def _counted(start: Any, length: int, step: int = 1) -> jax.Array:
 def with_border(x: jax.Array, inner: Sequence[Span], outer: Sequence[Span]) -> jax.Array:
     """Puts the zeros around `inner` that make it `outer`, as far as they lie in the window."""
     x = pad(x, (outer[0].whole - inner[0].whole) // 2)
-    starts = [o.start - i.start for i, o in zip(inner, outer, strict=True)]
+    starts = [o.start - _for_each(i, o) for i, o in zip(inner, outer, strict=True)]
     return _cut(x, starts, outer)
 
 
 def crop(x: jax.Array, outer: Sequence[Span], inner: Sequence[Span]) -> jax.Array:
     """Takes `inner` out of a larger part of the same grid."""
-    return _cut(x, [i.start - o.start for i, o in zip(inner, outer, strict=True)], inner)
+    starts = [i.start - _for_each(o, i) for i, o in zip(inner, outer, strict=True)]
+    return _cut(x, starts, inner)
 
 
 def upsample(x: jax.Array, by: Sequence[Taps]) -> jax.Array:
@@ -186,6 +187,11 @@ def upsample_to(x: jax.Array, target: Sequence[Span]) -> jax.Array:
 def _for_all(x, num):
     """Returns images for `num` windows each: what is whole serves all of them."""
     return jnp.repeat(x, num // len(x), axis=0) if len(x) < num else x
+
+
+def _for_each(shared, own):
+    """Returns the starts of rows that several windows may share, for each of these."""
+    return shared.start.repeat(len(own.start) // len(shared.start))
 
 
 def _cut(x, starts, spans):

@@ -67,8 +67,8 @@ def corners(
     """Returns where the windows of an iteration begin.
 
     A start is drawn from [-window, level] and then moved inside, so that a pixel at an edge is seen
-    half as often as one in the middle; drawn from the places inside alone, it would hardly ever be.
-    The draws of all iterations follow one sequence that leaves no gaps.
+    half as often as the pixel that is seen most; drawn from the places inside alone, it would
+    hardly ever be. The draws of all iterations follow one sequence that leaves no gaps.
 
     Args:
         key: random key of the stage.
