@@ -136,11 +136,7 @@ BAD_INPUT = [
     ("train", ["--config=setup.cfg"], "--config"),
     ("train", ["--config=train.py"], "--config: AttributeError"),
     ("train", [UNCONDITIONAL + ":slow"], "has no variant 'slow': give quick, fast or none"),
-    (
-        "train",
-        ["photo.jpg", "--fast", "--task=editing"],
-        "task editing has no variant",
-    ),
+    ("train", ["photo.jpg", "--fast", "--task=editing"], "task editing has no variant"),
     ("train", ["photo.jpg", "--fast", "--quick"], "--quick and --fast: give one of them"),
     ("train", [UNCONDITIONAL, "--quick"], "unconditional.py and --quick: give one of them"),
     ("train", [UNCONDITIONAL, "--config.num_iter=1"], "no such field; did you mean num_iters?"),

@@ -50,12 +50,12 @@ def test_a_wrong_recording_fails(tmp_path, capsys):
 def test_double_precision_is_that_and_ends(capsys):
     """A replay leaves the precision of the next one as it was."""
     recording = str(next(path for path in RECORDINGS if path.stem == "upsample"))
-    errors = {}
+    printed = []
     for way in ([], ["--double"], []):
         assert parity.main([*way, recording]) == 0
-        printed = capsys.readouterr().out
-        errors.setdefault(bool(way), []).append(printed)
-    assert errors[False][0] == errors[False][1] != errors[True][0]
+        printed.append(capsys.readouterr().out)
+    before, double, after = printed
+    assert before == after != double
 
 
 def test_two_ways_at_once_are_refused(capsys):

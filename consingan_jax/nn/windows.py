@@ -69,12 +69,6 @@ class View:
 
     axes: tuple[AxisSpans, AxisSpans]
 
-    @property
-    def size(self) -> Size:
-        """Height and width of a window."""
-        rows, columns = (axis.image.length for axis in self.axes)
-        return rows, columns
-
     def stage(self, i: int) -> tuple[StageSpans, StageSpans]:
         """Returns rows and columns of stage i."""
         rows, columns = (axis.stages[i] for axis in self.axes)
