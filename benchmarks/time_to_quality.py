@@ -121,7 +121,7 @@ def published_seconds(size: Size, kept: pathlib.Path) -> float | None:
         known[name] = measured(size)
         kept.write_text(json.dumps(known, indent=1) + "\n")
     config = Config()
-    return sum(config.iterations(stage) * one for stage, one in enumerate(known[name]))
+    return sum(config.stage(stage).num_iters * one for stage, one in enumerate(known[name]))
 
 
 def measured(size: Size) -> list[float]:

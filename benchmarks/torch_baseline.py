@@ -53,19 +53,20 @@ class Baseline:
         self.noise_amps = [float(amp) for amp in noise_amps]
         self.grows = config.task in ("generation", "animation")
         betas = (config.beta1, 0.999)
-        critic_leaves = jax.tree.leaves(self.critic)
-        self.critic_adam = torch.optim.Adam(critic_leaves, lr=config.lr_critic, betas=betas)
+        own, critic_leaves = config.stage(self.stage), jax.tree.leaves(self.critic)
+        self.critic_adam = torch.optim.Adam(critic_leaves, lr=own.lr_critic, betas=betas)
         self.generator_adam = torch.optim.Adam(self._groups(), betas=betas)
         self.schedulers = [
             torch.optim.lr_scheduler.MultiStepLR(
-                adam, [int(0.8 * config.iterations(self.stage))], gamma=config.lr_decay
+                adam, [int(0.8 * own.num_iters)], gamma=config.lr_decay
             )
             for adam in (self.critic_adam, self.generator_adam)
         ]
 
     def _groups(self):
         ages = {f"stage_{k}": self.stage - k for k in range(self.stage + 1)}
-        rates = optimizer.rates({"head": self.stage, "tail": 0, **ages}, self.config)
+        ages = {"head": self.stage, "tail": 0, **ages}
+        rates = optimizer.rates(ages, self.config, stage=self.stage)
         parts = {"head": self.generator["head"], "tail": self.generator["tail"]}
         parts |= {f"stage_{k}": part for k, part in enumerate(self.generator["stages"])}
         for name, part in parts.items():
@@ -119,7 +120,7 @@ class Baseline:
         error = functional.mse_loss(self.generate(self.z_star), self.real)
         loss = -self.scores(fake).mean() + self.config.rec_weight * error
         loss.backward()
-        for _ in range(self.config.g_steps_of(self.stage)):
+        for _ in range(self.config.stage(self.stage).g_steps):
             self.generator_adam.step()
         for scheduler in self.schedulers:
             scheduler.step()

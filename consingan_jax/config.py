@@ -3,13 +3,24 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from consingan_jax import tasks
 from consingan_jax.errors import InputError
 from consingan_jax.fields import About, converted, field
 
-T = TypeVar("T")
+_STAGES = "one number, or one for every stage"
+
+
+class StageSettings(NamedTuple):
+    """Of the fields that may have a value for every stage, those of one stage."""
+
+    num_iters: int
+    window: float
+    lr_generator: float
+    lr_critic: float
+    d_steps: int
+    g_steps: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +71,11 @@ class Config:
     batch_norm: bool = field(False, "normalise in the generator", of_model=True)
 
     # Training
-    num_iters: int | tuple[int, ...] = field(
-        2000, "iterations of each stage: one number, or one for every stage", least=1
-    )
+    num_iters: int | tuple[int, ...] = field(2000, f"iterations of each stage: {_STAGES}", least=1)
     window: float | tuple[float, ...] = field(
         0.0,
         "train on windows of this many pixels, or of this part of each side; 0: on whole levels; "
-        "one number, or one for every stage",
+        f"{_STAGES}",
         least=0,
     )
     windows: int = field(1, "how many windows an iteration takes", least=1)
@@ -74,17 +83,17 @@ class Config:
     lr_scale: float = field(
         0.1, "learning rate factor per stage of age: less is more diverse", least=0
     )
-    lr_generator: float = field(5e-4, "learning rate of the newest stage", above=0)
-    lr_critic: float = field(5e-4, "learning rate of the critic", above=0)
+    lr_generator: float | tuple[float, ...] = field(
+        5e-4, f"learning rate of the newest stage: {_STAGES}", above=0
+    )
+    lr_critic: float | tuple[float, ...] = field(
+        5e-4, f"learning rate of the critic: {_STAGES}", above=0
+    )
     lr_decay: float = field(0.1, "factor on both after 80 % of a stage's iterations", least=0)
     beta1: float = field(0.5, "Adam's first-moment decay", least=0, below=1)
-    d_steps: int | tuple[int, ...] = field(
-        3, "critic steps per iteration: one number, or one for every stage", least=1
-    )
+    d_steps: int | tuple[int, ...] = field(3, f"critic steps per iteration: {_STAGES}", least=1)
     g_steps: int | tuple[int, ...] = field(
-        3,
-        "generator updates per iteration, on one gradient: one number, or one for every stage",
-        least=1,
+        3, f"generator updates per iteration, on one gradient: {_STAGES}", least=1
     )
     gp_weight: float = field(0.1, "weight of the gradient penalty", least=0)
     rec_weight: float = field(10.0, "weight of the reconstruction loss", least=0)
@@ -144,7 +153,7 @@ class Config:
             raise InputError("config.naive is missing: the composite to fine-tune on")
 
     def _check_stages(self) -> None:
-        for name in ("num_iters", "window", "d_steps", "g_steps"):
+        for name in StageSettings._fields:
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.num_stages:
                 raise InputError(
@@ -187,25 +196,19 @@ class Config:
         return cls(**saved)
 
     @property
+    def takes_windows(self) -> bool:
+        """Whether `window` may be set: not with normalisation, nor in a fine-tuning."""
+        return not (self.batch_norm or self.fine_tune)
+
+    @property
     def row(self) -> tasks.Task:
         """The row of the table of tasks."""
         return tasks.TASKS[self.task]
 
-    def iterations(self, stage: int) -> int:
-        """Returns how many iterations a stage has."""
-        return _at(self.num_iters, stage)
-
-    def window_of(self, stage: int) -> float:
-        """Returns what `window` is for a stage."""
-        return _at(self.window, stage)
-
-    def d_steps_of(self, stage: int) -> int:
-        """Returns how many critic steps an iteration of a stage has."""
-        return _at(self.d_steps, stage)
-
-    def g_steps_of(self, stage: int) -> int:
-        """Returns how many generator updates an iteration of a stage has."""
-        return _at(self.g_steps, stage)
+    def stage(self, number: int) -> "StageSettings":
+        """Returns what the configuration says of one stage, counted from 0."""
+        values = (getattr(self, name) for name in StageSettings._fields)
+        return StageSettings(*(v[number] if isinstance(v, tuple) else v for v in values))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields, in plain JSON types."""
@@ -244,10 +247,6 @@ _FIELDS: dict[str, About] = {
     each.name: each.metadata["about"] for each in dataclasses.fields(Config)
 }
 _TYPES = get_type_hints(Config)
-
-
-def _at(value: T | tuple[T, ...], stage: int) -> T:
-    return value[stage] if isinstance(value, tuple) else value
 
 
 def unknown(name: str) -> str:

@@ -243,7 +243,7 @@ def replay_trajectory(data: dict, stages: Sequence[int] | None = None) -> Iterat
     """Yields the checks of a recorded training run, of all stages or of those asked for."""
     batch_norm = any("norm.weight" in name for name in data)
     config = read_config(json.loads(str(data["config"])), batch_norm=batch_norm)
-    if 4 * config.iterations(0) % 5:  # the published program then never drops its rates
+    if 4 * config.stage(0).num_iters % 5:  # the published program then never drops its rates
         config = dataclasses.replace(config, lr_decay=1.0)
     reals = [jnp.asarray(data[f"real_{i}"]) for i in range(config.num_stages)]
     for stage in stages or range(config.num_stages):

@@ -25,7 +25,7 @@ def _state(params, config, stage):
 
 def test_rates_with_frozen_stages(params):
     _, ages = GENERATOR.groups(params)
-    rates = optimizer.rates(ages, CONFIG)
+    rates = optimizer.rates(ages, CONFIG, stage=4)
     expected = {"tail": 1e-3, "stage_4": 1e-3, "stage_3": 1e-4, "stage_2": 1e-5}
     assert rates == pytest.approx(expected)
     assert set(_state(params, CONFIG, 4).inner_states) == {*expected, "frozen"}
@@ -33,9 +33,17 @@ def test_rates_with_frozen_stages(params):
 
 def test_the_head_trains_while_nothing_is_frozen(params):
     _, ages = GENERATOR.groups({**params, "stages": params["stages"][:3]})
-    rates = optimizer.rates(ages, CONFIG)
+    rates = optimizer.rates(ages, CONFIG, stage=2)
     expected = {"tail": 1, "head": 0.01, "stage_0": 0.01, "stage_1": 0.1, "stage_2": 1}
     assert rates == pytest.approx({name: 1e-3 * factor for name, factor in expected.items()})
+
+
+def test_a_rate_for_every_stage(params):
+    config = dataclasses.replace(CONFIG, num_stages=5, lr_generator=(1, 1, 1, 1, 0.5))
+    _, ages = GENERATOR.groups(params)
+    rates = optimizer.rates(ages, config, stage=4)
+    expected = {"tail": 0.5, "stage_4": 0.5, "stage_3": 0.05, "stage_2": 0.005}
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("stage", range(5))
@@ -43,7 +51,8 @@ def test_the_head_trains_while_nothing_is_frozen(params):
 def test_as_many_stages_stand_still_as_the_iteration_leaves_out(params, stage, train_depth):
     grown = {**params, "stages": params["stages"][: stage + 1]}
     labels, ages = GENERATOR.groups(grown)
-    rates = optimizer.rates(ages, dataclasses.replace(CONFIG, train_depth=train_depth))
+    config = dataclasses.replace(CONFIG, train_depth=train_depth)
+    rates = optimizer.rates(ages, config, stage=stage)
     frozen = optimizer.num_frozen(stage, train_depth)
     assert [name in rates for name in labels["stages"]] == [k >= frozen for k in range(stage + 1)]
     assert ("head" in rates) == (frozen == 0) and "tail" in rates

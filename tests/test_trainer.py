@@ -484,6 +484,6 @@ def test_a_fine_tuning_has_iterations_for_the_stages_of_its_source(
 ):
     tuning = {**tiny_harmonization, "fine_tune": str(harmonization_run), "num_stages": 6}
     todo = job.prepare(Config.create(**{**tuning, "num_iters": (3, 4)}))
-    assert todo.config.num_stages == 2 and todo.config.iterations(1) == 4
+    assert todo.config.num_stages == 2 and todo.config.stage(1).num_iters == 4
     with pytest.raises(InputError, match="one for each of the 2 stages"):
         job.prepare(Config.create(**{**tuning, "num_iters": (3, 4, 5)}))

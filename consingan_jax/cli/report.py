@@ -33,7 +33,7 @@ def dry_run(config: Config) -> Iterator[str]:
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
     trained = stages[-1:] if job.source else stages
-    total = sum(config.iterations(k) * operations[k] for k in trained)
+    total = sum(config.stage(k).num_iters * operations[k] for k in trained)
     rate = device.matmul_flops()
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
     yield (
@@ -42,7 +42,7 @@ def dry_run(config: Config) -> Iterator[str]:
     )
     memory = estimate.memory(config, arch, sizes)
     yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
-    if warning := memory_warning(memory, device.memory_limit()):
+    if warning := memory_warning(config, memory, device.memory_limit()):
         yield warning
 
 
@@ -54,12 +54,16 @@ def _windows(config: Config, stage: int, level: Size) -> str:
     return f" in {config.windows} of {window[0]}x{window[1]} px"
 
 
-def memory_warning(needed: int, limit: int | None) -> str | None:
+def memory_warning(config: Config, needed: int, limit: int | None) -> str | None:
     """Returns a line that warns of a run that cannot fit, None if it can or if nobody knows."""
     if limit is None or needed <= limit:
         return None
+    mends = [
+        *(["--config.window=256"] if config.takes_windows and not config.window else []),
+        *([] if config.remat else ["--config.remat=True"]),
+        "a smaller max_size",
+    ]
     return (
         f"warning: this run cannot fit: the last stage needs {needed / 2**30:.1f} GiB and "
-        f"{limit / 2**30:.1f} GiB are there; give --config.window=256, --config.remat=True or a "
-        "smaller max_size"
+        f"{limit / 2**30:.1f} GiB are there; give {' or '.join(mends)}"
     )

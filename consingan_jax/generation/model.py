@@ -71,7 +71,7 @@ class Model:
         """Whether all stages are there and trained to their end."""
         newest = len(self.sizes) - 1
         is_last = newest == self.config.num_stages - 1
-        return is_last and self.step == self.config.iterations(newest)
+        return is_last and self.step == self.config.stage(newest).num_iters
 
     def describe(self) -> str:
         """Returns a line that says what this is, and how far it is trained."""
@@ -81,7 +81,7 @@ class Model:
             return text
         return (
             f"{text}: an unfinished run at stage {len(self.sizes)} of {self.config.num_stages}, "
-            f"iteration {self.step} of {self.config.iterations(len(self.sizes) - 1)}"
+            f"iteration {self.step} of {self.config.stage(len(self.sizes) - 1).num_iters}"
         )
 
     def sample(
@@ -161,12 +161,13 @@ class Model:
             `[height, width, C]`, float32 in [-1, 1].
 
         Raises:
-            InputError: it does not lie in the canvas, or the model works on whole images only.
+            InputError: it does not lie in the canvas or is too large to return, or the model works
+                on whole images only.
         """
         size = {"height": canvas[0], "width": canvas[1]}
         source, whole = self.input_of(seed, **size, start_stage=start_stage)
         place = sampling.checked_window(top, left, height, width, canvas=whole.sizes[-1])
-        return np.asarray(whole.window(source, **place)[0])
+        return whole.part(source, **place)
 
     def check_windows(self) -> None:
         """Raises an InputError if this model can only make whole images."""
@@ -295,7 +296,7 @@ class Model:
             width: as for `sample`.
             height: as for `sample`.
             window: (top, left, height, width) of the only part of the frames to make, as in
-                `window`; the whole frame may then be as large as anything.
+                `window`, at most 945 px a side; the whole frame may then be as large as anything.
 
         Raises:
             InputError: the model's task makes no animations, or an argument is out of range.
@@ -315,7 +316,8 @@ class Model:
         place: dict[str, Any] = {}
         if window is not None:
             self.check_windows()
-            place = sampling.checked_window(*window, canvas=sizes[-1])
+            at_once = sampling.MAX_AT_ONCE
+            place = sampling.checked_window(*window, canvas=sizes[-1], limit=at_once)
         return animation.frames(
             self.params,
             self._inputs.z_star(),
@@ -344,6 +346,8 @@ class Model:
         limit: int = sampling.MAX_LENGTH,
     ) -> tuple[Size, ...]:
         """Returns the size of every stage for an image of another size."""
+        if height is None and width is None:
+            return self.sizes
         rows = sampling.read_length("height", height, self.size[0], limit=limit)
         columns = sampling.read_length("width", width, self.size[1], limit=limit)
         if limit == sampling.MAX_LENGTH and rows.pixels * columns.pixels > sampling.MAX_PIXELS:

@@ -24,7 +24,7 @@ def window_size(config: Config, stage: int, level: Size) -> Size:
         stage: the stage.
         level: (height, width) of its level.
     """
-    wanted = config.window_of(stage)
+    wanted = config.stage(stage).window
     if not wanted:
         return level
     height, width = (
@@ -67,8 +67,9 @@ def corners(
     """Returns where the windows of an iteration begin.
 
     A start is drawn from [-window, level] and then moved inside, so that a pixel at an edge is seen
-    half as often as the pixel that is seen most; drawn from the places inside alone, it would
-    hardly ever be. The draws of all iterations follow one sequence that leaves no gaps.
+    at least half as often as the pixel that is seen most, and as often where the window is less
+    than half as long as the level; drawn from the places inside alone, it would hardly ever be.
+    The draws of all iterations follow one sequence that leaves no gaps.
 
     Args:
         key: random key of the stage.

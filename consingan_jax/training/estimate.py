@@ -31,7 +31,7 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
     height, width = program.window
     windows = program.num_windows * height * width
     tail = windows * _per_pixel(arch.num_filters, arch.channels)
-    critic_passes = 10 * config.d_steps_of(program.stage) + 2
+    critic_passes = 10 * config.stage(program.stage).d_steps + 2
     critic = critic_passes * windows * _critic_per_pixel(arch)
     kept = view.is_whole(frozen - 1) if frozen else True  # the features of z* are there then
     return critic + 6 * (sum(work[frozen:]) + tail) + (1 if kept else 2) * sum(work[:frozen])

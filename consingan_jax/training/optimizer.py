@@ -22,15 +22,17 @@ def num_frozen(stage: int, train_depth: int) -> int:
     return max(0, stage - train_depth + 1)
 
 
-def rates(ages: Mapping[str, int], config: Config) -> dict[str, float]:
-    """Returns the learning rate of every group that trains.
+def rates(ages: Mapping[str, int], config: Config, *, stage: int) -> dict[str, float]:
+    """Returns the learning rate of every group that trains at `stage`.
 
     Args:
         ages: of all groups of parameters, in stages, by their names.
         config: says what the newest learn at, how it falls with age, and how old a group may be.
+        stage: the newest.
     """
+    newest = config.stage(stage).lr_generator
     return {
-        group: config.lr_generator * config.lr_scale**age
+        group: newest * config.lr_scale**age
         for group, age in ages.items()
         if age < config.train_depth
     }
@@ -38,7 +40,7 @@ def rates(ages: Mapping[str, int], config: Config) -> dict[str, float]:
 
 def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) -> optax.Schedule:
     """Returns a learning rate over Adam's updates: it drops after 80 % of a stage's iterations."""
-    drop = int(0.8 * config.iterations(stage))
+    drop = int(0.8 * config.stage(stage).num_iters)
 
     def value(count):
         return jnp.where(count // updates_per_iter < drop, rate, rate * config.lr_decay)
@@ -48,8 +50,8 @@ def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) 
 
 def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformation:
     """Returns the critic's optimiser at `stage`: every parameter at one rate."""
-    updates = config.d_steps_of(stage)
-    return _adam(config.lr_critic, config, stage=stage, updates_per_iter=updates)
+    own = config.stage(stage)
+    return _adam(own.lr_critic, config, stage=stage, updates_per_iter=own.d_steps)
 
 
 def generator_optimizer(
@@ -57,9 +59,9 @@ def generator_optimizer(
 ) -> optax.GradientTransformation:
     """Returns the generator's optimiser at `stage`; `params` (or their shapes) have the groups."""
     labels, ages = generator.groups(params)
-    learning = rates(ages, config)
+    learning = rates(ages, config, stage=stage)
     transforms = {
-        group: _adam(rate, config, stage=stage, updates_per_iter=config.g_steps_of(stage))
+        group: _adam(rate, config, stage=stage, updates_per_iter=config.stage(stage).g_steps)
         for group, rate in learning.items()
     }
     labels = jax.tree.map(lambda group: group if group in learning else FROZEN, labels)

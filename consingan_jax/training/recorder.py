@@ -10,7 +10,6 @@ import tqdm
 from consingan_jax import checkpoint
 from consingan_jax.data import image
 from consingan_jax.generation.model import Model
-from consingan_jax.nn import resize
 from consingan_jax.training import estimate
 from consingan_jax.training.job import Job
 from consingan_jax.training.logs import MetricsLog, Progress
@@ -19,7 +18,6 @@ from consingan_jax.training.workdir import Workdir
 
 SECONDS_PER_CALL = 2.0  # of the compiled loop: how often the progress bar moves
 GRID_SAMPLES = 8  # besides the training image
-GRID_CELL = 640  # pixels, the longer side of a picture in a grid at most
 
 
 class Recorder:
@@ -41,7 +39,7 @@ class Recorder:
         operations = [
             estimate.operations(job.config, job.arch, self._sizes[: k + 1]) for k in stages
         ]
-        iterations = [job.config.iterations(k) for k in stages]
+        iterations = [job.config.stage(k).num_iters for k in stages]
         self._progress = Progress(operations, iterations=iterations)
         self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
 
@@ -103,7 +101,7 @@ class Recorder:
     def _draw(self, stage: int, done: int, model: Model) -> None:
         """Leaves a grid of samples, the training image at the top left."""
         pictures = itertools.chain([model.real[0]], model.samples(0, GRID_SAMPLES))
-        sheet = image.grid([_cell(np.asarray(picture)) for picture in pictures])
+        sheet = image.grid([image.shrunk(np.asarray(picture), image.CELL) for picture in pictures])
         image.save(self.run.path / f"samples/stage_{stage}_step_{done:06d}.png", sheet)
         self._log.image("samples", image.to_uint8(sheet), stage, done)
 
@@ -115,12 +113,3 @@ class Recorder:
         pair = image.grid([made.composite, made.result], columns=2)
         image.save(self.run.path / f"naive/stage_{stage}_step_{done:06d}.png", pair)
         self._log.image("naive", image.to_uint8(pair), stage, done)
-
-
-def _cell(picture: np.ndarray) -> np.ndarray:
-    """Returns a picture `[H, W, C]` as it is shown in a grid."""
-    height, width, _ = picture.shape
-    scale = GRID_CELL / max(height, width)
-    if scale >= 1:
-        return picture
-    return resize.fit(picture, (max(1, round(height * scale)), max(1, round(width * scale))))

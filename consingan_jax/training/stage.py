@@ -43,7 +43,7 @@ class Stage:
     @property
     def iterations(self) -> int:
         """How many it has."""
-        return self.program.config.iterations(self.number)
+        return self.program.config.stage(self.number).num_iters
 
     def after(self, state: TrainState) -> "Stage":
         """Returns the stage at another state."""

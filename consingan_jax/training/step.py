@@ -110,7 +110,7 @@ class StageProgram:
             given = (noise.INPUTS[self.random_input](input_key, data.coarsest),)
         source = noise.Source(noise.stage_keys(z_key, len(self.sizes)), given)
         z = source.draw(view.noise(self.generator.arch))
-        return z, jax.random.uniform(mix_key, (self.config.d_steps_of(self.stage),))
+        return z, jax.random.uniform(mix_key, (self.config.stage(self.stage).d_steps,))
 
     def iterate(
         self, state: TrainState, data: StageData, z: noise.Z, mixes: jax.Array, view: View
@@ -222,4 +222,4 @@ class StageProgram:
             return (optax.apply_updates(generator, updates), opt), None
 
         carry = (state.generator, state.generator_opt)
-        return jax.lax.scan(update, carry, length=self.config.g_steps_of(self.stage))[0]
+        return jax.lax.scan(update, carry, length=self.config.stage(self.stage).g_steps)[0]
