@@ -36,6 +36,12 @@ def test_an_edge_is_seen_half_as_often_as_the_middle(key, num_windows):
     assert count.min() > 0.09
 
 
+def test_small_windows_see_an_edge_as_often_as_the_middle(key):
+    # Of a quarter of a side: 1/5 of the iterations on each axis, everywhere.
+    count = seen(key, 5000, 1, (10, 15)) / 5000
+    np.testing.assert_allclose(count[[0, 0, 20, 39], [0, 30, 30, 59]], 1 / 25, rtol=0.2)
+
+
 def test_few_windows_leave_no_gap(key):
     assert seen(key, 15, 1, (20, 30)).min() >= 1
 

@@ -26,6 +26,17 @@ def test_a_map_of_the_windows(tmp_path):
     assert journal.path.read_text().splitlines()[1:] == ["...", "..."]
 
 
+def test_a_mark_has_its_place_whatever_the_first_line_says(tmp_path):
+    journal = _journal(tmp_path)
+    journal.create()
+    head, _, windows = journal.path.read_text().partition("\n")
+    journal.path.write_text(f'{head[:-1]}, "more": 1}}\n{windows}')
+    journal = _journal(tmp_path)
+    journal.resume(tmp_path / "p")
+    journal.mark(4)
+    assert journal.path.read_text().splitlines()[1:] == ["...", ".#."]
+
+
 @pytest.mark.parametrize(
     ("about", "message"),
     [

@@ -81,6 +81,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
         (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .zarr or .tif"),
+        (["--reconstruct", "--out=one.png"], "--naive and --reconstruct need a directory"),
         (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
     ],
 )

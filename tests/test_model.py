@@ -101,6 +101,14 @@ def test_windows_of_a_canvas_beyond_all_memory(model):
     assert here.shape == (40, 50, 3) and np.std(here) > 0.01
 
 
+def test_a_large_window_of_a_large_canvas_is_made_in_tiles(model, monkeypatch):
+    canvas = (2_000_000, 70)
+    monkeypatch.setattr(sampling, "TILE", 48)
+    part = model.window(5, 1_998_900, 0, 1100, 70, canvas=canvas)
+    end = model.window(5, 1_999_970, 20, 30, 50, canvas=canvas)
+    np.testing.assert_allclose(part[-30:, 20:], end, atol=1e-4)
+
+
 def test_a_window_is_its_part_of_the_sample(model):
     whole = model.sample(9, height=50, width=61)[0]
     part = model.window(9, 20, 30, 25, 31, canvas=(50, 61))
@@ -113,6 +121,12 @@ def test_a_window_is_its_part_of_the_sample(model):
         ((0, 40, 10, 30), (50, 61), "left=40 and width=30: the canvas has 61 px there"),
         ((-1, 0, 10, 30), (50, 61), "top=-1 and height=10: the canvas has 50 px there"),
         ((0, 0, 0, 30), (50, 61), "top=0 and height=0"),
+        ((0, 0, 40_000, 8), (50_000, 61), "height=40000: a window has 32768 px at most"),
+        (
+            (0, 0, 20_000, 20_000),
+            (50_000, 50_000),
+            "height=20000 and width=20000: a window has 268435456 pixels at most; make several",
+        ),
         (
             (0, 0, 8, 8),
             (50, 3_000_000),

@@ -57,6 +57,19 @@ def test_what_is_given_is_cut_or_stretched(key):
     np.testing.assert_allclose(double[:, ::19, ::23], grid[:, ::9, ::11], atol=1e-5)
 
 
+def test_what_is_given_is_stretched_over_the_largest_canvas(key):
+    # Pixel 1,999,998 of 2,000,000 shows 1,999,998 * 1,501 / 2,000,000 = 1,500.998 of 1,501.
+    grid = jnp.arange(1501.0)[None, :, None, None] + jnp.zeros((1, 1501, 2, 1))
+    source = noise.Source(noise.stage_keys(key, 1), (grid,))
+    far = window(3, 2, 1, top=1_999_000, whole=(2_000_000, 2))
+    (part,) = source.draw([far])
+    np.testing.assert_array_equal(part[0, :, 0, 0], [1500, 1500, 1500])
+    smooth = dataclasses.replace(source, image_at_0=True)
+    # Pixel 1,333,333 lies at 1,333,333 * 1,500 / 1,999,999 = 1,000.0003 of it, where 1000 stands.
+    (part,) = smooth.draw([window(1, 2, 1, top=1_333_333, whole=(2_000_000, 2))])
+    np.testing.assert_allclose(part, 1000, atol=2e-3)
+
+
 def test_inputs(key):
     real = jnp.full((1, 200, 200, 3), 0.5)
     assert noise.INPUTS["real"](key, real) is real

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax.nn.spans import Span, span, taps, upsample_to, upsampled_from
+from consingan_jax.nn.spans import Span, scaled, span, taps, upsample_to, upsampled_from
 
 
 def resampled(x, size):
@@ -17,6 +17,15 @@ def test_the_first_row_of_taps_is_exact_far_out():
     found = taps(target, source)
     assert (found.step, found.unit, source.length) == (999_998, 1_000_000, 11)
     assert found.source.tolist() == [1] and found.remainder.tolist() == [200_002]
+
+
+def test_products_that_int32_cannot_hold():
+    # 1,999,998 * 1,501 = 3,001,996,998 = 1500 * 2,000,000 + 1,996,998.
+    for number in (np.array([1_999_998]), jnp.array([1_999_998])):
+        whole, left = scaled(number, 1501, 2_000_000)
+        assert (whole.tolist(), left.tolist()) == ([1500], [1_996_998])
+    whole, left = scaled(jnp.array([-3]), 5, 7)  # -15 = -3 * 7 + 6
+    assert (whole.item(), left.item()) == (-3, 6)
 
 
 def test_taps_by_hand():

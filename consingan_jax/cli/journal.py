@@ -31,6 +31,7 @@ class Journal:
         self.path = path
         self.total = grid[0] * grid[1]
         self.done = bytearray()
+        self._head = 0  # bytes before the map
         self._about = json.loads(json.dumps({"format": checkpoint.FORMAT, **about}))
         self._grid = grid
 
@@ -38,8 +39,10 @@ class Journal:
         """Writes the file, with nothing done."""
         self.done = bytearray(self.total)
         windows = self._grid[0] * (self._grid[1] * b"." + b"\n")
+        head = json.dumps(self._about).encode() + b"\n"
+        self._head = len(head)
         with whole(self.path) as part:
-            part.write_bytes(self._head() + windows)
+            part.write_bytes(head + windows)
 
     def resume(self, picture: pathlib.Path) -> None:
         """Reads what is done.
@@ -69,16 +72,14 @@ class Journal:
     def mark(self, number: int) -> None:
         """Says that a window is written."""
         with self.path.open("r+b") as file:
-            file.seek(len(self._head()) + number + number // self._grid[1])
+            file.seek(self._head + number + number // self._grid[1])
             file.write(b"#")
         self.done[number] = 1
-
-    def _head(self) -> bytes:
-        return json.dumps(self._about).encode() + b"\n"
 
     def _read(self) -> tuple[dict[str, Any], bytes]:
         """Returns what the file says of its picture, and the map."""
         head, _, windows = self.path.read_bytes().partition(b"\n")
+        self._head = len(head) + 1
         try:
             found = dict(json.loads(head))
         except (ValueError, TypeError):

@@ -1,6 +1,7 @@
 """Pictures of any size, made tile by tile in flat memory: the .zarr and .tif of `sample`."""
 
 import hashlib
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -51,7 +52,8 @@ def sample(
         InputError: the model makes whole images only, or an argument is out of range.
     """
     source, canvas = model.input_of(seed, start_stage=start_stage, **size)
-    yield _plan(canvas, canvas.memory(source))
+    memory = canvas.memory(source) / 2**20
+    yield f"{_plan(canvas)}; one takes {memory:,.0f} MiB, however large the picture is"
 
     def make(top: int, left: int) -> np.ndarray:
         made = canvas.window(source, top=top, left=left, size=canvas.tile)
@@ -70,13 +72,17 @@ def animation(
     canvas = model.canvas(height, width)
     size = {"height": height, "width": width}
     model.animate(seed, **size, **walk, window=(0, 0, *canvas.tile))  # refuses what cannot be
-    yield _plan(canvas, None)
+    shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
+    of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
+    yield f"{_plan(canvas)}; all frames of one take {math.prod(of_tile) / 2**20:,.0f} MiB"
 
     def make(top: int, left: int) -> np.ndarray:
+        pixels = np.empty(of_tile, np.uint8)
         frames = model.animate(seed, **size, **walk, window=(top, left, *canvas.tile))
-        return np.stack([image.to_uint8(frame) for frame in frames])
+        for number, frame in enumerate(frames):
+            pixels[number] = image.to_uint8(frame)
+        return pixels
 
-    shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
     identity = {"model": fingerprint(model), "seed": seed, **walk}
     yield from mosaic.write(path, shape, make, identity=identity, tile=canvas.tile)
 
@@ -98,9 +104,6 @@ def fingerprint(model: Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def _plan(canvas: Canvas, memory: int | None) -> str:
+def _plan(canvas: Canvas) -> str:
     (height, width), (down, across) = canvas.tile, Tiles(canvas.sizes[-1], canvas.tile).grid
-    text = f"{down * across:,} tiles of {height}x{width} px"
-    if memory is None:
-        return text
-    return f"{text}; one takes {memory / 2**20:,.0f} MiB, however large the picture is"
+    return f"{down * across:,} tiles of {height}x{width} px"

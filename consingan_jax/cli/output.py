@@ -43,10 +43,10 @@ class Output:
         first = next(images)
         name = f"{first.shape[0]}x{first.shape[1]}"
         out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
-        tiles = [self.model.real[0]]
+        tiles = [image.shrunk(self.model.real[0], image.CELL)]
         for number, picture in enumerate(itertools.chain([first], images), seed):
             image.save(out / f"seed_{number}.png", picture)
-            tiles += [picture] if len(tiles) <= GRID else []
+            tiles += [image.shrunk(picture, image.CELL)] if len(tiles) <= GRID else []
         image.save(out / "grid.png", image.grid(tiles))
         yield f"{num_samples} images of {name} px (height x width): {out}/grid.png"
 

@@ -62,6 +62,8 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         raise InputError("--animate, --naive and --reconstruct: give one of them")
     if (flags.mask or flags.full_size) and not flags.naive:
         raise InputError("--mask and --full_size belong to a composite: give --naive=FILE")
+    if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
+        raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
     device.use_compilation_cache(flags.compilation_cache)
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")

@@ -12,7 +12,9 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.nn import resize
 
+CELL = 640  # pixels, the longer side of a picture in a grid at most
 WEBP_SIDE = 16383  # pixels, the most that the format has
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -153,6 +155,15 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
         top, left = i // columns * height, i % columns * width
         sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     return sheet
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns an image `[H, W, C]` with no side longer than `side` pixels."""
+    height, width, _ = image.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    return resize.fit(image, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 def _to_unit(picture: Image.Image, behind: np.ndarray | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from flax import struct
 from consingan_jax import numerics
 from consingan_jax.data import augment
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.spans import Span, crop, span, upsample_to
+from consingan_jax.nn.spans import Span, crop, scaled, span, upsample_to
 from consingan_jax.nn.windows import NoiseWindow
 
 Z = list[jax.Array]
@@ -124,7 +124,8 @@ def _part(grid: jax.Array, rows: Span, columns: Span, *, smooth: bool) -> jax.Ar
         return crop(grid, source, target)
     if smooth:
         return upsample_to(grid, target)
-    nearest = (t.indices() * s.whole // t.whole for t, s in zip(target, source, strict=True))
+    pairs = zip(target, source, strict=True)
+    nearest = (scaled(wanted.indices(), own.whole, wanted.whole)[0] for wanted, own in pairs)
     return jax.vmap(lambda r, c: grid[0, r][:, c])(*nearest)
 
 

@@ -21,6 +21,7 @@ MAX_LENGTH = 32768  # pixels of an image that is returned
 MAX_PIXELS = 2**28  # of such an image altogether: 3 GiB as numbers
 MAX_CANVAS = 2_000_000  # of one that is made in windows; positions must fit into int32
 TILE = 512
+MAX_AT_ONCE = 2**31 // MAX_CANVAS - 128  # of a side of what one program makes; likewise
 
 
 class Length(NamedTuple):
@@ -69,11 +70,13 @@ def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[
     return (*((max(h, 1), max(w, 1)) for h, w in lower), (height.pixels, width.pixels))
 
 
-def checked_window(top: int, left: int, height: int, width: int, *, canvas: Size) -> dict[str, Any]:
+def checked_window(
+    top: int, left: int, height: int, width: int, *, canvas: Size, limit: int = MAX_LENGTH
+) -> dict[str, Any]:
     """Returns a window as arguments `top`, `left` and `size`.
 
     Raises:
-        InputError: it does not lie in the canvas.
+        InputError: it does not lie in the canvas, or a side of it is longer than `limit`.
     """
     for names, start, length, whole in (
         (("top", "height"), top, height, canvas[0]),
@@ -83,6 +86,13 @@ def checked_window(top: int, left: int, height: int, width: int, *, canvas: Size
             raise InputError(
                 f"{names[0]}={start} and {names[1]}={length}: the canvas has {whole} px there"
             )
+        if length > limit:
+            raise InputError(f"{names[1]}={length}: a window has {limit} px at most; make several")
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"height={height} and width={width}: a window has {MAX_PIXELS} pixels at most; make "
+            "several"
+        )
     return {"top": top, "left": left, "size": (height, width)}
 
 
@@ -125,8 +135,12 @@ class Canvas:
             return self.sizes[-1]
         return Tiles(self.sizes[-1], (TILE, TILE)).size
 
+    @numerics.independent
     def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
-        """Returns a part of an image, `[1, *size, C]` in [-1, 1], made without the rest."""
+        """Returns a part of an image, `[1, *size, C]` in [-1, 1], made at once, without the rest.
+
+        `size` is at most `MAX_AT_ONCE` px a side.
+        """
         view = self.generator.view(self.sizes, top=top, left=left, size=size)
         z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
@@ -144,11 +158,16 @@ class Canvas:
 
     def picture(self, source: Source) -> np.ndarray:
         """Returns an image `[H, W, C]` in [-1, 1], made tile by tile."""
-        image = np.empty((*self.sizes[-1], self.generator.arch.channels), np.float32)
-        height, width = self.tile
-        for top, left in Tiles(self.sizes[-1], self.tile).places():
-            made = self.window(source, top=top, left=left, size=self.tile)[0]
-            image[top : top + height, left : left + width] = made
+        return self.part(source, top=0, left=0, size=self.sizes[-1])
+
+    def part(self, source: Source, *, top: int, left: int, size: Size) -> np.ndarray:
+        """Returns a part of an image, `[*size, C]` in [-1, 1], made tile by tile."""
+        image = np.empty((*size, self.generator.arch.channels), np.float32)
+        tiles = Tiles(size, self.tile)
+        height, width = tiles.size
+        for row, column in tiles.places():
+            made = self.window(source, top=top + row, left=left + column, size=tiles.size)[0]
+            image[row : row + height, column : column + width] = made
         return image
 
     @numerics.independent

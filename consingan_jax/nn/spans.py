@@ -106,24 +106,39 @@ def span(length: int, start: Any = 0, whole: int | None = None) -> Span:
 def upsampled_from(target: Span, whole: int) -> Span:
     """Returns the rows of a grid of `whole` that upsampled ones are made from."""
     step, unit = _step(target, whole)
-    if isinstance(target.start, jax.Array):
-        assert target.whole * step < 2**31, "positions overflow int32"
     length = min(whole, -(-(target.length - 1) * step // unit) + 4)
-    return Span((target.start * step // unit - 1).clip(0, whole - length), length, whole)
+    first, _ = scaled(target.start, step, unit)
+    return Span((first - 1).clip(0, whole - length), length, whole)
 
 
 def taps(target: Span, source: Span) -> Taps:
     """Returns how upsampled rows are made from rows that contain all they need."""
     step, unit = _step(target, source.whole)
-    first = target.start * step
+    first, remainder = scaled(target.start, step, unit)
     return Taps(
-        first // unit - source.start,
-        first % unit,
+        first - source.start,
+        remainder,
         length=target.length,
         source_length=source.length,
         step=step,
         unit=unit,
     )
+
+
+def scaled(number: Any, step: int, unit: int) -> tuple[Any, Any]:
+    """Returns `number * step // unit` and what is left, also where int32 cannot hold the product.
+
+    Args:
+        number: on the host any integers; in a program int32, hardly beyond `unit`.
+        step: a number below 2**22.
+        unit: likewise.
+    """
+    if isinstance(number, jax.Array):
+        assert max(step, unit) < 2**22 and step * unit < 2**38, "positions overflow int32"
+    high, low = number // 256, number % 256
+    whole, left = high * step // unit, high * step % unit
+    rest = 256 * left + low * step
+    return 256 * whole + rest // unit, rest % unit
 
 
 def _step(target: Span, whole: int) -> tuple[int, int]:
