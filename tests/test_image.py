@@ -114,6 +114,13 @@ def test_files_that_are_no_images(tmp_path):
             image.load(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"), [((960, 1280), (480, 640)), ((3, 6400), (1, 640)), ((640, 9), (640, 9))]
+)
+def test_a_large_picture_is_shown_small(size, shown):
+    assert image.shrunk(np.zeros((*size, 3), np.float32), 640).shape == (*shown, 3)
+
+
 def test_grid_places_images_row_by_row():
     images = [np.full((2, 3, 1), value, np.float32) for value in (-1, -0.5, 0)]
     sheet = image.grid(images, gap=1)
