@@ -3,12 +3,13 @@
 import importlib
 import sys
 
-COMMANDS = ("train", "sample", "evaluate")
+COMMANDS = ("train", "sample", "evaluate", "report")
 USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
 
   consingan train photo.jpg --quick        learn from one image
   consingan sample RUN --width=2x          make new ones, animate it, harmonize, edit
   consingan evaluate RUN                   measure how good and how different they are
+  consingan report RUN                     a page about a run, for any browser
 
 Each command has --help. Runs lie in runs/ unless --workdir says otherwise."""
 

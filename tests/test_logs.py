@@ -19,6 +19,25 @@ def test_what_was_logged_after_the_moment_is_forgotten(tmp_path):
     assert _moments(tmp_path / "metrics.jsonl") == [(0, 5), (0, 10), (1, 5)]
 
 
+def test_the_seconds_of_a_stage_go_on(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+
+    def lines(moment, written):
+        log = logs.MetricsLog(tmp_path, iterations=[10, 20], moment=moment)
+        log.start()
+        for stage, step in written:
+            now[0] += 2
+            log.write(stage, step, {"loss": 1.0})
+        log.close()
+        return [line["seconds"] for line in logs.read(tmp_path / "metrics.jsonl")]
+
+    assert lines((0, 0), [(0, 5), (0, 10)]) == [2, 4]
+    now[0] += 1000  # nobody trains
+    assert lines((0, 5), [(0, 10)]) == [2, 4]
+    assert lines((1, 0), [(1, 5), (1, 10)]) == [2, 4, 2, 4]
+
+
 def test_the_time_left_counts_the_operations_of_the_stages_to_come(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(logs.time, "perf_counter", lambda: now[0])

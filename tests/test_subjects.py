@@ -30,15 +30,41 @@ def test_a_pixel_more_is_cropped_and_said(folders):
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("samples/c_0.png", (60, 64), r"c_0\.png belongs to no image of .*real: name it K\.png"),
-        ("real/d.png", (60, 64), r"d\.png has no samples"),
-        ("samples/a_5.png", (62, 64), r"a_5\.png has 62x64 px, but its image .*a\.png 60x64"),
+        (
+            "real/d.png",
+            (60, 64),
+            r"d\.png has no samples in .*: name them .* as in d_0\.png",
+        ),
+        ("samples/a_5.png", (62, 64), r"a_5\.png has 62x64 px, but its image a 60x64"),
     ],
 )
 def test_folders_that_do_not_pair(name, size, message, folders):
     image.save(folders / name, np.zeros((*size, 3)))
     with pytest.raises(ValueError, match=message):
         _subjects(folders)
+
+
+def test_strangers_are_passed_over_and_counted(folders):
+    image.save(folders / "samples/grid.png", np.zeros((99, 99, 3)))
+    found = _subjects(folders)
+    assert [len(one.samples) for one in found] == [3, 3]
+    assert found[0].note == f"a file in {folders / 'samples'} passed over: grid.png"
+    image.save(folders / "samples/c_0.png", np.zeros((9, 9, 3)))
+    assert "2 files in" in _subjects(folders)[0].note
+    image.save(folders / "samples/.a_4.png", np.zeros((9, 9, 3)))
+    assert [len(one.samples) for one in _subjects(folders)] == [3, 3]
+
+
+def test_samples_of_one_photo(folders):
+    photo, samples = folders / "photo.png", folders / "samples"
+    rows, columns = np.mgrid[-1:1:120j, -1:1:128j]
+    image.save(photo, np.stack([rows, columns, rows * columns], -1))
+    image.save(samples / "grid.png", np.zeros((60, 64, 3)))
+    image.save(samples / "wide.png", np.zeros((60, 128, 3)))
+    (subject,) = subjects.of_folders(str(photo), str(samples))
+    assert (subject.name, len(subject.samples), subject.real.shape) == ("photo", 6, (60, 64, 3))
+    assert subject.note == f"2 files in {samples} passed over: grid.png, ..."
+    np.testing.assert_allclose(subject.real[30, :, 1], np.linspace(-1, 1, 64), atol=0.03)
 
 
 def test_folders_that_are_none(folders):

@@ -50,7 +50,8 @@ def _kill_after(monkeypatch, calls):
 def test_a_run_directory_explains_itself(finished_run):
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith(".")}
     expected = {"README.md", "run.json", "pyramid", "samples", "reconstruction"}
-    assert expected | {"metrics.jsonl", "tensorboard", "checkpoints", "model"} == names
+    expected |= {"metrics.jsonl", "tensorboard", "checkpoints", "model", "report.html"}
+    assert names == expected
     readme = (finished_run / "README.md").read_text()
     assert all(name in readme for name in names - {"README.md"})
     assert [p.name for p in sorted((finished_run / "pyramid").iterdir())] == [

@@ -8,6 +8,7 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
+from consingan_jax.cli import run
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
@@ -15,7 +16,8 @@ from consingan_jax.measures import evaluation, subjects, tables
 
 USAGE = """Measures samples against their training images.
 
-  consingan evaluate RUN [--num_samples=50 --seed=0]        samples drawn from a run
+  consingan evaluate [RUN] [--num_samples=50 --seed=0]      samples drawn from a run
+  consingan evaluate --real=photo.jpg --samples=FOLDER      samples of one photo
   consingan evaluate --real=FOLDER --samples=FOLDER         K.png with K.png or K_<j>.png
   consingan evaluate [--real=FOLDER] --compare A B ...      runs or folders side by side
 
@@ -28,7 +30,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_string("ckpt", "", "RUN, as a flag: directory of a run or of a model.", **to)
     a.DEFINE_integer("num_samples", 50, "How many samples of a run.", lower_bound=1, **to)
     a.DEFINE_integer("seed", 0, "Of a run's first sample.", lower_bound=0, **to)
-    a.DEFINE_string("real", "", "Folder of training images.", **to)
+    a.DEFINE_string("real", "", "Training image, or a folder of them.", **to)
     a.DEFINE_string("samples", "", "Folder of samples of them.", **to)
     a.DEFINE_string("compare", "", "Runs, or with --real folders of samples.", **to)
     a.DEFINE_string("inception", "", "torchvision's Inception-v3 weights, for SIFID.", **to)
@@ -40,8 +42,9 @@ def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
     """Returns the runs and folders to measure, after checking the flags."""
     flagged = [side for side in (flags.ckpt, flags.samples, flags.compare) if side]
     sides = [*flagged, *others]
-    if len(flagged) > 1 or not sides:
+    if len(flagged) > 1 or (flags.real and not sides):
         raise InputError("give a run, or --real= and --samples=FOLDER, or --compare A B")
+    sides = sides or [run.chosen(None, [])]
     if len(sides) > 1 and not flags.compare:
         raise InputError(f"unknown argument {sides[-1]!r}: flags look like --name=value")
     if flags.samples and not flags.real:

@@ -11,7 +11,7 @@ import numpy as np
 from consingan_jax import checkpoint
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite
+from consingan_jax.generation import composite, restore
 from consingan_jax.generation.model import Model
 
 GRID = 24  # at most so many samples in the grid, besides the training image
@@ -140,14 +140,21 @@ class Output:
             name: of the directory, below that of the run.
             always_below: whether there is one of that name also below the user's directory.
         """
-        path = pathlib.Path(self.ckpt).resolve()
-        if checkpoint.exists(path):  # a model or a checkpoint inside a run
-            path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-        out = pathlib.Path(self.directory) if self.directory else path / "generated"
+        out = pathlib.Path(self.directory or self._default_directory())
         if always_below or not self.directory:
             out = out / name
         out.mkdir(parents=True, exist_ok=True)
         return out
+
+    def _default_directory(self) -> pathlib.Path:
+        """Returns `generated` of the run; of a model outside of a run, a directory of its own."""
+        path = pathlib.Path(self.ckpt).resolve()
+        if not checkpoint.exists(path):
+            return path / "generated"
+        run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        if restore.is_run(run):
+            return run / "generated"
+        return path.with_name(f"{path.name}-generated")
 
     def _mask(self, asked: str | None, path: str, picture: np.ndarray):
         """Returns the mask of a composite (None without), and words on where it comes from."""

@@ -1,69 +1,29 @@
-"""What a run would be and cost, in words: the dry run."""
+"""The command that makes the page of a run."""
 
-import json
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Sequence
 
-from consingan_jax import device, numerics
-from consingan_jax.config import Config
-from consingan_jax.nn.resize import Size
-from consingan_jax.training import coverage, estimate
-from consingan_jax.training.job import prepare
+from consingan_jax.cli import run
+from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.training.page import Page
 
+USAGE = """Makes the page of a run anew: RUN/report.html, which any browser shows.
 
-@numerics.independent
-def dry_run(config: Config) -> Iterator[str]:
-    """Yields configuration, pyramid, parameter counts, operations, hours and memory of a run.
+  consingan report [RUN]
 
-    Times a large matmul, and at last compiles the top stage, which takes a while; writes nothing.
-
-    Raises:
-        InputError: the configuration or the image cannot work.
-    """
-    job = prepare(config)
-    config, sizes, arch = job.config, job.sizes, job.arch
-    stages = range(len(sizes))
-    yield json.dumps(config.to_dict(), indent=2)
-    yield f"image: {config.image}, {arch.channels} channels"
-    yield "pyramid (height x width):"
-    operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in stages]
-    for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
-        size = f"{height}x{width} px{_windows(config, stage, (height, width))}"
-        yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
-    yield from job.warnings
-    generator, critic = estimate.num_params(arch, len(sizes))
-    yield f"parameters: generator {generator:,}, critic {critic:,}"
-    trained = stages[-1:] if job.source else stages
-    total = sum(config.stage(k).num_iters * operations[k] for k in trained)
-    rate = device.matmul_flops()
-    yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
-    yield (
-        f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate the run takes "
-        f"{total / rate / 3600:.2f} hours"
-    )
-    memory = estimate.memory(config, arch, sizes)
-    yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
-    if warning := memory_warning(config, memory, device.memory_limit()):
-        yield warning
+A training writes it at every grid of samples; this is for runs of an earlier version. Without a RUN
+the last one in runs/ is taken."""
 
 
-def _windows(config: Config, stage: int, level: Size) -> str:
-    """Returns the windows that a stage trains on, in words; nothing where it sees all of it."""
-    window = coverage.window_size(config, stage, level)
-    if window == level:
-        return ""
-    return f" in {config.windows} of {window[0]}x{window[1]} px"
+def _define(flags: Flags, _: Sequence[str]) -> None:
+    del flags
 
 
-def memory_warning(config: Config, needed: int, limit: int | None) -> str | None:
-    """Returns a line that warns of a run that cannot fit, None if it can or if nobody knows."""
-    if limit is None or needed <= limit:
-        return None
-    mends = [
-        *(["--config.window=256"] if config.takes_windows and not config.window else []),
-        *([] if config.remat else ["--config.remat=True"]),
-        "a smaller max_size",
-    ]
-    return (
-        f"warning: this run cannot fit: the last stage needs {needed / 2**30:.1f} GiB and "
-        f"{limit / 2**30:.1f} GiB are there; give {' or '.join(mends)}"
-    )
+def _main(flags: Flags, others: Sequence[str]) -> None:
+    del flags
+    page = Page(pathlib.Path(run.chosen(None, others)))
+    page.write()
+    print(page.path)
+
+
+COMMAND = Command(USAGE, _define, _main)

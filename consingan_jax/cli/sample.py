@@ -6,7 +6,7 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
-from consingan_jax.cli import large
+from consingan_jax.cli import large, run
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.cli.output import Output
 from consingan_jax.errors import InputError
@@ -14,13 +14,14 @@ from consingan_jax.generation import restore
 
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
-  consingan sample RUN --num_samples=8 --width=2x --height=300     new images
+  consingan sample [RUN] --num_samples=8 --width=2x --height=300   new images
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
   consingan sample RUN --reconstruct                               the training image
   consingan sample RUN --width=32768 --height=32768 --out=big.zarr|.tif   one of any size
 
-Image j depends on seed + j alone. Files go to RUN/generated unless --out says otherwise."""
+Image j depends on seed + j alone. Without a RUN the last one in runs/ is taken. Files go to
+RUN/generated unless --out says otherwise."""
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
@@ -46,18 +47,8 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_bool("loop", False, "Let the animation close on itself without a jump.", **to)
 
 
-def one_run(flags: Flags, others: Sequence[str]) -> str:
-    """Returns the directory that a command works on: an argument, or the flag `--ckpt`."""
-    given = [*([flags.ckpt] if flags.ckpt else []), *others]
-    if not given:
-        raise InputError("a run is missing: give its directory, or --ckpt=DIRECTORY")
-    if len(given) > 1:
-        raise InputError(f"unknown argument {given[1]!r}: flags look like --name=value")
-    return given[0]
-
-
 def _main(flags: Flags, others: Sequence[str]) -> None:
-    ckpt = one_run(flags, others)
+    ckpt = run.chosen(flags.ckpt, others)
     if sum([flags.animate, bool(flags.naive), flags.reconstruct]) > 1:
         raise InputError("--animate, --naive and --reconstruct: give one of them")
     if (flags.mask or flags.full_size) and not flags.naive:

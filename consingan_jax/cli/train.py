@@ -9,10 +9,11 @@ from typing import Any
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
-from consingan_jax.cli import report
+from consingan_jax.cli import plan
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, define_config
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
+from consingan_jax.generation import restore
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
 from consingan_jax.training.workdir import Workdir
@@ -25,6 +26,7 @@ USAGE = """Trains a generative model of one image. The same command again goes o
   consingan train photo.jpg --task=retarget --dry_run    says what the run would be and cost
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
   consingan train --config=FILE.py:quick                 a file with a function get_config
+  consingan train --workdir=RUN                          goes on with a run
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
 VARIANTS = {
@@ -93,6 +95,9 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
         if "image" in chosen.override_values:
             raise InputError(f"image {images[0]} and --config.image: give one of them")
         asked = dataclasses.replace(asked, image=images[0])
+    if not asked.image and not asked.fine_tune and flags.workdir and _goes_on(flags):
+        asked = dataclasses.replace(Workdir(flags.workdir).config(), **chosen.override_values)
+        return asked, flags.workdir
     if not asked.image and not asked.fine_tune:
         raise InputError("an image is missing: give its file, for example photo.jpg")
     recipe, variant = asked.row.recipe, _variant(flags)
@@ -100,6 +105,12 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
         path, _, variant = chosen.config_filename.partition(":")
         recipe = pathlib.Path(path).stem
     return asked, flags.workdir or default_workdir(recipe, variant, asked)
+
+
+def _goes_on(flags: Flags) -> bool:
+    """Returns whether a run is named that can say itself what it is."""
+    said = any(flags[name].present for name in ("task", *VARIANTS))
+    return restore.is_run(flags.workdir) and not said
 
 
 def _main(flags: Flags, images: Sequence[str]) -> None:
@@ -112,7 +123,7 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
     if warning := device.warning():
         print(warning)
     if flags.dry_run:
-        for line in report.dry_run(asked):
+        for line in plan.dry_run(asked):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)

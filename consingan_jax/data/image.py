@@ -1,7 +1,9 @@
 """Files <-> arrays, and pictures made of pictures. The only file that imports PIL."""
 
+import base64
 import fractions
 import importlib.util
+import io
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -155,6 +157,28 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
         top, left = i // columns * height, i % columns * width
         sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     return sheet
+
+
+def data_uri(path: pathlib.Path, side: int, num_bytes: int) -> str:
+    """Returns a picture as text for a page, in WebP.
+
+    Args:
+        path: its file.
+        side: no side becomes longer, in pixels.
+        num_bytes: what it may take; a picture with much in it becomes smaller.
+    """
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    data = b""
+    for _ in range(16):
+        picture.thumbnail((side, side))
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", quality=82)
+        data = buffer.getvalue()
+        if len(data) <= num_bytes:
+            break
+        side = max(1, round(0.8 * max(picture.size)))
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
 def shrunk(image: np.ndarray, side: int) -> np.ndarray:

@@ -42,6 +42,18 @@ def is_run(path: str | pathlib.Path) -> bool:
     return checkpoint.exists(path) or (path / IDENTITY).is_file()
 
 
+def newest_run(folder: pathlib.Path) -> pathlib.Path | None:
+    """Returns the run in a folder that was trained last, None without any."""
+    runs = [path.parent for path in folder.glob(f"*/{IDENTITY}")]
+    return max(runs, key=_trained, default=None)
+
+
+def _trained(run: pathlib.Path) -> tuple[float, str]:
+    """Returns when a run was last trained."""
+    files = [file for file in (run / IDENTITY, run / "metrics.jsonl") if file.exists()]
+    return max(file.stat().st_mtime for file in files), str(run)
+
+
 def load(path: str | pathlib.Path) -> Model:
     """Restores a model.
 

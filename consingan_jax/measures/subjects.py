@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import statistics
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -47,28 +48,59 @@ def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
 def of_folders(real: str, samples: str) -> list[Subject]:
     """Returns the images of a folder with their samples of another: `K.*` with `K.*` or `K_J.*`.
 
+    Where `real` is one photo, all files of the folder that have one size are its samples, and it is
+    taken at their size, as a training would. What is neither is passed over; a note says so.
+
     Raises:
         InputError: a folder is none or holds no images, files do not pair, or sizes differ by more
             than a pixel.
     """
+    files = _files("samples", samples)
+    if pathlib.Path(real).is_file():
+        return [_of_photo(pathlib.Path(real), files)]
     reals: dict[str, pathlib.Path] = {}
     for path in _files("real", real):
         if path.stem in reals:
             raise InputError(f"real {path} and {reals[path.stem]} have one name: take one out")
         reals[path.stem] = path
-    found: dict[str, list[pathlib.Path]] = {name: [] for name in reals}
-    for path in _files("samples", samples):
-        name = _image_of(path.stem, reals)
-        if name is None:
-            raise InputError(
-                f"samples {path} belongs to no image of {real}: name it K.{path.suffix[1:]} or "
-                f"K_<anything>.{path.suffix[1:]} after an image K"
-            )
-        found[name].append(path)
-    alone = [str(reals[name]) for name, paths in found.items() if not paths]
+    found: dict[str | None, list[pathlib.Path]] = {name: [] for name in reals}
+    for path in files:
+        found.setdefault(_image_of(path.stem, reals), []).append(path)
+    strangers = found.pop(None, [])
+    alone = [str(reals[name]) for name in reals if not found[name]]
     if alone:
-        raise InputError(f"real {alone[0]} has no samples in {samples}: take it out, or add some")
-    return [_subject(name, reals[name], paths) for name, paths in found.items()]
+        raise InputError(
+            f"real {alone[0]} has no samples in {samples}: name them after it, as in "
+            f"{pathlib.Path(alone[0]).stem}_0.png, or take it out"
+        )
+    subjects = [_subject(name, image.load(reals[name]), found[name]) for name in reals]
+    subjects[0] = _noted(subjects[0], _passed_over(strangers))
+    return subjects
+
+
+def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path]) -> Subject:
+    """Returns a photo and its samples."""
+    shapes = {path: image.load(path).shape[:2] for path in files if path.stem != "grid"}
+    if not shapes:
+        raise InputError(f"samples {files[0].parent} holds no samples, only a grid")
+    size = statistics.mode(shapes.values())
+    own = [path for path, shape in shapes.items() if shape == size]
+    photo = pyramid.top_level(image.load(real), max(size))
+    subject = _subject(real.stem, photo, own)
+    return _noted(subject, _passed_over([path for path in files if path not in own]))
+
+
+def _passed_over(paths: Sequence[pathlib.Path]) -> str:
+    if not paths:
+        return ""
+    number = "a file" if len(paths) == 1 else f"{len(paths)} files"
+    return f"{number} in {paths[0].parent} passed over: {paths[0].name}" + (
+        ", ..." if len(paths) > 1 else ""
+    )
+
+
+def _noted(subject: Subject, note: str) -> Subject:
+    return dataclasses.replace(subject, note="; ".join(filter(None, [subject.note, note])))
 
 
 def shrunk(subject: Subject, max_size: int) -> Subject:
@@ -85,13 +117,9 @@ def shrunk(subject: Subject, max_size: int) -> Subject:
     real = shrink(subject.real)
     again = None if subject.reconstruction is None else shrink(subject.reconstruction)
     note = f"{subject.name}: shrunk from {_size(subject.real)} to {_size(real)} px"
-    return dataclasses.replace(
-        subject,
-        real=real,
-        samples=list(map(shrink, subject.samples)),
-        reconstruction=again,
-        note="; ".join(filter(None, [subject.note, note])),
-    )
+    samples = list(map(shrink, subject.samples))
+    small = dataclasses.replace(subject, real=real, samples=samples, reconstruction=again)
+    return _noted(small, note)
 
 
 def _rounded(picture: np.ndarray) -> np.ndarray:
@@ -102,7 +130,8 @@ def _files(what: str, directory: str) -> list[pathlib.Path]:
     path = pathlib.Path(directory)
     if not path.is_dir():
         raise InputError(f"{what} {directory}: no such directory")
-    found = sorted(entry for entry in path.iterdir() if image.has_image_suffix(entry))
+    entries = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+    found = sorted(filter(image.has_image_suffix, entries))
     if not found:
         raise InputError(f"{what} {directory} holds no image files")
     return found
@@ -114,13 +143,12 @@ def _image_of(stem: str, names: Iterable[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _subject(name: str, real_path: pathlib.Path, paths: Sequence[pathlib.Path]) -> Subject:
-    real = image.load(real_path)
+def _subject(name: str, real: np.ndarray, paths: Sequence[pathlib.Path]) -> Subject:
     samples = [image.load(path, channels=real.shape[-1]) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
         if any(abs(a - b) > CROPPED for a, b in zip(sample.shape[:2], real.shape[:2], strict=True)):
             raise InputError(
-                f"samples {path} has {_size(sample)} px, but its image {real_path} {_size(real)}: "
+                f"samples {path} has {_size(sample)} px, but its image {name} {_size(real)}: "
                 "give samples of the image's size"
             )
     height, width = np.min([one.shape[:2] for one in (real, *samples)], axis=0)

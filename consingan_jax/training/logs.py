@@ -4,7 +4,8 @@ import json
 import operator
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import tqdm
 
@@ -28,15 +29,24 @@ class MetricsLog:
 
         self._iterations = iterations
         self._path = directory / "metrics.jsonl"
-        _keep_lines(self._path, lambda line: (line["stage"], line["step"]) <= moment)
+        lines = _keep_lines(self._path, lambda line: (line["stage"], line["step"]) <= moment)
+        own = [line.get("seconds", 0.0) for line in lines if line["stage"] == moment[0]]
+        self._before = {moment[0]: own[-1] if own else 0.0}
+        self._started = time.monotonic()
         self._tensorboard = tensorboardX.SummaryWriter(
             str(directory / "tensorboard"), purge_step=self._global_step(*moment) + 1
         )
 
+    def start(self) -> None:
+        """Says that the time of a stage begins, or goes on."""
+        self._started = time.monotonic()
+
     def write(self, stage: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics after iteration `step` of `stage`."""
+        """Logs the metrics after iteration `step` of `stage`, and the seconds that it has taken."""
+        seconds = self._before.get(stage, 0.0) + time.monotonic() - self._started
+        line = {"stage": stage, "step": step, "seconds": round(seconds, 1), **metrics}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
+            file.write(json.dumps(line) + "\n")
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, self._global_step(stage, step))
 
@@ -54,21 +64,26 @@ class MetricsLog:
         return sum(self._iterations[:stage]) + step
 
 
-def _keep_lines(path: pathlib.Path, keep) -> None:
-    """Drops the lines for which `keep` is false, and those that cannot be read."""
+def read(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Yields the lines of a metrics.jsonl; passes over those that cannot be read."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    whole = (line for line in lines if line.endswith("\n"))
-    write_whole(path, "".join(line for line in whole if _is_kept(line, keep)))
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            line = json.loads(text)
+            moment = {"stage": int(line["stage"]), "step": int(line["step"])}
+        except (ValueError, KeyError, TypeError):
+            continue
+        if text.endswith("\n"):  # else a kill has cut it off
+            yield {**line, **moment}
 
 
-def _is_kept(line: str, keep) -> bool:
-    """Returns whether a line is to be kept; one that cannot be read is not."""
-    try:
-        return keep(json.loads(line))
-    except (ValueError, KeyError, TypeError):
-        return False
+def _keep_lines(path: pathlib.Path, keep) -> list[dict[str, Any]]:
+    """Drops the lines for which `keep` is false and those that cannot be read; returns the rest."""
+    lines = [line for line in read(path) if keep(line)]
+    if path.exists():
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return lines
 
 
 class Progress:

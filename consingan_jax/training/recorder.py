@@ -13,6 +13,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.training import estimate
 from consingan_jax.training.job import Job
 from consingan_jax.training.logs import MetricsLog, Progress
+from consingan_jax.training.page import Page
 from consingan_jax.training.stage import Stage
 from consingan_jax.training.workdir import Workdir
 
@@ -42,6 +43,7 @@ class Recorder:
         iterations = [job.config.stage(k).num_iters for k in stages]
         self._progress = Progress(operations, iterations=iterations)
         self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
+        self._page = Page(run.path)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -49,6 +51,7 @@ class Recorder:
     def __exit__(self, *_) -> None:
         self._progress.close()
         self._log.close()
+        self._page.write()
 
     def say(self, lines: Iterable[str]) -> None:
         """Says something, each a line of its own beside the progress bar."""
@@ -60,6 +63,7 @@ class Recorder:
         height, width = self._sizes[stage.number]
         self._title = f"stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
         self._progress.start(stage.number, stage.done, f"{self._title}: compiling")
+        self._log.start()
 
     def compiled(self) -> None:
         """Says that its iterations start now."""
@@ -96,6 +100,8 @@ class Recorder:
                 self.run.checkpoints, stage.tree(), model.metadata(), stage=number, step=done
             )
             self._saved = time.monotonic()
+        if at_end or done % self._config.sample_every == 0:
+            self._page.write()
         self._progress.restart_clock()
 
     def _draw(self, stage: int, done: int, model: Model) -> None:

@@ -33,6 +33,7 @@ at any moment after the first checkpoint:
     samples/          a grid of samples at steps of every stage, the training image at the top left
     naive/            with config.naive: the composite, and what the model makes of it
     reconstruction/   what z* gives at the end of every stage
+    report.html       a page about the run, for any browser; `consingan report` makes it anew
     metrics.jsonl     losses, a line every `log_every` iterations
     tensorboard/      the same for TensorBoard
     checkpoints/      the last state of the training: critic, optimisers, and the model so far
@@ -99,6 +100,16 @@ class Workdir:
     def is_finished(self) -> bool:
         """Returns whether the finished model is there."""
         return checkpoint.exists(self.model)
+
+    def config(self) -> Config:
+        """Returns the configuration of the run that is here.
+
+        Raises:
+            InputError: the directory is no run, or what says which is damaged.
+        """
+        if not self._identity.is_file():
+            raise InputError(f"{self.path} is no run: give the directory of a training")
+        return self._read_identity()[0]
 
     def _read_identity(self) -> tuple[Config, dict[str, str]]:
         """Returns the configuration of the run that is here, and the digests of its pictures."""

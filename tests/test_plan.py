@@ -1,20 +1,20 @@
 import pytest
 
 from consingan_jax import device
-from consingan_jax.cli import report
+from consingan_jax.cli import plan
 from consingan_jax.config import Config
 
 
 def test_a_run_that_cannot_fit_is_warned_of(tiny_config, monkeypatch):
     monkeypatch.setattr(device, "memory_limit", lambda: 1000)
-    *_, last = report.dry_run(Config.create(**tiny_config))
+    *_, last = plan.dry_run(Config.create(**tiny_config))
     assert last.startswith("warning: this run cannot fit") and "--config.remat=True" in last
 
 
 def test_only_what_would_help_is_advised(tiny_config):
     def advice(**changes):
         config = Config.create(**tiny_config, **changes)
-        return report.memory_warning(config, 2**30, 2**29).rpartition("give ")[2]
+        return plan.memory_warning(config, 2**30, 2**29).rpartition("give ")[2]
 
     assert advice() == "--config.window=256 or --config.remat=True or a smaller max_size"
     assert advice(window=20.0) == "--config.remat=True or a smaller max_size"
@@ -24,7 +24,7 @@ def test_only_what_would_help_is_advised(tiny_config):
 @pytest.mark.parametrize("limit", [None, 2**50])
 def test_a_run_that_fits_is_not(tiny_config, monkeypatch, limit):
     monkeypatch.setattr(device, "memory_limit", lambda: limit)
-    *_, last = report.dry_run(Config.create(**tiny_config))
+    *_, last = plan.dry_run(Config.create(**tiny_config))
     assert last.startswith("memory of the last stage") and last.endswith(" MiB")
 
 
