@@ -5,8 +5,8 @@
     python sample.py --ckpt=runs/NAME-animation --animate --loop --out=film.webp
 
 The first sample.py call writes the published set of twelve (four kinds of smoothness, three of how
-much may move) and a contact sheet; the second one seamless loop. Hours on a laptop CPU, minutes on
-a GPU (`--dry_run` estimates it for your machine).
+much may move) and a contact sheet; the second one seamless loop. Hours on a laptop CPU
+(`--dry_run` estimates it for your machine).
 
     python train.py --config=configs/animation.py:quick
 

@@ -5,7 +5,7 @@
 
 Trains on the picture with tiles of it moved; the second call writes the edit, repaired, inside the
 mask `EDIT_mask` beside it if there is one (or --mask=FILE, auto, none). `config.naive` and
-`config.fine_tune` work as in configs/harmonization.py. Hours on a laptop CPU, minutes on a GPU
+`config.fine_tune` work as in configs/harmonization.py. Hours on a laptop CPU
 (`--dry_run` estimates it for your machine).
 
     python train.py --config=configs/editing.py:quick

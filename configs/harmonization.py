@@ -11,7 +11,7 @@ on that very composite, in half the time:
     python train.py --config=configs/harmonization.py --config.naive=COMPOSITE \\
         --config.fine_tune=runs/NAME-harmonization
 
-An hour or two on a laptop CPU, minutes on a GPU (`--dry_run` estimates it for your machine).
+An hour or two on a laptop CPU (`--dry_run` estimates it for your machine).
 
     python train.py --config=configs/harmonization.py:quick
 

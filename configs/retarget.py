@@ -5,7 +5,7 @@
 
 Like configs/unconditional.py, with zeros around every stage instead of generated content: the
 borders stay the picture's borders. Choose this to change a format, and unconditional for variety.
-Hours on a laptop CPU, minutes on a GPU (`--dry_run` estimates it for your machine).
+Hours on a laptop CPU (`--dry_run` estimates it for your machine).
 
     python train.py --config=configs/retarget.py:quick
 

@@ -2,8 +2,8 @@
 
     python train.py --config=configs/unconditional.py --config.image=PATH
 
-Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU, minutes on a GPU
-(`--dry_run` estimates it for your machine).
+Six stages up to 250 px, 2000 iterations each: hours on a laptop CPU (`--dry_run`
+estimates it for your machine).
 
     python train.py --config=configs/unconditional.py:quick
 

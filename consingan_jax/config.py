@@ -104,7 +104,7 @@ class Config:
     # What it takes
     dtype: str = field(
         "float32",
-        "of the convolutions; bfloat16 is faster on a GPU",
+        "of the convolutions; bfloat16 takes half of a GPU's memory",
         choices=("float32", "bfloat16"),
     )
     remat: bool = field(

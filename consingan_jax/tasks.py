@@ -21,6 +21,7 @@ class Task:
         composite_input: what z_0 is for a composite, likewise; None: takes none.
         mask_radius: dilation of a composite's mask in pixels at a long side of 250.
         walks: whether it makes animations.
+        use: the flags of the command `sample` that show what such a model is for.
         defaults: what its configuration changes.
         variants: what each named variant of its configuration changes besides.
     """
@@ -33,13 +34,9 @@ class Task:
     composite_input: str | None = None
     mask_radius: int = 0
     walks: bool = False
+    use: str = "--num_samples=8 --width=2x"
     defaults: Changes = dataclasses.field(default_factory=dict, hash=False)
     variants: Mapping[str, Changes] = dataclasses.field(default_factory=dict, hash=False)
-
-    @property
-    def use(self) -> str:
-        """The flags of the command `sample` that show what such a model is for."""
-        return "--naive=COMPOSITE" if self.composite_input else "--num_samples=8 --width=2x"
 
 
 _SMALL = {"num_stages": 4, "min_size": 16, "max_size": 64, "num_filters": 32}
@@ -72,12 +69,14 @@ TASKS = {
     "animation": Task(
         *("animation", True, "new", "gaussian", "gaussian"),
         walks=True,
+        use="--animate",
         defaults={"min_size": 20},
         variants={"quick": _QUICK_SAMPLES},
     ),
     "harmonization": Task(
         *("harmonization", False, "geometric", "augmented", "real", "real"),
         mask_radius=7,
+        use="--naive=COMPOSITE",
         defaults={
             "num_stages": 3,
             "min_size": 120,
@@ -90,6 +89,7 @@ TASKS = {
     "editing": Task(
         *("editing", False, "new", "shuffled", "noisy_real", "noisy_real"),
         mask_radius=20,
+        use="--naive=COMPOSITE",
         defaults={"num_iters": 1000, "batch_norm": True},
         variants={"quick": _QUICK_EDITS},
     ),

@@ -100,7 +100,7 @@ class Page:
     def _commands(self, config: Config) -> list[dict[str, str]]:
         run = shlex.quote(str(self.run))
         rows = [("make images", f"consingan sample {run} {config.row.use}")]
-        if config.row.walks:
+        if config.row.walks and "--animate" not in config.row.use:
             rows.append(("make animations", f"consingan sample {run} --animate"))
         rows.append(("measure", f"consingan evaluate {run}"))
         # The run knows its settings: they need not be repeated.
