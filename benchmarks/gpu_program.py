@@ -24,8 +24,8 @@ from jax.experimental import topologies
 from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.data import pyramid
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 _SIZES = flags.DEFINE_multi_string(

@@ -16,8 +16,8 @@ from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import noise, pyramid
 from consingan_jax.generation import sampling
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn.generator import Generator
-from consingan_jax.training.job import architecture
 
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each size.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")

@@ -19,8 +19,8 @@ from absl import app, flags
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import pyramid
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 _TASKS = flags.DEFINE_list("tasks", ["harmonization", "editing"], "Which tasks.")

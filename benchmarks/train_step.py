@@ -22,8 +22,8 @@ from absl import app, flags
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import pyramid
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler, estimate
-from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")

@@ -3,13 +3,22 @@
 import importlib
 import sys
 
-COMMANDS = ("train", "sample", "evaluate", "report")
+COMMANDS = {  # and their modules in `cli`
+    "train": "train",
+    "sample": "sample",
+    "evaluate": "evaluate",
+    "report": "report",
+    "import": "import_run",
+    "export": "export",
+}
 USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
 
   consingan train photo.jpg --quick        learn from one image
   consingan sample RUN --width=2x          make new ones, animate it, harmonize, edit
   consingan evaluate RUN                   measure how good and how different they are
   consingan report RUN                     a page about a run, for any browser
+  consingan import DIR                     take over a run of the published program
+  consingan export RUN --out=DIR           a program that samples without this package
 
 Each command has --help. Runs lie in runs/ unless --workdir says otherwise."""
 
@@ -24,7 +33,7 @@ def main() -> None:
         known = ", ".join(COMMANDS)
         print(f"consingan: unknown command {name!r}: give one of {known}", file=sys.stderr)
         sys.exit(2)
-    command = importlib.import_module(f"consingan_jax.cli.{name}").COMMAND
+    command = importlib.import_module(f"consingan_jax.cli.{COMMANDS[name]}").COMMAND
     command.run(f"consingan {name}", arguments)
 
 

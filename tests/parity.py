@@ -29,38 +29,13 @@ from consingan_jax.config import Config
 from consingan_jax.data import image, pyramid
 from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
+from consingan_jax.generation.architecture import architecture
+from consingan_jax.generation.published import read_config, read_params
 from consingan_jax.nn import conv, layers
 from consingan_jax.nn.generator import Generator
-from consingan_jax.nn.layers import Params
 from consingan_jax.nn.spans import span, upsample_to
-from consingan_jax.training.job import architecture
 from consingan_jax.training.state import StageData
 from consingan_jax.training.step import StageProgram
-
-# Names of the published program's flags, and ours.
-FIELDS = {
-    "mode": "task",
-    "nfc": "num_filters",
-    "num_layer": "num_layers",
-    "stages": "num_stages",
-    "steps": "num_iters",
-    "niter": "num_iters",
-    "lr_g": "lr_generator",
-    "lr_d": "lr_critic",
-    "alpha": "rec_weight",
-    "lambda_grad": "gp_weight",
-    "gamma": "lr_decay",
-    "lrelu_alpha": "negative_slope",
-    "Dsteps": "d_steps",
-    "Gsteps": "g_steps",
-    "nc_im": "channels",
-    "train_mode": "task",
-    "train_stages": "num_stages",
-}
-# Flags without a part in the arithmetic of a replay, and those with one value that has none.
-IGNORED = {"input_name", "naive_img", "model_dir", "gpu", "not_cuda", "manualSeed", "fine_tune"}
-FIXED = {"ker_size": 3, "padd_size": 0, "start_scale": 0}
-ACTIVATIONS = {"lrelu": "leaky_relu"}
 
 
 @dataclasses.dataclass
@@ -108,54 +83,6 @@ def _read_json(path: pathlib.Path) -> list | dict:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValueError:
         raise InputError(f"{path} is no recording: neither npz nor JSON") from None
-
-
-def read_config(recorded: dict, **known) -> Config:
-    """Returns our configuration for the published program's flags; others have the defaults.
-
-    Args:
-        recorded: the flags.
-        known: fields of ours that something else in the recording tells.
-    """
-    config = Config().to_dict()
-    for name, value in recorded.items():
-        field = FIELDS.get(name, name)
-        if name in IGNORED or (name in FIXED and int(value) == FIXED[name]):
-            continue
-        if field not in config:
-            raise InputError(f"the recording's setting {name!r} has no counterpart here")
-        config[field] = type(config[field])(value)
-    config["activation"] = ACTIVATIONS.get(config["activation"], config["activation"])
-    return Config.restore(config | known)
-
-
-def read_params(data: dict, prefix: str) -> Params:
-    """Returns the parameters recorded under `prefix`, in our structure."""
-    tree: dict = {}
-    for name, value in data.items():
-        if name.startswith(prefix) and "running_" not in name and "num_batches" not in name:
-            path = our_path(name.removeprefix(prefix))
-            node = tree
-            for part in path[:-1]:
-                node = node.setdefault(part, {})
-            node[path[-1]] = jnp.asarray(value).reshape(() if path[-1] == "slope" else value.shape)
-    if "stages" in tree:
-        tree["stages"] = [tree["stages"][k] for k in sorted(tree["stages"])]
-    return tree
-
-
-def our_path(name: str) -> list:
-    """Returns where our parameters keep what the published program calls `name`."""
-    *modules, leaf = [part for part in name.split(".") if part]
-    if modules[0] == "body":
-        is_stage = modules[1].isdigit()
-        modules = ["stages", int(modules[1]), *modules[2:]] if is_stage else modules[1:]
-    if modules[0] == "tail":
-        modules = ["tail"]
-    if modules[-1] == "prelu":
-        return [*modules[:-1], "slope"]
-    weight = "scale" if modules[-1] == "norm" else "kernel"
-    return [*modules, weight if leaf == "weight" else leaf]
 
 
 def _sweep(cases: list[dict]) -> Iterator[Check]:

@@ -9,8 +9,8 @@ import pytest
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 SIZES = ((12, 16), (15, 20))

@@ -4,9 +4,9 @@ import pytest
 
 from consingan_jax.config import Config
 from consingan_jax.data import pyramid
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.training import estimate
-from consingan_jax.training.job import architecture
 
 
 def test_operations_of_the_papers_top_stage():

@@ -8,10 +8,10 @@ import pytest
 
 from consingan_jax import numerics, tasks
 from consingan_jax.config import Config
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.training import compiler
-from consingan_jax.training.job import architecture
 from consingan_jax.training.step import StageProgram
 
 SIZES = ((12, 16), (15, 20), (20, 26))

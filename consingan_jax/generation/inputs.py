@@ -43,7 +43,7 @@ class Inputs:
         source = self.fixed.source(self.num_stages, image_at_0=self.task.fixed_input != "gaussian")
         return dataclasses.replace(source, by_place=self.by_place)
 
-    def sample(self, seed: int, coarsest: Size, *, start_stage: int = 0) -> Source:
+    def sample(self, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0) -> Source:
         """Returns the input of the sample that a seed names.
 
         Args:

@@ -130,8 +130,8 @@ class Model:
             raise InputError(f"num_samples={num_samples}: give 1 or more")
         _check_seed(seed, num_samples)
         self._check_stage(start_stage)
-        sizes = self._sizes(height, width)
-        made = functools.partial(self._inputs.sample, coarsest=sizes[0], start_stage=start_stage)
+        sizes = self.stage_sizes(height, width)
+        made = functools.partial(self.inputs.sample, coarsest=sizes[0], start_stage=start_stage)
         return self._canvas(sizes).pictures(map(made, range(seed, seed + num_samples)))
 
     @numerics.independent
@@ -190,7 +190,7 @@ class Model:
             InputError: the model works on whole images only, or a length cannot be.
         """
         self.check_windows()
-        return self._canvas(self._sizes(height, width, limit=sampling.MAX_CANVAS))
+        return self._canvas(self.stage_sizes(height, width, limit=sampling.MAX_CANVAS))
 
     def input_of(
         self,
@@ -207,7 +207,7 @@ class Model:
         _check_seed(seed)
         self._check_stage(start_stage)
         canvas = self.canvas(height, width)
-        return self._inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
+        return self.inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
 
     def _canvas(self, sizes: tuple[Size, ...]) -> sampling.Canvas:
         return sampling.Canvas(
@@ -219,14 +219,15 @@ class Model:
         )
 
     @property
-    def _inputs(self) -> Inputs:
+    def inputs(self) -> Inputs:
+        """What makes the inputs of its generator."""
         return Inputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
 
     @property
     @numerics.independent
     def z_star(self) -> list[jax.Array]:
         """z*_0 .. z*_d, each `[1, h, w, channels]`, for the model's own size."""
-        return self._inputs.z_star().draw(self.generator.view(self.sizes).noise(self.arch))
+        return self.inputs.z_star().draw(self.generator.view(self.sizes).noise(self.arch))
 
     @numerics.independent
     def harmonize(
@@ -255,8 +256,8 @@ class Model:
                 f"composite of shape {composite.shape}: give [H, W, {self.arch.channels}]"
             )
         height, width = own_size(composite.shape, self.size)
-        sizes = self._sizes(height, width)
-        source = self._inputs.composite(seed, composite, sizes[0])
+        sizes = self.stage_sizes(height, width)
+        source = self.inputs.composite(seed, composite, sizes[0])
         picture = self._canvas(sizes).picture(source)
         return applied(picture, composite, mask, radius=self.task.mask_radius)
 
@@ -312,7 +313,7 @@ class Model:
             key = numerics.key(int(key))
         self._check_stage(start_stage)
         limit = sampling.MAX_LENGTH if window is None else sampling.MAX_CANVAS
-        sizes = self._sizes(height, width, limit=limit)
+        sizes = self.stage_sizes(height, width, limit=limit)
         place: dict[str, Any] = {}
         if window is not None:
             self.check_windows()
@@ -320,7 +321,7 @@ class Model:
             place = sampling.checked_window(*window, canvas=sizes[-1], limit=at_once)
         return animation.frames(
             self.params,
-            self._inputs.z_star(),
+            self.inputs.z_star(),
             self.noise_amps,
             key,
             frames,
@@ -338,14 +339,17 @@ class Model:
                 f"start_stage={start_stage}: this model has the stages 0 to {len(self.sizes) - 1}"
             )
 
-    def _sizes(
+    def stage_sizes(
         self,
         height: int | str | None,
         width: int | str | None,
         *,
         limit: int = sampling.MAX_LENGTH,
     ) -> tuple[Size, ...]:
-        """Returns the size of every stage for an image of another size."""
+        """Returns (height, width) of every stage for an image of another size.
+
+        Arguments and errors are those of `sample`; `limit` is the longest side, in pixels.
+        """
         if height is None and width is None:
             return self.sizes
         rows = sampling.read_length("height", height, self.size[0], limit=limit)
@@ -360,11 +364,15 @@ class Model:
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        return self._canvas(self.sizes).picture(self._inputs.z_star())[None]
+        return self._canvas(self.sizes).picture(self.inputs.z_star())[None]
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
         return float(np.sqrt(np.mean(np.square(self.reconstruct() - self.real))))
+
+    def num_params(self) -> int:
+        """Returns how many parameters its generator has."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays of the model, as a checkpoint holds them."""

@@ -10,6 +10,7 @@ from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import image, pyramid
 from consingan_jax.errors import InputError
+from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
@@ -47,20 +48,6 @@ class Job:
     def arch(self) -> Architecture:
         """The architecture for this image."""
         return architecture(self.config, channels=self.pixels.shape[-1])
-
-
-def architecture(config: Config, *, channels: int) -> Architecture:
-    """Returns the architecture that a configuration means, for images of `channels` channels."""
-    return Architecture(
-        channels=channels,
-        num_filters=config.num_filters,
-        num_layers=config.num_layers,
-        activation=config.activation,
-        negative_slope=config.negative_slope,
-        batch_norm=config.batch_norm,
-        border_growing=config.row.border_growing,
-        dtype=config.dtype,
-    )
 
 
 def prepare(config: Config) -> Job:

@@ -1,0 +1,48 @@
+"""The command that takes over a run of the published program."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+from absl import flags as absl_flags
+
+from consingan_jax.cli import run
+from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.data import image
+from consingan_jax.errors import InputError
+from consingan_jax.generation import published
+from consingan_jax.training.job import Job
+from consingan_jax.training.page import Page
+from consingan_jax.training.workdir import Workdir
+
+USAGE = """Takes over a run of the published PyTorch program: weights, fixed noise, settings.
+
+  consingan import TrainedModels/colusseum/2021_01_01_generation_...
+  consingan import DIR --out=runs/colusseum
+
+Makes a run of its own, for `sample`, `evaluate` and `report`. Needs PyTorch, to read the files."""
+
+
+def _define(flags: Flags, _: Sequence[str]) -> None:
+    to = cast(dict[str, Any], {"flag_values": flags})
+    absl_flags.DEFINE_string("out", "", "Directory of the new run [runs/NAME OF DIR].", **to)
+
+
+def _main(flags: Flags, others: Sequence[str]) -> None:
+    if len(others) != 1:
+        raise InputError("give one directory: that of a run of the published program")
+    source = pathlib.Path(others[0])
+    model, levels = published.load_run(source)
+    new = Workdir(flags.out or run.RUNS / source.resolve().name)
+    if new.path.exists():
+        raise InputError(f"{new.path} exists already: give another --out")
+    with new.claim(Job(model.config, model.real[0], levels, composite=None, source=None)):
+        picture = model.reconstruct()[0]
+        image.save(new.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
+        model.save(new.model)
+        Page(new.path).write()
+    print(f"{model.describe()}; reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]")
+    print(f"consingan sample {new.path} {model.task.use}")
+
+
+COMMAND = Command(USAGE, _define, _main)

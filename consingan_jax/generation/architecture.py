@@ -1,0 +1,18 @@
+"""What a configuration says of the networks."""
+
+from consingan_jax.config import Config
+from consingan_jax.nn.layers import Architecture
+
+
+def architecture(config: Config, *, channels: int) -> Architecture:
+    """Returns the architecture that a configuration means, for images of `channels` channels."""
+    return Architecture(
+        channels=channels,
+        num_filters=config.num_filters,
+        num_layers=config.num_layers,
+        activation=config.activation,
+        negative_slope=config.negative_slope,
+        batch_norm=config.batch_norm,
+        border_growing=config.row.border_growing,
+        dtype=config.dtype,
+    )
