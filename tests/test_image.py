@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -162,3 +164,14 @@ def test_frames_beyond_what_a_format_holds(suffix, tmp_path):
     with pytest.raises(InputError, match="out"):
         image.save_animation(tmp_path / f"film{suffix}", frames, frames_per_second=10)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_show_themselves():
+    rng = np.random.default_rng(0)
+    several = rng.uniform(-1, 1, (4, 5, 6, 3)).view(image.Pictures)
+    for pictures, size in [(several, (14, 12)), (several[0], (6, 5)), (several[..., :1], (14, 12))]:
+        assert Image.open(io.BytesIO(pictures._repr_png_())).size == size
+    assert several[0, 0]._repr_png_() is None and several[:0]._repr_png_() is None
+    assert type(several + 1) is np.ndarray and type(several.max()) is np.float64
+    shown = np.asarray(Image.open(io.BytesIO(several[2]._repr_png_())))
+    np.testing.assert_array_equal(shown, image.to_uint8(several[2]))

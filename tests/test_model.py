@@ -174,6 +174,14 @@ def test_normalisation_and_composites_need_whole_images(model):
         dataclasses.replace(model, config=config).window(0, 0, 0, 8, 8, canvas=(50, 61))
 
 
+def test_a_model_and_its_pictures_show_themselves(model):
+    shown = model._repr_html_()
+    assert "picture.png, 21x28 px" in shown and "14x19 &rarr; 18x23 &rarr; 21x28" in shown
+    assert 'src="data:image/png;base64,iVBOR' in shown
+    for pictures in (model.sample(0, 2), model.reconstruct(), model.sample(0)[0]):
+        assert pictures._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_model_keeps_little_noise(model, finished_run):
     tree = checkpoint.load(finished_run / "model")
     assert [z.shape for z in tree["z_star"]] == [model.z_star[0].shape]

@@ -60,10 +60,34 @@ def has_image_suffix(path: pathlib.Path) -> bool:
     return path.is_file() and path.suffix.lower() in Image.registered_extensions()
 
 
+class Pictures(np.ndarray):
+    """An array `[H, W, C]` or `[N, H, W, C]` of images in [-1, 1] that a notebook shows as such."""
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        del context
+        return array[()] if return_scalar else array  # what is computed is an ordinary array
+
+    def _repr_png_(self) -> bytes | None:
+        if self.ndim not in (3, 4) or self.shape[-1] not in (1, 3) or not self.size:
+            return None  # a part of it that is no picture: shown as numbers
+        return to_png(grid(list(self)) if self.ndim == 4 else self)
+
+
+def to_png(image: np.ndarray) -> bytes:
+    """Returns an image `[H, W, C]` in [-1, 1] as the bytes of a .png."""
+    buffer = io.BytesIO()
+    _to_pil(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def save(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes an image `[H, W, C]` in [-1, 1], one or three channels, as 8 bits per channel."""
+    _to_pil(image).save(path)
+
+
+def _to_pil(image: np.ndarray) -> Image.Image:
     pixels = to_uint8(image)
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def save_animation(

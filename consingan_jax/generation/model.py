@@ -1,7 +1,9 @@
 """A trained model: what users hold."""
 
+import base64
 import dataclasses
 import functools
+import html
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from consingan_jax import checkpoint, numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
+from consingan_jax.data.image import Pictures, to_png
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
 from consingan_jax.generation.composite import Applied, applied, own_size
@@ -84,6 +87,16 @@ class Model:
             f"iteration {self.step} of {self.config.stage(len(self.sizes) - 1).num_iters}"
         )
 
+    def _repr_html_(self) -> str:
+        """Shows what it was learned from, in a notebook."""
+        source = f"data:image/png;base64,{base64.b64encode(to_png(self.real[0])).decode()}"
+        stages = " &rarr; ".join(f"{height}x{width}" for height, width in self.sizes)
+        return (
+            f'<figure style="margin:0"><img src="{source}" alt="training image">'
+            f"<figcaption>{html.escape(self.describe())}<br>{stages}; {self.config.task}"
+            "</figcaption></figure>"
+        )
+
     def sample(
         self,
         seed: int = 0,
@@ -105,7 +118,7 @@ class Model:
             start_stage: stages below it use z* instead of noise, which keeps the layout.
 
         Returns:
-            `[num_samples, height, width, C]`, float32 in [-1, 1].
+            `[num_samples, height, width, C]`, float32 in [-1, 1]; a notebook shows the images.
 
         Raises:
             InputError: an argument is out of range.
@@ -113,7 +126,7 @@ class Model:
         images = self.samples(
             seed, num_samples, width=width, height=height, start_stage=start_stage
         )
-        return np.stack(list(images))
+        return np.stack(list(images)).view(Pictures)
 
     @numerics.independent
     def samples(
@@ -167,7 +180,7 @@ class Model:
         size = {"height": canvas[0], "width": canvas[1]}
         source, whole = self.input_of(seed, **size, start_stage=start_stage)
         place = sampling.checked_window(top, left, height, width, canvas=whole.sizes[-1])
-        return whole.part(source, **place)
+        return whole.part(source, **place).view(Pictures)
 
     def check_windows(self) -> None:
         """Raises an InputError if this model can only make whole images."""
@@ -364,7 +377,7 @@ class Model:
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        return self._canvas(self.sizes).picture(self.inputs.z_star())[None]
+        return self._canvas(self.sizes).picture(self.inputs.z_star())[None].view(Pictures)
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""

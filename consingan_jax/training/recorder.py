@@ -13,6 +13,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.training import estimate
 from consingan_jax.training.job import Job
 from consingan_jax.training.logs import MetricsLog, Progress
+from consingan_jax.training.notebook import LivePicture
 from consingan_jax.training.page import Page
 from consingan_jax.training.stage import Stage
 from consingan_jax.training.workdir import Workdir
@@ -43,7 +44,7 @@ class Recorder:
         iterations = [job.config.stage(k).num_iters for k in stages]
         self._progress = Progress(operations, iterations=iterations)
         self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
-        self._page = Page(run.path)
+        self._page, self._live = Page(run.path), LivePicture()
 
     def __enter__(self) -> "Recorder":
         return self
@@ -110,6 +111,7 @@ class Recorder:
         sheet = image.grid([image.shrunk(np.asarray(picture), image.CELL) for picture in pictures])
         image.save(self.run.path / f"samples/stage_{stage}_step_{done:06d}.png", sheet)
         self._log.image("samples", image.to_uint8(sheet), stage, done)
+        self._live.show(lambda: image.to_png(sheet))
 
     def _watch(self, stage: int, done: int, model: Model) -> None:
         """Leaves the composite beside what the model makes of it, if there is one to watch."""

@@ -1,0 +1,31 @@
+"""A picture in a notebook that changes while a training goes on."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class LivePicture:
+    """Shows a picture below the cell that runs, and later ones in its place; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, png: Callable[[], bytes]) -> None:
+        """Shows a picture; `png` is only asked for it in a notebook."""
+        if not is_here():
+            return
+        import IPython.display
+
+        picture = IPython.display.Image(data=png(), format="png")
+        if self._handle is None:
+            self._handle = IPython.display.display(picture, display_id=True)
+        else:
+            self._handle.update(picture)
+
+
+def is_here() -> bool:
+    """Returns whether this process serves a notebook."""
+    if "IPython" not in sys.modules:
+        return False
+    return hasattr(sys.modules["IPython"].get_ipython(), "kernel")
