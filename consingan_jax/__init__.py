@@ -8,8 +8,8 @@ Arrays of images are NHWC, float32 in [-1, 1].
 """
 
 from consingan_jax.config import Config
+from consingan_jax.data.image import Pictures, to_uint8
 from consingan_jax.data.image import load as load_image
-from consingan_jax.data.image import to_uint8
 from consingan_jax.errors import DivergedError, InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
@@ -22,6 +22,7 @@ __all__ = [
     "DivergedError",
     "InputError",
     "Model",
+    "Pictures",
     "load",
     "load_image",
     "to_uint8",

@@ -176,13 +176,10 @@ def _save_applied(out: pathlib.Path, made: composite.Applied) -> None:
     for name in ("mask.png", "blended.png", "full_size.png"):
         (out / name).unlink(missing_ok=True)
     image.save(out / "result.png", made.result)
-    shown = [made.composite, made.result]
     if made.mask is not None and made.blended is not None:
-        mask = 2 * made.mask[..., None] - 1
-        image.save(out / "mask.png", mask)
+        image.save(out / "mask.png", 2 * made.mask[..., None] - 1)
         image.save(out / "blended.png", made.blended)
-        shown = [made.composite, np.broadcast_to(mask, made.composite.shape), made.blended]
-    image.save(out / "side_by_side.png", image.grid(shown, columns=len(shown)))
+    image.save(out / "side_by_side.png", made.side_by_side())
 
 
 def _keep(

@@ -40,6 +40,18 @@ class Applied:
         """`[h, w, C]`, blended if there is a mask."""
         return self.result if self.blended is None else self.blended
 
+    def side_by_side(self) -> np.ndarray:
+        """Returns composite and result in one picture; with a mask composite, mask and blend."""
+        if self.mask is None or self.blended is None:
+            shown = [self.composite, self.result]
+        else:
+            mask = np.broadcast_to(2 * self.mask[..., None] - 1, self.composite.shape)
+            shown = [self.composite, mask, self.blended]
+        return image.grid(shown, columns=len(shown))
+
+    def _repr_png_(self) -> bytes:
+        return image.to_png(self.side_by_side())
+
 
 def applied(
     result: np.ndarray, composite: np.ndarray, mask: np.ndarray | None, *, radius: float
