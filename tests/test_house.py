@@ -102,6 +102,7 @@ def test_one_file_knows_a_library(library, file):
 
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint"}
 EXTRAS = {
+    "IPython",  # of a notebook
     "av",
     "tifffile",
     "torch",
