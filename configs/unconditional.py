@@ -12,7 +12,8 @@ about two minutes. Its samples are small new arrangements of the picture's conte
 
     python train.py --config=configs/unconditional.py:fast --config.image=PATH
 
-The paper's size on windows, cheaper by iteration: an experiment (docs/performance.md).
+The paper's size in less than a sixth of the published way's time: some 50 minutes on two cores.
+Measured, and where it falls short: docs/performance.md.
 """
 
 from consingan_jax.cli.flags import config_file

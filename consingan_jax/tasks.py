@@ -45,7 +45,7 @@ _QUICK_SAMPLES = {
     **_SMALL,
     **{"num_iters": 500, "sample_every": 250, "lr_generator": 1e-3, "lr_critic": 1e-3},
 }
-# The paper's quality in a fraction of its time: one critic step and one update an iteration, each
+# The paper's size in a sixth of its time: one critic step and one update an iteration, each
 # on new noise, instead of three on the same; half-side windows at the two stages that cost most,
 # where twice the rate lost its balance (docs/performance.md).
 _FAST_RATES = (1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4)

@@ -21,7 +21,7 @@ from consingan_jax.training.workdir import Workdir
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
 
   consingan train photo.jpg --quick                      minutes on a laptop: see what it does
-  consingan train photo.jpg --fast                       the paper's quality in a sixth of its time
+  consingan train photo.jpg --fast                       the paper's size in a sixth of its time
   consingan train photo.jpg                              as in the paper: hours on a CPU
   consingan train photo.jpg --task=retarget --dry_run    says what the run would be and cost
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
@@ -31,7 +31,7 @@ USAGE = """Trains a generative model of one image. The same command again goes o
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
 VARIANTS = {
     "quick": "A small size for a laptop's CPU.",
-    "fast": "The paper's size and quality from cheaper iterations.",
+    "fast": "The paper's size from cheaper iterations.",
 }
 
 
