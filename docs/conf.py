@@ -16,7 +16,9 @@ html_theme_options = {"show_toc_level": 2, "use_download_button": False}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode = "off"  # -D nb_execution_mode=force runs the notebooks
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_google_docstring = True
