@@ -95,6 +95,14 @@ def test_pictures_are_packed_once(run, monkeypatch):
     one.write()
 
 
+def test_a_picture_is_packed_for_each_of_its_places(run, monkeypatch):
+    monkeypatch.setattr(image, "data_uri", lambda path, side, num_bytes: f"{path.stem}, {side}")
+    Page(run).write()
+    found = content(run / "report.html")
+    assert found["image"] == "level_2_21x28, 500"
+    assert found["pyramid"][-1]["source"] == "level_2_21x28, 160"
+
+
 def test_what_is_no_run(tmp_path):
     with pytest.raises(InputError, match="is no run: give the directory of a training"):
         Page(tmp_path).write()

@@ -1,10 +1,9 @@
 """What the published program writes, and what that is here: names, settings, a trained run."""
 
 import ast
-import contextlib
 import importlib.util
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -160,14 +159,8 @@ def _tensors(path: pathlib.Path) -> Any:
         )
     import torch
 
-    with _unreadable(path):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-@contextlib.contextmanager
-def _unreadable(path: pathlib.Path) -> Iterator[None]:
     try:
-        yield
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except Exception as error:  # what damaged files raise is not told

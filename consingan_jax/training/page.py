@@ -110,7 +110,7 @@ class Page:
     def _pack(self, path: pathlib.Path, limits: tuple[int, int]) -> str:
         """Returns a picture as text to put into the page."""
         about = path.stat()
-        key = (path, about.st_mtime_ns, about.st_size)
+        key = (path, about.st_mtime_ns, about.st_size, limits)
         if key not in self._packed:
             self._packed[key] = image.data_uri(path, *limits)
         return self._packed[key]
