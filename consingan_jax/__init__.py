@@ -10,11 +10,12 @@ Arrays of images are NHWC, float32 in [-1, 1].
 from consingan_jax.config import Config
 from consingan_jax.data.image import Pictures, to_uint8
 from consingan_jax.data.image import load as load_image
-from consingan_jax.errors import DivergedError, InputError
+from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.training.trainer import train
+from consingan_jax.training.watch import Moment
 
 __all__ = [
     "Architecture",
@@ -22,7 +23,9 @@ __all__ = [
     "DivergedError",
     "InputError",
     "Model",
+    "Moment",
     "Pictures",
+    "StoppedError",
     "load",
     "load_image",
     "to_uint8",

@@ -10,6 +10,7 @@ COMMANDS = {  # and their modules in `cli`
     "report": "report",
     "import": "import_run",
     "export": "export",
+    "studio": "studio",
 }
 USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
 
@@ -19,6 +20,7 @@ USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
   consingan report RUN                     a page about a run, for any browser
   consingan import DIR                     take over a run of the published program
   consingan export RUN --out=DIR           a program that samples without this package
+  consingan studio                         all of it in a browser
 
 Each command has --help. Runs lie in runs/ unless --workdir says otherwise."""
 

@@ -17,6 +17,10 @@ class DivergedError(FloatingPointError):
     """The parameters are no finite numbers any more."""
 
 
+class StoppedError(Exception):
+    """A training was told to stop: says where it is and what is kept."""
+
+
 @contextlib.contextmanager
 def from_tensorstore(path: pathlib.Path) -> Iterator[None]:
     """Raises what TensorStore says of the system as an OSError about `path`.

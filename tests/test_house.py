@@ -15,7 +15,10 @@ import consingan_jax
 
 PACKAGE = pathlib.Path(consingan_jax.__file__).parent
 # From the top down; a room may import from those behind it. The shared modules are the last.
-ROOMS = ["__main__", "cli", "__init__", "training", "measures", "generation", "data", "nn", ""]
+ROOMS = [
+    *("__main__", "cli", "studio", "__init__", "training", "measures", "generation", "data"),
+    *("nn", ""),
+]
 NEVER = {("training", "measures")}  # neighbours that do not know each other
 FILES = sorted(PACKAGE.rglob("*.py"))
 

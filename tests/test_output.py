@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import consingan_jax
-from consingan_jax.cli.output import Output
 from consingan_jax.data import image
+from consingan_jax.generation.output import Output
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from consingan_jax.cli.zarr import Zarr
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.generation.output import Made
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 
@@ -152,4 +153,5 @@ def _fill(store: Store, windows: Tiles, journal: Journal, make: Make) -> Iterato
             bar.update()
     with whole(file) as place:
         image.save(place, preview.pixels() / 127.5 - 1)
-    yield f"{path}: {windows.canvas[0]}x{windows.canvas[1]} px (height x width); small: {file}"
+    height, width = windows.canvas
+    yield Made(f"{path}: {height}x{width} px (height x width); small: {file}", file)

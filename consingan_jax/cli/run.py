@@ -24,8 +24,8 @@ def chosen(flag: str | None, others: Sequence[str]) -> str:
         raise InputError(f"unknown argument {given[1]!r}: flags look like --name=value")
     if given:
         return given[0]
-    last = restore.newest_run(RUNS)
-    if last is None:
+    there = restore.runs(RUNS)
+    if not there:
         raise InputError("a run is missing: give its directory, or --ckpt=DIRECTORY")
-    print(f"{last}, the last run")
-    return str(last)
+    print(f"{there[0]}, the last run")
+    return str(there[0])

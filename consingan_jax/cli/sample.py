@@ -1,5 +1,6 @@
 """The command that makes pictures from a trained model."""
 
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -8,9 +9,9 @@ from absl import flags as absl_flags
 from consingan_jax import device
 from consingan_jax.cli import large, run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.cli.output import Output
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
+from consingan_jax.generation.output import Made, Output
 
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
@@ -58,8 +59,13 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     device.use_compilation_cache(flags.compilation_cache)
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
-    for line in _made(Output(model, flags.out, ckpt), flags):
-        print(line, flush=True)
+    made = ""
+    for made in _made(Output(model, flags.out, ckpt), flags):
+        print(made, flush=True)
+    if isinstance(made, Made):
+        print(f"picture: {made.file}")
+    if (page := pathlib.Path(ckpt) / "report.html").exists():
+        print(f"report:  {page}")
 
 
 def _made(output: Output, flags: Flags) -> Iterator[str]:

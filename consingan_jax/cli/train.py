@@ -11,12 +11,13 @@ from absl import flags as absl_flags
 from consingan_jax import config, device
 from consingan_jax.cli import plan
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, define_config
+from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
-from consingan_jax.training.workdir import Workdir
+from consingan_jax.training.workdir import Workdir, default_name
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
 
@@ -71,17 +72,6 @@ def _variant(flags: Flags) -> str:
     return asked[0] if asked else ""
 
 
-def default_workdir(recipe: str, variant: str, config: Config) -> str:
-    """Returns `runs/<image>-<recipe>`, with the variant if there is one.
-
-    For a fine-tuning it is `runs/<composite>-<recipe>-fine_tuned`.
-    """
-    image = config.naive if config.fine_tune else config.image
-    parts = [pathlib.Path(image).stem, recipe, variant]
-    parts += ["fine_tuned"] if config.fine_tune else []
-    return str(pathlib.Path("runs") / "-".join(part for part in parts if part))
-
-
 def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     """Returns the configuration and the directory that the flags ask for."""
     if len(images) > 1:
@@ -104,7 +94,7 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     if isinstance(chosen.config_filename, str):  # else the fields were given, not a file
         path, _, variant = chosen.config_filename.partition(":")
         recipe = pathlib.Path(path).stem
-    return asked, flags.workdir or default_workdir(recipe, variant, asked)
+    return asked, flags.workdir or str(RUNS / default_name(asked, recipe, variant))
 
 
 def _goes_on(flags: Flags) -> bool:

@@ -42,10 +42,9 @@ def is_run(path: str | pathlib.Path) -> bool:
     return checkpoint.exists(path) or (path / IDENTITY).is_file()
 
 
-def newest_run(folder: pathlib.Path) -> pathlib.Path | None:
-    """Returns the run in a folder that was trained last, None without any."""
-    runs = [path.parent for path in folder.glob(f"*/{IDENTITY}")]
-    return max(runs, key=_trained, default=None)
+def runs(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the runs in a folder, the one that was trained last first."""
+    return sorted((path.parent for path in folder.glob(f"*/{IDENTITY}")), key=_trained)[::-1]
 
 
 def _trained(run: pathlib.Path) -> tuple[float, str]:

@@ -139,11 +139,18 @@ class Progress:
 
     def time_left(self, step: int) -> float:
         """Returns the seconds that the run still needs, after iteration `step` of this stage."""
-        here = self._operations[self._stage]
-        left = here * (self._iterations[self._stage] - step)
+        seconds = self.seconds_per_iteration() or 0.0
+        return seconds * self._operations_left(step) / self._operations[self._stage]
+
+    def share_done(self, step: int) -> float:
+        """Returns how much of the run's arithmetic is done after iteration `step`, 0 to 1."""
+        total = sum(map(operator.mul, self._operations, self._iterations))
+        return 1 - self._operations_left(step) / total
+
+    def _operations_left(self, step: int) -> int:
+        left = self._operations[self._stage] * (self._iterations[self._stage] - step)
         above = slice(self._stage + 1, None)
-        left += sum(map(operator.mul, self._operations[above], self._iterations[above]))
-        return (self.seconds_per_iteration() or 0.0) * left / here
+        return left + sum(map(operator.mul, self._operations[above], self._iterations[above]))
 
     def close(self) -> None:
         """Closes the open bar."""

@@ -1,5 +1,6 @@
 """What a run leaves behind and says while it trains, and when."""
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ import tqdm
 
 from consingan_jax import checkpoint
 from consingan_jax.data import image
+from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.training import estimate
 from consingan_jax.training.job import Job
@@ -16,6 +18,7 @@ from consingan_jax.training.logs import MetricsLog, Progress
 from consingan_jax.training.notebook import LivePicture
 from consingan_jax.training.page import Page
 from consingan_jax.training.stage import Stage
+from consingan_jax.training.watch import Moment, Watcher
 from consingan_jax.training.workdir import Workdir
 
 SECONDS_PER_CALL = 2.0  # of the compiled loop: how often the progress bar moves
@@ -25,7 +28,13 @@ GRID_SAMPLES = 8  # besides the training image
 class Recorder:
     """Metrics, progress, sample grids, reconstructions and checkpoints of one run."""
 
-    def __init__(self, job: Job, run: Workdir, moment: tuple[int, int]):
+    def __init__(
+        self,
+        job: Job,
+        run: Workdir,
+        moment: tuple[int, int],
+        watcher: Watcher | None = None,
+    ):
         """Opens the logs.
 
         Args:
@@ -34,8 +43,10 @@ class Recorder:
             run: its directory.
             moment: the stage that trains next, and its iterations that are done; what was
                 logged after it is forgotten.
+            watcher: is told where the training is, and may stop it.
         """
         self.run = run
+        self._watcher = watcher
         self._job, self._config, self._sizes = job, job.config, job.sizes
         stages = range(len(self._sizes))
         operations = [
@@ -49,10 +60,12 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         self._progress.close()
         self._log.close()
-        self._page.write()
+        # What ended the training is what the user must hear of.
+        with contextlib.suppress(*([] if kind is None else [OSError, InputError])):
+            self._page.write()
 
     def say(self, lines: Iterable[str]) -> None:
         """Says something, each a line of its own beside the progress bar."""
@@ -65,6 +78,11 @@ class Recorder:
         self._title = f"stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
         self._progress.start(stage.number, stage.done, f"{self._title}: compiling")
         self._log.start()
+
+    def while_compiling(self, stage: Stage) -> None:
+        """Tells the watcher; raises a StoppedError if it says so."""
+        if self._is_told_to_stop(stage, None):
+            self._stop()
 
     def compiled(self) -> None:
         """Says that its iterations start now."""
@@ -96,14 +114,42 @@ class Recorder:
         if at_end:
             picture = model.reconstruct()[0]
             image.save(self.run.path / f"reconstruction/stage_{number}.png", picture)
-        if at_end or time.monotonic() - self._saved > 60 * self._config.checkpoint_minutes:
+        stop = self._is_told_to_stop(stage, metrics)
+        due = time.monotonic() - self._saved > 60 * self._config.checkpoint_minutes
+        if at_end or stop or due:
             checkpoint.save_step(
                 self.run.checkpoints, stage.tree(), model.metadata(), stage=number, step=done
             )
             self._saved = time.monotonic()
-        if at_end or done % self._config.sample_every == 0:
+        if stop:
+            self._stop()
+        is_last = at_end and number + 1 == len(self._sizes)  # then the page is written at the exit
+        if (at_end or done % self._config.sample_every == 0) and not is_last:
             self._page.write()
         self._progress.restart_clock()
+
+    def _is_told_to_stop(self, stage: Stage, metrics: Mapping[str, float] | None) -> bool:
+        """Returns what the watcher says to this moment; without metrics it is a compilation."""
+        if self._watcher is None:
+            return False
+        compiling = metrics is None
+        moment = Moment(
+            stage=stage.number,
+            num_stages=len(self._sizes),
+            size=self._sizes[stage.number],
+            step=stage.done,
+            iterations=stage.iterations,
+            compiling=compiling,
+            share=self._progress.share_done(stage.done),
+            seconds_left=None if compiling else self._progress.time_left(stage.done),
+            error=None if metrics is None else metrics["reconstruction_rmse"],
+        )
+        return bool(self._watcher(moment))
+
+    def _stop(self) -> None:
+        kept = checkpoint.latest_step(self.run.checkpoints)
+        words = "nothing is trained yet" if kept is None else f"kept: {kept}"
+        raise StoppedError(f"the training in {self.run.path} was stopped; {words}")
 
     def _draw(self, stage: int, done: int, model: Model) -> None:
         """Leaves a grid of samples, the training image at the top left."""

@@ -1,5 +1,6 @@
 """The algorithm: stage by stage, each started from the one below (paper, section 3)."""
 
+import concurrent.futures
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,10 @@ from consingan_jax.training.compiler import Compiler
 from consingan_jax.training.job import Job, prepare
 from consingan_jax.training.recorder import Recorder
 from consingan_jax.training.stage import Stage, Stages
+from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
+
+WATCH_SECONDS = 0.5  # how often a watcher is asked during a compilation
 
 
 @numerics.independent
@@ -27,6 +31,7 @@ def train(
     *,
     task: str = "generation",
     variant: str = "",
+    watcher: Watcher | None = None,
     **changes: Any,
 ) -> Model:
     """Trains a model of one image, or goes on where an earlier call was stopped.
@@ -39,6 +44,8 @@ def train(
         workdir: directory of the run; made if it is not there.
         task: what the model is for, a row of the table of tasks.
         variant: other settings that the task has, such as "quick".
+        watcher: is called with a `Moment` every few seconds; the training stops where it returns
+            True. The same call again goes on from there.
         changes: fields of the configuration that differ from the task's.
 
     Returns:
@@ -47,6 +54,7 @@ def train(
     Raises:
         InputError: the configuration, the image or the directory cannot work; nothing is written.
         DivergedError: the training failed; the last good checkpoint is kept.
+        StoppedError: the watcher said so; the state is kept.
     """
     if isinstance(image, Config) or hasattr(image, "keys"):
         if (task, variant, changes) != ("generation", "", {}):
@@ -59,16 +67,16 @@ def train(
     if not run.is_finished():
         with run.claim(job):
             if not run.is_finished():  # by the process that held it before
-                _train(job, run).save(run.model)
+                _train(job, run, watcher).save(run.model)
     return load(run.model)
 
 
-def _train(job: Job, run: Workdir) -> Model:
+def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
     """Trains all stages of a run that are not trained yet."""
     stages = Stages(job)
     stage = _begin(stages, run)
     compiler = Compiler(stages.program)
-    recorder = Recorder(job, run, (stage.number, stage.done))
+    recorder = Recorder(job, run, (stage.number, stage.done), watcher)
     with recorder, contextlib.closing(compiler):
         recorder.say([*job.warnings, *_news(run)])
         while True:
@@ -102,7 +110,10 @@ def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Rec
     if stage.done == stage.iterations:
         return stage
     recorder.compiling(stage)
-    run = compiler.begin(stage.number).result()
+    promise = compiler.begin(stage.number)
+    while not concurrent.futures.wait([promise], timeout=WATCH_SECONDS).done:
+        recorder.while_compiling(stage)
+    run = promise.result()
     recorder.compiled()
     if stage.number + 1 < len(stages):
         compiler.begin(stage.number + 1)  # compiled beside this stage's iterations

@@ -145,6 +145,17 @@ class Workdir:
         (self.path / "README.md").write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
+def default_name(config: Config, recipe: str, variant: str) -> str:
+    """Returns what the directory of a run is called unless somebody says otherwise.
+
+    It is `<image>-<recipe>`, with the variant if there is one; for a fine-tuning
+    `<composite>-<recipe>-fine_tuned`.
+    """
+    picture = config.naive if config.fine_tune else config.image
+    end = "fine_tuned" if config.fine_tune else ""
+    return "-".join(part for part in (pathlib.Path(picture).stem, recipe, variant, end) if part)
+
+
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that a kill leaves the old one or the new one, never a part."""
     with whole(path) as part:

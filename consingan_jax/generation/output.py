@@ -1,4 +1,4 @@
-"""What the command `sample` leaves behind: pictures, composites with their masks, animations."""
+"""Files made from a model: pictures, composites with their masks, animations."""
 
 import dataclasses
 import itertools
@@ -21,6 +21,18 @@ START_STAGES = (0, 1, 2)
 SHEET_FRAMES = 6  # of every animation on the contact sheet
 
 
+class Made(str):
+    """Words on what was made, and in `file` the picture to look at."""
+
+    file: pathlib.Path
+
+    def __new__(cls, words: str, file: str | pathlib.Path) -> "Made":
+        """Returns the words with the file."""
+        made = super().__new__(cls, words)
+        made.file = pathlib.Path(file)
+        return made
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Output:
     """The files made from one model. Every method yields a line for each thing that it did.
@@ -37,7 +49,7 @@ class Output:
 
     def samples(
         self, *, seed: int, num_samples: int, start_stage: int, **size: Any
-    ) -> Iterator[str]:
+    ) -> Iterator[Made]:
         """Writes samples, one file a seed, and a grid of the first ones."""
         images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
         first = next(images)
@@ -48,25 +60,25 @@ class Output:
             image.save(out / f"seed_{number}.png", picture)
             tiles += [image.shrunk(picture, image.CELL)] if len(tiles) <= GRID else []
         image.save(out / "grid.png", image.grid(tiles))
-        yield f"{num_samples} images of {name} px (height x width): {out}/grid.png"
+        words = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
+        yield Made(words, out / "grid.png")
 
-    def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[str]:
+    def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Made]:
         """Writes one sample as a .png."""
         (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         image.save(path, picture)
-        yield f"{path}: {picture.shape[0]}x{picture.shape[1]} px (height x width)"
+        yield Made(f"{path}: {picture.shape[0]}x{picture.shape[1]} px (height x width)", path)
 
-    def reconstruction(self) -> Iterator[str]:
+    def reconstruction(self) -> Iterator[Made]:
         """Writes the training image as learned."""
-        out = self._directory("reconstruction")
-        image.save(out / "reconstruction.png", self.model.reconstruct()[0])
-        rmse = self.model.reconstruction_rmse()
-        yield f"{out}/reconstruction.png: RMSE {rmse:.4f} on [-1, 1]"
+        file = self._directory("reconstruction") / "reconstruction.png"
+        image.save(file, self.model.reconstruct()[0])
+        yield Made(f"{file}: RMSE {self.model.reconstruction_rmse():.4f} on [-1, 1]", file)
 
     def composites(
         self, paths: Sequence[str], *, mask: str | None, seed: int, full_size: bool
-    ) -> Iterator[str]:
+    ) -> Iterator[Made]:
         """Applies the model to composites and writes the results, a directory each.
 
         Args:
@@ -95,20 +107,21 @@ class Output:
             _save_applied(out, made)
             if full_size:
                 image.save(out / "full_size.png", composite.at_full_size(made, picture))
-            yield f"{name}: {origin}; {out}/side_by_side.png"
+            file = out / "side_by_side.png"
+            yield Made(f"{name}: {origin}; {file}", file)
 
-    def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[str]:
+    def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Made]:
         """Writes one animation; `walk` as for `Model.animate`."""
         file = pathlib.Path(path)
         image.check_animation(file, fps)
         frames = self.model.animate(seed, **walk)
         file.parent.mkdir(parents=True, exist_ok=True)
         image.save_animation(file, frames, frames_per_second=fps)
-        yield f"{walk['frames']} frames at {fps:g} per second: {file}"
+        yield Made(f"{walk['frames']} frames at {fps:g} per second: {file}", file)
 
     def animations(
         self, *, fps: float, seed: int, beta: float | None, start_stage: int | None, **walk: Any
-    ) -> Iterator[str]:
+    ) -> Iterator[Made]:
         """Writes the published set of animations as .gif, and a sheet with some frames of each.
 
         Args:
@@ -129,9 +142,10 @@ class Output:
             out = self._directory("animation")
             file = out / name
             image.save_animation(file, _keep(frames, shown, sheet), frames_per_second=fps)
-            yield str(file)
-        image.save(out / "contact_sheet.png", image.grid(sheet, columns=len(set(shown))))
-        yield f"{out}/contact_sheet.png: some frames of each, one animation a row"
+            yield Made(str(file), file)
+        file = out / "contact_sheet.png"
+        image.save(file, image.grid(sheet, columns=len(set(shown))))
+        yield Made(f"{file}: some frames of each, one animation a row", file)
 
     def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
         """Returns the directory of some pictures, made if it is not there.

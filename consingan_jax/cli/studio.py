@@ -1,0 +1,63 @@
+"""The command that opens the tool in a browser."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags as absl_flags
+
+from consingan_jax import device
+from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.cli.run import RUNS
+from consingan_jax.errors import InputError
+
+USAGE = """Opens the studio: train, sample, animate and apply in a browser.
+
+  consingan studio [RUN ...]
+
+Runs lie in --folder; those given by name are shown too. Only this machine can reach it unless
+--host says otherwise: whoever reaches it can train, and read what lies in the folder. Ctrl-C ends
+it; a training that was going on goes on in the studio, or with `consingan train --workdir=RUN`.
+Needs gradio: python -m pip install "gradio>=6"."""
+
+
+def _define(flags: Flags, _: Sequence[str]) -> None:
+    to: dict[str, Any] = {"flag_values": flags}
+    absl_flags.DEFINE_string("folder", str(RUNS), "Where runs and pictures lie.", **to)
+    absl_flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.", **to)
+    absl_flags.DEFINE_integer(
+        "port", 7860, "Port to listen at; 0: any.", lower_bound=0, upper_bound=65535, **to
+    )
+    absl_flags.DEFINE_integer("max_upload", 50, "MiB, of a file.", lower_bound=1, **to)
+    absl_flags.DEFINE_bool("browser", True, "Open it in the browser.", **to)
+
+
+def _main(flags: Flags, runs: Sequence[str]) -> None:
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError('the studio needs gradio: python -m pip install "gradio>=6"')
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it speaks to nobody
+    os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(flags.folder, ".cache"))
+    device.use_compilation_cache(flags.compilation_cache)
+    from consingan_jax.studio import page
+    from consingan_jax.studio.desk import Desk
+
+    desk = Desk(flags.folder, runs)
+    try:
+        page.build(desk).launch(
+            server_name=flags.host,
+            server_port=flags.port or None,
+            inbrowser=flags.browser,
+            allowed_paths=[str(folder) for folder in desk.folders],
+            max_file_size=flags.max_upload * 2**20,
+            footer_links=[],
+            theme=page.THEME,
+            share=False,
+            pwa=False,
+            ssr_mode=False,
+        )
+    except OSError as error:  # gradio's own words
+        raise InputError(f"port={flags.port}: {error}") from None
+
+
+COMMAND = Command(USAGE, _define, _main)

@@ -1,0 +1,208 @@
+"""The page of the studio: how its parts are arranged, and which button calls what."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from consingan_jax.errors import InputError
+from consingan_jax.studio.desk import MOST_FRAMES, MOST_SAMPLES, PAPER, Desk
+from consingan_jax.tasks import TASKS
+
+SECONDS = 2  # between two looks at a training
+TITLE = "consingan studio"
+# No font and no script comes from elsewhere: the page works without a network.
+THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+_SAVE: list[Any] = ["download", "fullscreen"]
+_PICTURE: dict[str, Any] = {"interactive": False, "format": "png", "buttons": _SAVE}
+DAY = 86400  # seconds, after which what the page has copied is deleted
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """Returns the page of a desk."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
+        gr.Markdown(f"# {TITLE}\nFrom one picture, new ones.")
+        run = gr.Dropdown(_runs(desk), label="Run", value=_first(desk.names()), elem_id="run")
+        with gr.Tab("Train"):
+            _train(desk, page, run)
+        with gr.Tab("Sample"):
+            _sample(desk, run)
+        with gr.Tab("Animate"):
+            _animate(desk, run)
+        with gr.Tab("Composite"):
+            _apply(desk, run)
+        with gr.Tab("Take away"):
+            _take_away(desk, run)
+    return page
+
+
+def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
+    with gr.Row():
+        with gr.Column():
+            upload = gr.UploadButton("Upload a picture", file_types=["image"], elem_id="upload")
+            picture = gr.Dropdown(desk.pictures(), label="Picture", value=_first(desk.pictures()))
+            shown = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
+            task = gr.Dropdown(list(TASKS), label="Task", value="generation")
+            preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
+            settings = gr.Textbox(
+                label="Other settings", lines=2, placeholder="num_iters=1000\nmax_size=120"
+            )
+            begin = gr.Button("Train", variant="primary", elem_id="train")
+        with gr.Column(scale=2):
+            words = gr.Markdown(elem_id="words")
+            bar = gr.HTML()
+            with gr.Row():
+                stop = gr.Button("Stop", elem_id="stop")
+                resume = gr.Button("Go on", elem_id="resume")
+            grid = gr.Image(label="Training image and samples", elem_id="grid", **_PICTURE)
+
+    def look(name: str | None, before: str | None):
+        now = desk.look(name)
+        value = gr.skip() if now.samples == before else now.samples
+        progress = f'<progress style="width:100%" max="1" value="{now.share:.4f}"></progress>'
+        buttons = gr.Button(interactive=now.is_open), gr.Button(interactive=_can_go_on(now))
+        return now.words, progress, value, now.samples, *buttons
+
+    def kept(file: str):
+        name = desk.keep(file)
+        return gr.Dropdown(desk.pictures(), value=name)
+
+    def begun(*asked):
+        name = desk.train(*asked)
+        # The run's directory appears when its turn has come.
+        return gr.Dropdown(_runs(desk, name), value=name)
+
+    seen = gr.State()
+    watched = [run, seen]
+    outputs = [words, bar, grid, seen, stop, resume]
+    looked = _answer(look)
+    upload.upload(_answer(kept), upload, picture)
+    picture.change(_answer(lambda name: desk.picture(name) if name else None), picture, shown)
+    task.change(lambda name: gr.Radio(_presets(name), value="quick"), task, preset, **QUIET)
+    begin.click(_answer(begun), [picture, task, preset, settings], run).then(
+        looked, watched, outputs, **QUIET
+    )
+    stop.click(_answer(desk.stop), run, None)
+    resume.click(_answer(desk.resume), run, None)
+    run.change(looked, watched, outputs, **QUIET)
+    gr.Timer(SECONDS).tick(looked, watched, outputs, **QUIET)
+    # Whoever opens the page anew finds what has come about meanwhile.
+    page.load(lambda: gr.Dropdown(_runs(desk), value=_first(desk.names())), None, run)
+    page.load(lambda: gr.Dropdown(desk.pictures(), value=_first(desk.pictures())), None, picture)
+
+
+def _sample(desk: Desk, run: gr.Dropdown) -> None:
+    with gr.Row():
+        seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
+        number = gr.Slider(1, MOST_SAMPLES, value=4, step=1, label="How many")
+        width, height = _lengths()
+        start = gr.Number(0, label="Layout kept below stage", precision=0, minimum=0)
+    button = gr.Button("Make images", variant="primary", elem_id="sample")
+    gallery = gr.Gallery(
+        label="Images", columns=4, object_fit="contain", buttons=_SAVE, elem_id="images"
+    )
+
+    def made(name, seed, number, width, height, start):
+        size = {"width": width or None, "height": height or None}
+        return desk.sample(name, number, seed=seed, start_stage=start, **size)
+
+    button.click(_answer(made), [run, seed, number, width, height, start], gallery)
+
+
+def _animate(desk: Desk, run: gr.Dropdown) -> None:
+    with gr.Row():
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+        frames = gr.Slider(2, MOST_FRAMES, value=60, step=1, label="Frames")
+        fps = gr.Slider(1, 30, value=10, step=1, label="Frames a second")
+        start = gr.Number(1, label="Still below stage", precision=0, minimum=0)
+    with gr.Row():
+        alpha = gr.Slider(0, 1, value=0.1, label="Drawn to the picture (alpha)")
+        beta = gr.Slider(0, 1, value=0.9, label="Smooth (beta)")
+        loop = gr.Checkbox(True, label="Close the loop")
+        suffix = gr.Radio([".webp", ".gif"], value=".webp", label="Format")
+    with gr.Row():
+        width, height = _lengths()
+    button = gr.Button("Animate", variant="primary", elem_id="animate")
+    film = gr.Image(label="Animation", elem_id="film", **_PICTURE)
+
+    def made(name, seed, frames, fps, start, alpha, beta, loop, suffix, width, height):
+        walk = {"frames": frames, "start_stage": start, "alpha": alpha, "beta": beta}
+        walk |= {"loop": loop, "width": width or None, "height": height or None}
+        return desk.animate(name, seed=seed, fps=fps, suffix=suffix, **walk)
+
+    asked = [run, seed, frames, fps, start, alpha, beta, loop, suffix, width, height]
+    button.click(_answer(made), asked, film)
+
+
+def _apply(desk: Desk, run: gr.Dropdown) -> None:
+    gr.Markdown(
+        "For runs of the tasks harmonization and editing. Choose the composite and paint where the "
+        "result shall count; without paint it counts everywhere."
+    )
+    composite = gr.ImageEditor(
+        label="Composite and mask",
+        brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
+        sources=["upload", "clipboard"],
+        transforms=[],
+        layers=False,
+        format="png",
+        elem_id="composite",
+    )
+    seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+    button = gr.Button("Apply", variant="primary", elem_id="apply")
+    words = gr.Markdown(elem_id="applied")
+    results = gr.Gallery(label="Result; composite and result", columns=2, buttons=_SAVE)
+
+    def made(name, value, seed):
+        layers = [layer[..., 3] for layer in value["layers"]] if value else []
+        painted = np.max(layers, axis=0) if layers else None
+        return desk.apply(name, value["background"] if value else None, painted, seed)
+
+    button.click(_answer(made), [run, composite, seed], [words, results])
+
+
+def _take_away(desk: Desk, run: gr.Dropdown) -> None:
+    gr.Markdown(
+        "A run's directory has its model, every picture that was made, `report.html` and a README "
+        "that says what is what."
+    )
+    button = gr.Button("Pack the whole run", variant="primary", elem_id="pack")
+    file = gr.File(label="Download", elem_id="file")
+    button.click(_answer(desk.archive), run, file)
+
+
+def _lengths() -> tuple[gr.Textbox, gr.Textbox]:
+    hint: dict[str, Any] = {"placeholder": "pixels, or a factor such as 2x"}
+    return gr.Textbox(label="Width", **hint), gr.Textbox(label="Height", **hint)
+
+
+def _presets(task: str) -> list[str]:
+    return [*TASKS[task].variants, PAPER]
+
+
+def _runs(desk: Desk, *new: str) -> list[str]:
+    return list(dict.fromkeys([*new, *desk.names()]))
+
+
+def _first(names: list[str]) -> str | None:
+    return names[0] if names else None
+
+
+def _can_go_on(look) -> bool:
+    return not look.is_open and 0 <= look.share < 1 and bool(look.words)
+
+
+def _answer(function: Callable) -> Callable:
+    """Returns a function whose refusals the page shows as they are."""
+
+    @functools.wraps(function)
+    def answered(*arguments):
+        try:
+            return function(*arguments)
+        except (InputError, FloatingPointError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return answered

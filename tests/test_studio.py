@@ -1,0 +1,239 @@
+"""The studio: what its buttons do, and all of it in a browser."""
+
+import shutil
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio")
+
+from consingan_jax import checkpoint
+from consingan_jax.config import Config
+from consingan_jax.data import image
+from consingan_jax.errors import DivergedError, InputError, StoppedError
+from consingan_jax.studio.desk import Desk, _fields
+from consingan_jax.studio.trainings import Trainings
+from consingan_jax.training.watch import Moment
+
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+TINY = "num_stages=2\nmin_size=12\nmax_size=20\nnum_filters=4\nnum_iters=4\nnum_layers=2"
+MOMENT = Moment(1, 3, (20, 30), 40, 100, False, 0.25, 65.0, 0.1234)
+
+
+def _until(condition, seconds=60.0):
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+class Hand:
+    """Stands for `train`: each call reports one moment, then ends when and as it is told."""
+
+    def __init__(self):
+        self.begun, self._ends, self._turn = [], {}, threading.Condition()
+
+    def __call__(self, config, run, *, watcher):
+        """Trains, so to say."""
+        with self._turn:
+            self.begun.append(run.name)
+        while True:
+            if watcher(MOMENT):
+                raise StoppedError("told to")
+            with self._turn:
+                self._turn.wait(0.01)
+                if run.name in self._ends:
+                    if isinstance(how := self._ends.pop(run.name), Exception):
+                        raise how
+                    return how
+
+    def end(self, name, how=None):
+        """Ends the training of a run, with an error if one is given."""
+        with self._turn:
+            self._ends[name] = how
+            self._turn.notify()
+
+
+def test_one_training_at_a_time_in_the_order_of_asking(tmp_path):
+    hand, config = Hand(), Config.create()
+    trainings = Trainings(hand)
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    for run in (one, two, three):
+        trainings.add(config, run)
+    _until(lambda: "iteration" in trainings.describe(one))
+    assert trainings.describe(one) == (
+        "stage 2 of 3, 20x30 px: iteration 40 of 100, 01:05 left, reconstruction 0.1234"
+    )
+    assert trainings.share(one) == 0.25
+    assert trainings.describe(three) == "waits: 2 before it, one trains at a time"
+    trainings.stop(two)
+    assert trainings.describe(two) == "taken out of the queue"
+    assert trainings.describe(three).startswith("waits: 1 before")
+    hand.end("one")
+    _until(lambda: trainings.describe(one) == "finished")
+    _until(lambda: trainings.share(three) == 0.25)
+    trainings.stop(three)
+    _until(lambda: trainings.describe(three) == "stopped; training it again goes on from here")
+    assert hand.begun == ["one", "three"] and not trainings.is_open(three)
+    assert trainings.describe(tmp_path / "unknown") == ""
+
+
+def test_the_thread_outlives_what_goes_wrong(tmp_path):
+    hand = Hand()
+    trainings = Trainings(hand)
+    for error, words in (
+        (DivergedError("it diverged"), "it diverged"),
+        (KeyError("a fault"), "KeyError: 'a fault'"),
+    ):
+        trainings.add(Config.create(), tmp_path / "run")
+        hand.end("run", error)
+        _until(lambda: not trainings.is_open(tmp_path / "run"))
+        assert trainings.describe(tmp_path / "run") == words
+
+
+def test_a_run_that_trains_takes_no_other_settings(tmp_path):
+    hand = Hand()
+    trainings = Trainings(hand)
+    trainings.add(Config.create(), tmp_path / "run")
+    trainings.add(Config.create(), tmp_path / "run")
+    with pytest.raises(InputError, match="run trains with other settings: stop it first"):
+        trainings.add(Config.create(seed=3), tmp_path / "run")
+    hand.end("run")
+    _until(lambda: not trainings.is_open(tmp_path / "run"))
+
+
+@pytest.fixture
+def desk(tmp_path, finished_run):
+    shutil.copytree(finished_run, tmp_path / "runs/there")
+    return Desk(tmp_path / "runs")
+
+
+def test_pictures_are_kept_under_names_of_their_own(desk, picture, tmp_path):
+    other = tmp_path / "elsewhere/picture.png"
+    other.parent.mkdir()
+    image.save(other, np.zeros((9, 9, 3)))
+    assert [desk.keep(str(picture)), desk.keep(str(other)), desk.keep(str(picture))] == [
+        *("picture.png", "picture-2.png", "picture.png")
+    ]
+    assert sorted(desk.pictures()) == ["picture-2.png", "picture.png"]
+    (tmp_path / "no.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"no\.png is not an image"):
+        desk.keep(str(tmp_path / "no.png"))
+
+
+@pytest.mark.parametrize("name", ["../secret", "there/model", "/etc", ".pictures", ".."])
+def test_nothing_outside_the_folder(name, desk):
+    for use in (desk.look, desk.archive, desk.resume):
+        with pytest.raises(InputError, match="does not lie in"):
+            use(name)
+    with pytest.raises(InputError, match="is not kept here"):
+        desk.picture(name)
+
+
+def test_what_is_made_with_a_run(desk):
+    made = desk.sample("there", 2, seed=5, start_stage=0, width="2x", height=None)
+    assert [caption for _, caption in made] == ["seed 5", "seed 6"]
+    assert image.load(made[0][0]).shape == (21, 56, 3)
+    walk = {"frames": 3, "start_stage": 0, "alpha": 0.1, "beta": 0.9, "loop": False}
+    film = desk.animate("there", seed=0, fps=10, suffix=".gif", width=None, height=None, **walk)
+    assert film.endswith("there/generated/animation/walk-seed_0.gif")
+    names = zipfile.ZipFile(desk.archive("there")).namelist()
+    assert {"there/run.json", "there/generated/animation/walk-seed_0.gif"} <= set(names)
+    assert desk.look("there")[:2] == ("finished", 1.0)
+    with pytest.raises(InputError, match="25 images: give 1 to 24"):
+        desk.sample("there", 25, seed=0)
+    with pytest.raises(InputError, match="999 frames: give 2 to 240"):
+        desk.animate("there", seed=0, fps=10, suffix=".gif", frames=999)
+
+
+def test_a_painted_mask(harmonization_run, tmp_path):
+    desk = Desk(tmp_path, [str(harmonization_run)])
+    composite, painted = np.zeros((30, 40, 4), np.uint8), np.zeros((30, 40), np.uint8)
+    words, files = desk.apply(str(harmonization_run), composite, painted, 0)
+    assert "no mask" in words and image.load(files[0]).shape == (30, 40, 3)
+    painted[5:20, 5:20] = 200
+    words, files = desk.apply(str(harmonization_run), composite, painted, 0)
+    assert "composite_mask.png" in words
+    mask = image.load(harmonization_run / "generated/composite_mask.png")[..., 0] > 0
+    np.testing.assert_array_equal(mask, painted > 0)
+    with pytest.raises(InputError, match="a composite is missing"):
+        desk.apply(str(harmonization_run), None, None, 0)
+
+
+def test_settings_are_lines():
+    assert dict(_fields("num_iters = [5, 6]\n\nimage=a.png\nlr_scale=0.5")) == {
+        **{"num_iters": [5, 6], "image": "a.png", "lr_scale": 0.5}
+    }
+    with pytest.raises(InputError, match="setting 'seven': give name=value"):
+        dict(_fields("seven"))
+
+
+def test_a_stopped_training_goes_on_in_the_folder(desk, picture):
+    desk.keep(str(picture))
+    name = desk.train("picture.png", "generation", "quick", f"{TINY}\nnum_iters=100000")
+    assert name == "picture-unconditional-quick"
+    _until(lambda: "iteration" in desk.look(name).words)
+    desk.stop(name)
+    _until(lambda: not desk.look(name).is_open)
+    assert "goes on from here" in desk.look(name).words
+    assert checkpoint.latest_step(desk.folder / name / "checkpoints") is not None
+    desk.resume(name)
+    _until(lambda: "iteration" in desk.look(name).words)
+    desk.stop(name)
+    _until(lambda: not desk.look(name).is_open)
+
+
+@pytest.mark.filterwarnings("ignore")  # gradio's own, of what its requirements will drop
+def test_the_page_from_upload_to_download(tmp_path, picture):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser is here to look at the page: none of {', '.join(BROWSERS)}")
+    from consingan_jax.studio import page
+
+    studio = page.build(Desk(tmp_path / "runs"))
+    _, address, _ = studio.launch(
+        prevent_thread_lock=True, quiet=True, server_port=None, theme=page.THEME, ssr_mode=False
+    )
+    try:
+        with sync_api.sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+            view = chromium.new_page()
+            view.set_default_timeout(60_000)
+            said, asked = [], []
+            view.on("console", lambda line: line.type == "error" and said.append(line.text))
+            view.on("request", lambda request: asked.append(request.url))
+            view.goto(address)
+            with view.expect_file_chooser() as chooser:
+                view.click("#upload")
+            chooser.value.set_files(str(picture))
+            view.get_by_label("Other settings").fill(TINY)
+            sync_api.expect(view.get_by_label("Picture", exact=True)).to_have_value("picture.png")
+            view.click("#train")
+            sync_api.expect(view.locator("#words")).to_have_text("finished", timeout=120_000)
+            view.wait_for_selector("#grid img")
+            view.reload()  # who comes back finds the run
+            sync_api.expect(view.locator("#words")).to_have_text("finished")
+            view.get_by_role("tab", name="Sample").click()
+            view.get_by_label("Width").first.fill("none")
+            view.click("#sample")
+            view.get_by_text("width=none").wait_for()
+            view.get_by_label("Width").first.fill("2x")
+            view.click("#sample")
+            view.wait_for_selector("#images img")
+            view.get_by_role("tab", name="Take away").click()
+            view.click("#pack")
+            with view.expect_download() as download:
+                view.locator("#file a").first.click()
+            names = zipfile.ZipFile(download.value.path()).namelist()
+            chromium.close()
+    finally:
+        studio.close()
+    run = "picture-unconditional-quick"
+    assert {f"{run}/generated/15x40/seed_0.png", f"{run}/report.html"} <= set(names)
+    assert not said
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
