@@ -107,6 +107,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint"
 EXTRAS = {
     "IPython",  # of a notebook
     "av",
+    "gradio",
     "tifffile",
     "torch",
 }  # imported where they are used, with a clear line if they are missing

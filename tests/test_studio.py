@@ -203,7 +203,7 @@ def test_the_page_from_upload_to_download(tmp_path, picture):
         with sync_api.sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
             view = chromium.new_page()
-            view.set_default_timeout(60_000)
+            view.set_default_timeout(90_000)
             said, asked = [], []
             view.on("console", lambda line: line.type == "error" and said.append(line.text))
             view.on("request", lambda request: asked.append(request.url))
