@@ -9,7 +9,7 @@ from consingan_jax import tasks
 from consingan_jax.errors import InputError
 from consingan_jax.fields import About, converted, field
 
-_STAGES = "one number, or one for every stage"
+_STAGES = "one number, or a list for the last stages, its first for all below"
 
 
 class StageSettings(NamedTuple):
@@ -155,9 +155,9 @@ class Config:
     def _check_stages(self) -> None:
         for name in StageSettings._fields:
             value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.num_stages:
+            if isinstance(value, tuple) and not 1 <= len(value) <= self.num_stages:
                 raise InputError(
-                    f"config.{name}={value}: give one number, or one for each of the "
+                    f"config.{name}={value}: give one number, or at most one for each of the "
                     f"{self.num_stages} stages"
                 )
 
@@ -207,8 +207,11 @@ class Config:
 
     def stage(self, number: int) -> "StageSettings":
         """Returns what the configuration says of one stage, counted from 0."""
+        below = self.num_stages - number  # how many places from the end of a list
         values = (getattr(self, name) for name in StageSettings._fields)
-        return StageSettings(*(v[number] if isinstance(v, tuple) else v for v in values))
+        return StageSettings(
+            *(v[max(0, len(v) - below)] if isinstance(v, tuple) else v for v in values)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields, in plain JSON types."""
