@@ -1,4 +1,4 @@
-"""The site: python -m sphinx -W --keep-going docs public"""
+"""The site: python -m pip install -e ".[docs]" && python -m sphinx -W --keep-going docs public"""
 
 import ast
 import pathlib
