@@ -7,7 +7,7 @@ estimates it for your machine).
 
     python train.py --config=configs/unconditional.py:quick
 
-A first picture on a laptop CPU: four stages up to 128 px, 800 iterations each, in a few minutes. Its
+A first picture on a laptop CPU: four stages up to 128 px, in a few minutes. Its
 samples keep the picture's parts recognisable, in new arrangements.
 
     python train.py --config=configs/unconditional.py:fast --config.image=PATH

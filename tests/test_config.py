@@ -43,7 +43,7 @@ def test_choices_are_those_of_the_rooms_above():
 
 def test_a_task_and_its_variant_change_the_papers_defaults():
     assert Config.create("animation").min_size == 20
-    assert Config.create("animation", "quick").min_size == 18
+    assert Config.create("animation", "quick").min_size == 22
     harmonization = Config.create("harmonization", num_iters=7)
     assert (harmonization.num_stages, harmonization.batch_norm) == (3, True)
     assert harmonization.num_iters == 7
@@ -71,7 +71,9 @@ def test_values_of_other_types_become_the_fields_or_are_refused():
 
 
 def test_a_list_is_for_the_last_stages_and_its_first_for_all_below():
-    made = Config(num_stages=4, num_iters=(9, 8, 7), window=(0, 64), d_steps=3, g_steps=(1, 2, 3, 4))
+    made = Config(
+        num_stages=4, num_iters=(9, 8, 7), window=(0, 64), d_steps=3, g_steps=(1, 2, 3, 4)
+    )
     assert [made.stage(k).num_iters for k in range(4)] == [9, 9, 8, 7]
     assert [made.stage(k).window for k in range(4)] == [0, 0, 0, 64]
     assert [made.stage(k).d_steps for k in range(4)] == [3, 3, 3, 3]
@@ -86,7 +88,10 @@ def test_a_list_is_for_the_last_stages_and_its_first_for_all_below():
         ({"batch_norm": 1}, "config.batch_norm=1: give True or False"),
         ({"num_iters": 1.5}, "config.num_iters=1.5: give a whole number, or one for each stage"),
         ({"num_iters": "12"}, "config.num_iters='12': give a whole number"),
-        ({"num_iters": 7 * [5]}, r"num_iters=\(5, .*\): give one number, or at most one for each of"),
+        (
+            {"num_iters": 7 * [5]},
+            r"num_iters=\(5, .*\): give one number, or at most one for each of",
+        ),
         ({"num_iters": []}, r"config.num_iters=\(\): give one number, or at most one for each of"),
         ({"num_iters": [5, 5, 5, 5, 5, 0]}, "give 1 or more"),
         ({"d_steps": 7 * [1]}, "give one number, or at most one for each of the 6 stages"),
