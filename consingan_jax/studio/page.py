@@ -57,7 +57,7 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
             with gr.Row():
                 stop = gr.Button("Stop", elem_id="stop")
                 resume = gr.Button("Go on", elem_id="resume")
-            grid = gr.Image(label="Training image and samples", elem_id="grid", **_PICTURE)
+            grid = gr.Image(label="Training image and samples", elem_id="grid", height=420, **_PICTURE)
 
     def look(name: str | None, before: str | None):
         now = desk.look(name)
@@ -144,7 +144,7 @@ def _apply(desk: Desk, run: gr.Dropdown) -> None:
     )
     composite = gr.ImageEditor(
         label="Composite and mask",
-        brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
+        brush=gr.Brush(colors=[("#ff3d6e", 0.5)], color_mode="fixed"),
         sources=["upload", "clipboard"],
         transforms=[],
         layers=False,
