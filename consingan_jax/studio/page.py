@@ -57,7 +57,8 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
             with gr.Row():
                 stop = gr.Button("Stop", elem_id="stop")
                 resume = gr.Button("Go on", elem_id="resume")
-            grid = gr.Image(label="Training image and samples", elem_id="grid", height=420, **_PICTURE)
+            title = "Training image and samples"
+            grid = gr.Image(label=title, elem_id="grid", height=420, **_PICTURE)
 
     def look(name: str | None, before: str | None):
         now = desk.look(name)
