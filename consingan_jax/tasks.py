@@ -40,10 +40,11 @@ class Task:
 
 
 # A first picture on a laptop's CPU, with at the top what `fast` does there. A smaller coarsest
-# level copies the image; twice the rates lose the balance.
+# level copies the image; twice the paper's rates lose the balance.
 _QUICK_SAMPLES = {
-    **{"num_stages": 4, "min_size": 22, "max_size": 128, "num_iters": (1000, 700, 700)},
-    **{"window": (0, 64), "d_steps": (3, 1), "g_steps": (3, 1), "sample_every": 350},
+    **{"num_stages": 4, "min_size": 20, "max_size": 128, "num_iters": (900, 700, 700)},
+    **{"lr_generator": 7e-4, "lr_critic": 7e-4, "sample_every": 350},
+    **{"window": (0, 64), "d_steps": (3, 1), "g_steps": (3, 1)},
 }
 # The paper's size in a sixth of its time: at the two stages that cost most, half-side windows, and
 # one critic step and one update an iteration, each on new noise, instead of three on the same. The

@@ -112,7 +112,7 @@ def test_fields_are_listed(run):
         (["photo.jpg", "--quick"], "runs/photo-unconditional-quick", {"num_stages": 4}),
         (["photo.jpg", "--fast"], "runs/photo-unconditional-fast", {"d_steps": (3, 1, 1)}),
         (["a.png", "--task=editing"], "runs/a-editing", {"batch_norm": True, "num_iters": 1000}),
-        ([UNCONDITIONAL + ":quick"], "runs/scene-unconditional-quick", {"min_size": 22}),
+        ([UNCONDITIONAL + ":quick"], "runs/scene-unconditional-quick", {"min_size": 20}),
         ([UNCONDITIONAL, "b.png", "--config.lr_scale=1"], "runs/b-unconditional", {"lr_scale": 1}),
         (["a.png", "--noconfig.batch_norm", "--task", "editing"], "runs/a-editing", {}),
         (

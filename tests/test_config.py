@@ -43,7 +43,7 @@ def test_choices_are_those_of_the_rooms_above():
 
 def test_a_task_and_its_variant_change_the_papers_defaults():
     assert Config.create("animation").min_size == 20
-    assert Config.create("animation", "quick").min_size == 22
+    assert Config.create("animation", "quick").min_size == 20
     harmonization = Config.create("harmonization", num_iters=7)
     assert (harmonization.num_stages, harmonization.batch_norm) == (3, True)
     assert harmonization.num_iters == 7
