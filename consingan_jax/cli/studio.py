@@ -52,6 +52,7 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
             max_file_size=flags.max_upload * 2**20,
             footer_links=[],
             theme=page.THEME,
+            css=page.CSS,
             share=False,
             pwa=False,
             ssr_mode=False,

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -138,7 +139,9 @@ class Desk:
         else:
             words = self._trainings.describe(run) or "stopped: it can go on"
             share = self._trainings.share(run)
-        grids = sorted(run.glob("samples/*.png"), key=lambda file: file.stat().st_mtime)
+        # By stage and step: a copied run has lost its times.
+        found = run.glob("samples/stage_*_step_*.png")
+        grids = sorted(found, key=lambda file: [int(n) for n in re.findall(r"\d+", file.name)])
         newest = str(grids[-1]) if grids else None
         return Look(words, share, newest, self._trainings.is_open(run))
 

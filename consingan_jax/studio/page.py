@@ -15,6 +15,8 @@ SECONDS = 2  # between two looks at a training
 TITLE = "consingan studio"
 # No font and no script comes from elsewhere: the page works without a network.
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+# Small pictures are shown large.
+CSS = "#grid img, #film img { width: 100%; height: 100%; object-fit: contain; }"
 _SAVE: list[Any] = ["download", "fullscreen"]
 _PICTURE: dict[str, Any] = {"interactive": False, "format": "png", "buttons": _SAVE}
 DAY = 86400  # seconds, after which what the page has copied is deleted
@@ -81,7 +83,8 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     outputs = [words, bar, grid, seen, stop, resume]
     looked = _answer(look)
     upload.upload(_answer(kept), upload, picture)
-    picture.change(_answer(lambda name: desk.picture(name) if name else None), picture, shown)
+    preview = _answer(lambda name: desk.picture(name) if name else None)
+    picture.change(preview, picture, shown)
     task.change(lambda name: gr.Radio(_presets(name), value="quick"), task, preset, **QUIET)
     begin.click(_answer(begun), [picture, task, preset, settings], run).then(
         looked, watched, outputs, **QUIET
@@ -92,7 +95,9 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     gr.Timer(SECONDS).tick(looked, watched, outputs, **QUIET)
     # Whoever opens the page anew finds what has come about meanwhile.
     page.load(lambda: gr.Dropdown(_runs(desk), value=_first(desk.names())), None, run)
-    page.load(lambda: gr.Dropdown(desk.pictures(), value=_first(desk.pictures())), None, picture)
+    page.load(
+        lambda: gr.Dropdown(desk.pictures(), value=_first(desk.pictures())), None, picture
+    ).then(preview, picture, shown)
 
 
 def _sample(desk: Desk, run: gr.Dropdown) -> None:
