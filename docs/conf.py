@@ -13,7 +13,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_co
 html_theme = "sphinx_book_theme"
 html_title = "consingan_jax"
 html_theme_options = {"show_toc_level": 2, "use_download_button": False}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "notebooks/runs"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # -D nb_execution_mode=force runs the notebooks
