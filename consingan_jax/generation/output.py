@@ -154,13 +154,13 @@ class Output:
             name: of the directory, below that of the run.
             always_below: whether there is one of that name also below the user's directory.
         """
-        out = pathlib.Path(self.directory or self._default_directory())
+        out = pathlib.Path(self.directory or self.default_directory())
         if always_below or not self.directory:
             out = out / name
         out.mkdir(parents=True, exist_ok=True)
         return out
 
-    def _default_directory(self) -> pathlib.Path:
+    def default_directory(self) -> pathlib.Path:
         """Returns `generated` of the run; of a model outside of a run, a directory of its own."""
         path = pathlib.Path(self.ckpt).resolve()
         if not checkpoint.exists(path):

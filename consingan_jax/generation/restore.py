@@ -44,7 +44,8 @@ def is_run(path: str | pathlib.Path) -> bool:
 
 def runs(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the runs in a folder, the one that was trained last first."""
-    return sorted((path.parent for path in folder.glob(f"*/{IDENTITY}")), key=_trained)[::-1]
+    found = (path.parent for path in folder.glob(f"*/{IDENTITY}"))
+    return sorted(found, key=_trained, reverse=True)
 
 
 def _trained(run: pathlib.Path) -> tuple[float, str]:

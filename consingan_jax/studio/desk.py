@@ -3,7 +3,6 @@
 import ast
 import itertools
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from consingan_jax.files import whole
 from consingan_jax.generation import restore
 from consingan_jax.generation.output import Output
 from consingan_jax.studio.trainings import Trainings
+from consingan_jax.training.page import numbered
 from consingan_jax.training.workdir import Workdir, default_name
 
 PICTURES, DOWNLOADS = ".pictures", ".downloads"  # in the folder, beside the runs
@@ -139,9 +139,8 @@ class Desk:
         else:
             words = self._trainings.describe(run) or "stopped: it can go on"
             share = self._trainings.share(run)
-        # By stage and step: a copied run has lost its times.
-        found = run.glob("samples/stage_*_step_*.png")
-        grids = sorted(found, key=lambda file: [int(n) for n in re.findall(r"\d+", file.name)])
+        # By stage and step, not by time: a copied run has lost that.
+        grids = numbered(run, "samples/stage_*_step_*.png")
         newest = str(grids[-1]) if grids else None
         return Look(words, share, newest, self._trainings.is_open(run))
 
@@ -164,8 +163,9 @@ class Desk:
         if walk["frames"] > MOST_FRAMES:
             raise InputError(f"{walk['frames']} frames: give 2 to {MOST_FRAMES}")
         kind = "loop" if walk["loop"] else "walk"
-        file = self._run(name) / f"generated/animation/{kind}-seed_{seed}{suffix}"
-        (made,) = self._output(name).animation(str(file), fps=fps, seed=seed, **walk)
+        output = self._output(name)
+        file = output.default_directory() / f"animation/{kind}-seed_{seed}{suffix}"
+        (made,) = output.animation(str(file), fps=fps, seed=seed, **walk)
         return str(made.file)
 
     def apply(
@@ -186,7 +186,7 @@ class Desk:
             raise InputError("a composite is missing: choose a picture, then paint its mask")
         output = self._output(name)
         output.model.check_takes_composites()
-        folder = self._run(name) / "generated"
+        folder = output.default_directory()
         folder.mkdir(exist_ok=True)
         file, mask = folder / "composite.png", folder / "composite_mask.png"
         image.save(file, composite[..., :3] / 127.5 - 1)

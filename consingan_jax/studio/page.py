@@ -198,7 +198,7 @@ def _first(names: list[str]) -> str | None:
 
 
 def _can_go_on(look) -> bool:
-    return not look.is_open and 0 <= look.share < 1 and bool(look.words)
+    return not look.is_open and look.share < 1 and bool(look.words)
 
 
 def _answer(function: Callable) -> Callable:

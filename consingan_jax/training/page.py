@@ -53,7 +53,7 @@ class Page:
 
     def _content(self) -> dict[str, Any]:
         config = Workdir(self.run).config()
-        levels = _numbered(self.run, "pyramid/level_*_*.png")
+        levels = numbered(self.run, "pyramid/level_*_*.png")
         if not levels:
             raise InputError(f"{self.run} has no pyramid: train on, then try again")
         lines = list(logs.read(self.run / "metrics.jsonl"))
@@ -83,7 +83,7 @@ class Page:
 
     def _reconstruction(self, lines: Sequence[Line]) -> dict[str, str] | None:
         """Returns the newest one, of a stage that has come to its end."""
-        found = _numbered(self.run, "reconstruction/stage_*.png")
+        found = numbered(self.run, "reconstruction/stage_*.png")
         if not found:
             return None
         number = _numbers(found[-1])[0]
@@ -93,7 +93,7 @@ class Page:
         return {"source": self._pack(found[-1], PICTURE), "caption": caption}
 
     def _samples(self) -> list[dict[str, Any]]:
-        found = _spread(_numbered(self.run, "samples/stage_*_step_*.png"), MOMENTS)
+        found = _spread(numbered(self.run, "samples/stage_*_step_*.png"), MOMENTS)
         moments = [(_numbers(path), self._pack(path, GRID)) for path in found]
         return [{"stage": k, "step": step, "source": source} for (k, step), source in moments]
 
@@ -151,7 +151,7 @@ def _spread(items: Sequence, most: int) -> list:
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def _numbered(run: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+def numbered(run: pathlib.Path, pattern: str) -> list[pathlib.Path]:
     """Returns files in the order of the numbers in their names."""
     return sorted(run.glob(pattern), key=_numbers)
 

@@ -106,10 +106,11 @@ class Recorder:
         number, done, model = stage.number, stage.done, stage.model()
         self._progress.advance(done, metrics)
         at_end = done == stage.iterations
+        draws = at_end or done % self._config.sample_every == 0
         if at_end or done % self._config.log_every == 0:
             self._log.write(number, done, metrics)
             self._watch(number, done, model)
-        if at_end or done % self._config.sample_every == 0:
+        if draws:
             self._draw(number, done, model)
         if at_end:
             picture = model.reconstruct()[0]
@@ -124,7 +125,7 @@ class Recorder:
         if stop:
             self._stop()
         is_last = at_end and number + 1 == len(self._sizes)  # then the page is written at the exit
-        if (at_end or done % self._config.sample_every == 0) and not is_last:
+        if draws and not is_last:
             self._page.write()
         self._progress.restart_clock()
 
