@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 # Compilation is most of the time that the tests take, and they measure no speed. What a user's
 # programs compute, fully optimised, is checked by `python -m tests.parity`.
@@ -20,6 +21,7 @@ from consingan_jax.training import trainer
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 GOLDEN = pathlib.Path(__file__).parent.parent / "../shared/golden"
 
 
@@ -133,6 +135,19 @@ def folders(tmp_path):
             changed = np.roll(rough, 9 * j, 1) + 0.05 * rng.standard_normal(rough.shape)
             image.save(tmp_path / f"samples/{name}_{j}.png", changed)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as api:
+        chromium = api.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

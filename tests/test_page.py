@@ -12,8 +12,6 @@ from consingan_jax.errors import InputError
 from consingan_jax.training import page
 from consingan_jax.training.page import Page
 
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
-
 
 def content(path):
     """Returns what a page says, as its script reads it."""
@@ -107,19 +105,6 @@ def test_what_is_no_run(tmp_path):
     with pytest.raises(InputError, match="is no run: give the directory of a training"):
         Page(tmp_path).write()
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as api:
-        chromium = api.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

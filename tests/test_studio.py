@@ -1,14 +1,16 @@
 """The studio: what its buttons do, and all of it in a browser."""
 
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 
 import numpy as np
 import pytest
-
-pytest.importorskip("gradio")
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
@@ -18,7 +20,6 @@ from consingan_jax.studio.desk import Desk, _fields
 from consingan_jax.studio.trainings import Trainings
 from consingan_jax.training.watch import Moment
 
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 TINY = "num_stages=2\nmin_size=12\nmax_size=20\nnum_filters=4\nnum_iters=4\nnum_layers=2"
 MOMENT = Moment(1, 3, (20, 30), 40, 100, False, 0.25, 65.0, 0.1234)
 
@@ -187,52 +188,60 @@ def test_a_stopped_training_goes_on_in_the_folder(desk, picture):
     _until(lambda: not desk.look(name).is_open)
 
 
-@pytest.mark.filterwarnings("ignore")  # gradio's own, of what its requirements will drop
-def test_the_page_from_upload_to_download(tmp_path, picture):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser is here to look at the page: none of {', '.join(BROWSERS)}")
-    from consingan_jax.studio import page
-
-    studio = page.build(Desk(tmp_path / "runs"))
-    _, address, _ = studio.launch(
-        prevent_thread_lock=True, quiet=True, server_port=None, theme=page.THEME, ssr_mode=False
-    )
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """The address of a studio, opened as its users open it: by the command, in a process."""
+    pytest.importorskip("gradio", reason="needs gradio")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    command = [sys.executable, "-m", "consingan_jax", "studio", f"--folder={tmp_path / 'runs'}"]
+    words = tmp_path / "words"
+    with words.open("w") as file:
+        studio = subprocess.Popen(
+            [*command, "--port=0", "--nobrowser"], stdout=file, stderr=subprocess.STDOUT
+        )
     try:
-        with sync_api.sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            view = chromium.new_page()
-            view.set_default_timeout(90_000)
-            said, asked = [], []
-            view.on("console", lambda line: line.type == "error" and said.append(line.text))
-            view.on("request", lambda request: asked.append(request.url))
-            view.goto(address)
-            with view.expect_file_chooser() as chooser:
-                view.click("#upload")
-            chooser.value.set_files(str(picture))
-            view.get_by_label("Other settings").fill(TINY)
-            sync_api.expect(view.get_by_label("Picture", exact=True)).to_have_value("picture.png")
-            view.click("#train")
-            sync_api.expect(view.locator("#words")).to_have_text("finished", timeout=120_000)
-            view.wait_for_selector("#grid img")
-            view.reload()  # who comes back finds the run
-            sync_api.expect(view.locator("#words")).to_have_text("finished")
-            view.get_by_role("tab", name="Sample").click()
-            view.get_by_label("Width").first.fill("none")
-            view.click("#sample")
-            view.get_by_text("width=none").wait_for()
-            view.get_by_label("Width").first.fill("2x")
-            view.click("#sample")
-            view.wait_for_selector("#images img")
-            view.get_by_role("tab", name="Take away").click()
-            view.click("#pack")
-            with view.expect_download() as download:
-                view.locator("#file a").first.click()
-            names = zipfile.ZipFile(download.value.path()).namelist()
-            chromium.close()
+        _until(lambda: studio.poll() is not None or "http://" in words.read_text())
+        assert studio.poll() is None, words.read_text()
+        yield re.findall(r"http://[\w.]+:\d+", words.read_text())[0]
+        studio.send_signal(signal.SIGINT)
+        studio.wait(30)
+        assert "Traceback" not in words.read_text(), words.read_text()
     finally:
-        studio.close()
+        studio.kill()
+        studio.wait()
+
+
+def test_the_page_from_upload_to_download(address, browser, picture):
+    expect = pytest.importorskip("playwright.sync_api").expect
+    context = browser.new_context()
+    view, said, asked = context.new_page(), [], []
+    view.set_default_timeout(90_000)
+    view.on("console", lambda line: line.type == "error" and said.append(line.text))
+    view.on("request", lambda request: asked.append(request.url))
+    view.goto(address)
+    with view.expect_file_chooser() as chooser:
+        view.click("#upload")
+    chooser.value.set_files(str(picture))
+    view.get_by_label("Other settings").fill(TINY)
+    expect(view.get_by_label("Picture", exact=True)).to_have_value("picture.png")
+    view.click("#train")
+    expect(view.locator("#words")).to_have_text("finished", timeout=120_000)
+    view.wait_for_selector("#grid img")
+    view.reload()  # who comes back finds the run
+    expect(view.locator("#words")).to_have_text("finished")
+    view.get_by_role("tab", name="Sample").click()
+    view.get_by_label("Width").first.fill("none")
+    view.click("#sample")
+    view.get_by_text("width=none").wait_for()
+    view.get_by_label("Width").first.fill("2x")
+    view.click("#sample")
+    view.wait_for_selector("#images img")
+    view.get_by_role("tab", name="Take away").click()
+    view.click("#pack")
+    with view.expect_download() as download:
+        view.locator("#file a").first.click()
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    context.close()
     run = "picture-unconditional-quick"
     assert {f"{run}/generated/15x40/seed_0.png", f"{run}/report.html"} <= set(names)
     assert not said
