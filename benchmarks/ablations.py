@@ -1,11 +1,13 @@
 """What the knobs do: distance against diversity, for one change of the configuration at a time.
 
-    python -m benchmarks.ablations --out=DIRECTORY [--seeds=1] [--num_iters=500]
+    python -m benchmarks.ablations --out=DIRECTORY [--group=sizes] [--seeds=1] [--num_iters=500]
 
-Trains every setting on the painted scene at 64 px with 32 filters, measures 25 samples of each, and
-writes `ablations.csv`, a plot of VGG-SIFD against LPIPS diversity, and two rows of samples of each
-setting. Runs in DIRECTORY are kept and go on where they were stopped. Needs the extra `metrics`,
-and matplotlib for the pictures: python -m pip install matplotlib.
+Trains every setting of a group on the painted scene at 64 px with 32 filters, measures 25 samples
+of each, and writes GROUP.csv, a plot of VGG-SIFD against LPIPS diversity, and two rows of samples
+of each setting. The group `ablations` varies what the paper does, `sizes` what a stage sees;
+measures at different sizes are not to be compared. Runs in DIRECTORY are kept and go on where they
+were stopped. Needs the extra `metrics`, and matplotlib for the pictures: python -m pip install
+matplotlib.
 """
 
 import csv
@@ -24,19 +26,32 @@ from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.training import trainer
 
 _OUT = flags.DEFINE_string("out", "runs/ablations", "Directory of the runs and the results.")
+_GROUP = flags.DEFINE_enum("group", "ablations", ["ablations", "sizes"], "Which settings.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs of each setting.")
 _NUM_ITERS = flags.DEFINE_integer("num_iters", 500, "Iterations of each stage.")
 
 NUM_SAMPLES = 25
 BASE = {"max_size": 64, "min_size": 18, "num_filters": 32, "sample_every": 10**6}
-SETTINGS: dict[str, dict] = {
-    "lr_scale 0.1, depth 3, new rule, 6 stages": {},
-    "lr_scale 0.5": {"lr_scale": 0.5},
-    "train_depth 1": {"train_depth": 1},
-    "train_depth all": {"train_depth": 6},
-    "geometric rule": {"pyramid_rule": "geometric"},
-    "4 stages": {"num_stages": 4},
-    "8 stages": {"num_stages": 8},
+GROUPS: dict[str, dict[str, dict]] = {
+    "ablations": {
+        "lr_scale 0.1, depth 3, new rule, 6 stages": {},
+        "lr_scale 0.5": {"lr_scale": 0.5},
+        "train_depth 1": {"train_depth": 1},
+        "train_depth all": {"train_depth": 6},
+        "geometric rule": {"pyramid_rule": "geometric"},
+        "4 stages": {"num_stages": 4},
+        "8 stages": {"num_stages": 8},
+    },
+    "sizes": {
+        "min_size 18, max_size 64, 6 stages": {},
+        "min_size 12": {"min_size": 12},
+        "min_size 30": {"min_size": 30},
+        "max_size 100": {"max_size": 100},
+        "num_stages 3": {"num_stages": 3},
+        "batch_norm True": {"batch_norm": True},
+        "window 32": {"window": 32},
+        "window 64, max_size 100": {"window": 64, "max_size": 100},
+    },
 }
 SHOWN = 7  # samples in a row
 MEASURES = ("vgg_sifd", "lpips_diversity", "pixel_diversity_rms", "same_place", "swd_1")
@@ -95,21 +110,22 @@ def show(samples: dict[str, list[np.ndarray]], path: pathlib.Path) -> None:
 
 def main(_):
     """Trains, measures and draws."""
+    group = _GROUP.value
     out, networks = pathlib.Path(_OUT.value), evaluation.networks()
     results: dict[str, list[evaluation.Row]] = {}
     samples: dict[str, list[np.ndarray]] = {}
-    for name, changes in SETTINGS.items():
+    for name, changes in GROUPS[group].items():
         runs = [run(changes, seed, networks) for seed in range(_SEEDS.value)]
         results[name], samples[name] = [row for row, _ in runs], runs[0][1]
-    with (out / "ablations.csv").open("w", newline="") as file:
+    with (out / f"{group}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["setting", "runs", *MEASURES])
         for name, rows in results.items():
             mean = evaluation.summary(rows)  # of one run: its own, with the error over samples
             writer.writerow([name, len(rows), *(tables.cell(mean[name]) for name in MEASURES)])
-    plot(results, out / "ablations.png")
-    show(samples, out / "ablation_samples.png")
-    print((out / "ablations.csv").read_text())
+    plot(results, out / f"{group}.png")
+    show(samples, out / f"{group}_samples.png")
+    print((out / f"{group}.csv").read_text())
 
 
 if __name__ == "__main__":
