@@ -1,28 +1,36 @@
 """Trees of arrays on disk, with a format number. The only file that imports Orbax.
 
 A tree is written beside its place and renamed when complete, so a killed process leaves the old
-one. Arrays are written as numpy, so that a tree from one device is read on any other.
+one. Arrays are written as numpy, so that a tree from one device is read on any other. With each
+goes a digest of its contents, which is compared when it is read.
 """
 
 import contextlib
+import hashlib
+import itertools
+import json
 import pathlib
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from consingan_jax.errors import InputError, from_tensorstore
+from consingan_jax.errors import DamagedError, InputError, from_tensorstore
 
 FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
+_DIGEST = "sha256"  # its name in the metadata; the first versions wrote none
 _STEP = re.compile(r"stage_(\d+)_step_(\d{6,})")
 _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
 _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
+
+_T = TypeVar("_T")
 
 
 def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
@@ -38,9 +46,10 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     # A name that is a glob itself is given at the end.
     name = f".{uuid.uuid4().hex}.checkpoint" if _PATTERN.search(path.name) else path.name
     with _plain(path.parent) as parent:
-        about = {"format": FORMAT, **metadata}
+        tree, about = jax.device_get(tree), {"format": FORMAT, **metadata}
         with from_tensorstore(path):
-            ocp.save(parent / name, jax.device_get(tree), custom_metadata=about)
+            about |= {_DIGEST: _digest(tree, about)}
+            ocp.save(parent / name, tree, custom_metadata=about)
         if name != path.name:
             (parent / name).rename(parent / path.name)
 
@@ -54,22 +63,48 @@ def load(path: pathlib.Path, like: Any = None) -> Any:
             every container is a dict or a list.
 
     Raises:
-        InputError: it is damaged, or written in a newer format.
+        DamagedError: it cannot be read, or is not what was written.
+        InputError: it is of a newer format.
     """
-    metadata(path)
+    about = _about(path)
+    digest = about.pop(_DIGEST, None)
     with _plain(path) as place, _damage(path):
         if like is None:
-            return ocp.load(place)
-        empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        return ocp.load(place, empty)
+            tree = ocp.load(place)
+        else:
+            empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+            tree = ocp.load(place, empty)
+        if digest is not None and digest != _digest(tree, about):
+            raise ValueError("its contents are not those that were written")
+    return tree
 
 
 def metadata(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the metadata that `save` wrote; raises an InputError as `load` does."""
+    """Returns the metadata that `save` wrote; raises as `load` does, but compares no digest."""
+    about = _about(path)
+    about.pop(_DIGEST, None)
+    return about
+
+
+def _about(path: pathlib.Path) -> dict[str, Any]:
     with _plain(path) as place, _damage(path):
-        about = ocp.metadata(place).custom_metadata or {}
+        about = ocp.metadata(place).custom_metadata
+        if not about:  # Orbax reads a damaged file as an empty one
+            raise ValueError("what it says of itself cannot be read")
+        about = dict(about)
     check_format(path, about.get("format"))
     return about
+
+
+def _digest(tree: Any, about: dict[str, Any]) -> str:
+    """Returns a digest of all arrays, of their places in the tree, and of the metadata."""
+    total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    named = jax.tree_util.tree_flatten_with_path(tree)[0]
+    leaves = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in named}
+    for name in sorted(leaves):  # containers come back as others, in another order
+        array = np.ascontiguousarray(leaves[name])
+        total.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return total.hexdigest()
 
 
 def check_format(path: pathlib.Path, found: Any) -> None:
@@ -89,22 +124,64 @@ def exists(path: pathlib.Path) -> bool:
 def save_step(
     directory: pathlib.Path, tree: Any, metadata: dict[str, Any], *, stage: int, step: int
 ) -> None:
-    """Writes the checkpoint of one moment of a run, and removes the earlier ones after it."""
-    name = f"stage_{stage}_step_{step:06d}"
-    save(directory / name, tree, metadata)
-    for path in directory.iterdir():
-        if path.name != name and _is_ours(path):
-            shutil.rmtree(path)
+    """Writes the checkpoint of one moment of a run and reads it back.
+
+    Then removes the others but the last before it, which stands in should this one be damaged
+    later. One of a later moment is damaged already, or the run would have gone on from there.
+
+    Raises:
+        DamagedError: what was written reads otherwise; the one before it is there.
+    """
+    path = directory / f"stage_{stage}_step_{step:06d}"
+    if path.exists():
+        shutil.rmtree(path)
+    save(path, tree, metadata)
+    load(path)
+    later = itertools.takewhile(lambda one: one != path, steps(directory))
+    kept = [one for one in steps(directory) if one not in set(later)][:2]
+    for one in directory.iterdir():
+        if one not in kept and _is_ours(one):
+            shutil.rmtree(one)
 
 
-def latest_step(directory: pathlib.Path) -> pathlib.Path | None:
-    """Returns the last complete checkpoint that `save_step` wrote, if there is one."""
+def steps(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the complete checkpoints that `save_step` wrote, the last one first."""
     found = [
         (int(match[1]), int(match[2]), path)
         for path in (directory.iterdir() if directory.is_dir() else [])
         if (match := _STEP.fullmatch(path.name)) and exists(path)
     ]
-    return max(found)[2] if found else None
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def latest_step(directory: pathlib.Path) -> pathlib.Path | None:
+    """Returns the last complete checkpoint that `save_step` wrote, if there is one."""
+    return next(iter(steps(directory)), None)
+
+
+def read_latest(directory: pathlib.Path, read: Callable[[pathlib.Path], _T]) -> _T | None:
+    """Returns what `read` makes of the last checkpoint that is whole, None if there is none.
+
+    Warns of damaged ones that are passed over.
+
+    Raises:
+        DamagedError: all are damaged.
+    """
+    damage: dict[pathlib.Path, DamagedError] = {}
+    # Looked up anew each time: a run that trains puts newer ones in the place of older ones.
+    while left := [path for path in steps(directory) if path not in damage]:
+        try:
+            made = read(left[0])
+        except DamagedError as error:
+            damage[left[0]] = error
+            continue
+        for path, reason in damage.items():
+            if exists(path):
+                warnings.warn(f"{reason}; taken instead: {left[0]}", stacklevel=2)
+        return made
+    if damage:
+        raise next(iter(damage.values()))
+    return None
 
 
 def check_place(directory: pathlib.Path) -> None:
@@ -126,7 +203,7 @@ def _damage(path: pathlib.Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is a damaged checkpoint: {reason}") from None
+        raise DamagedError(f"{path} is a damaged checkpoint: {reason}") from None
 
 
 @contextlib.contextmanager

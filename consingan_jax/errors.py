@@ -13,6 +13,10 @@ class InputError(ValueError):
     """A configuration, a file or an argument cannot work: says which, its value, and the mend."""
 
 
+class DamagedError(InputError):
+    """What a run has saved cannot be read, or is not what was written."""
+
+
 class DivergedError(FloatingPointError):
     """The parameters are no finite numbers any more."""
 

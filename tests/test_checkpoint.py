@@ -1,5 +1,6 @@
 import errno
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 from consingan_jax import checkpoint
-from consingan_jax.errors import InputError
+from consingan_jax.errors import DamagedError, InputError
 
 
 @pytest.fixture
@@ -37,12 +38,103 @@ def test_lists_come_back_as_lists_without_a_template(tree, tmp_path):
     assert isinstance(back["params"]["stages"][0]["w"], np.ndarray)
 
 
-def test_a_newer_step_replaces_the_older_ones(tree, tmp_path):
+def test_the_last_two_steps_are_kept(tree, tmp_path):
     assert checkpoint.latest_step(tmp_path) is None
-    checkpoint.save_step(tmp_path, tree, {}, stage=0, step=900)
-    checkpoint.save_step(tmp_path, tree, {}, stage=1, step=20)
-    assert [path.name for path in tmp_path.iterdir()] == ["stage_1_step_000020"]
-    assert checkpoint.latest_step(tmp_path) == tmp_path / "stage_1_step_000020"
+    for stage, step in ((0, 40), (0, 900), (1, 20)):
+        checkpoint.save_step(tmp_path, tree, {}, stage=stage, step=step)
+    kept = [tmp_path / name for name in ("stage_1_step_000020", "stage_0_step_000900")]
+    assert set(tmp_path.iterdir()) == set(kept) and checkpoint.steps(tmp_path) == kept
+    assert checkpoint.latest_step(tmp_path) == kept[0]
+
+
+def _damage(path):
+    """Takes the arrays of a checkpoint away."""
+    shutil.rmtree(path / "state")
+
+
+# In a process: where Orbax fails, it leaves tasks that warn when they are collected.
+FLIPPED = """
+import pathlib, sys
+import jax
+import numpy as np
+from consingan_jax import checkpoint
+from consingan_jax.errors import InputError
+
+path = pathlib.Path(sys.argv[1])
+tree = {"a": np.random.default_rng(0).standard_normal((50, 7), np.float32), "b": [np.ones(3)]}
+checkpoint.save(path, tree, {"seed": 3})
+about, refused, silent = checkpoint.metadata(path), 0, []
+for file in [file for file in path.rglob("*") if file.is_file()]:
+    content = file.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 12)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        try:
+            back = checkpoint.load(path)
+        except InputError:
+            refused += 1
+            continue
+        same = jax.tree.all(jax.tree.map(np.array_equal, back, tree))
+        if not same or checkpoint.metadata(path) != about:
+            silent.append((file.name, place))
+    file.write_bytes(content)
+checkpoint.load(path)
+print(refused, silent)
+"""
+
+
+def test_no_changed_byte_is_read(tmp_path):
+    command = [sys.executable, "-c", FLIPPED, str(tmp_path / "one")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    refused, silent = result.stdout.split(maxsplit=1)
+    assert int(refused) > 20 and silent.strip() == "[]"
+
+
+def test_what_was_not_checked_by_an_earlier_version_is_read(tree, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_DIGEST", "none")
+        checkpoint.save(tmp_path / "one", {"a": np.ones(3)}, {})
+    np.testing.assert_array_equal(checkpoint.load(tmp_path / "one")["a"], np.ones(3))
+
+
+def test_a_damaged_step_is_passed_over_and_replaced(tree, tmp_path):
+    for step in (1, 2):
+        checkpoint.save_step(tmp_path, {"a": np.full(500, step)}, {}, stage=0, step=step)
+    one, two = (tmp_path / f"stage_0_step_00000{step}" for step in (1, 2))
+    _damage(two)
+    with pytest.warns(match=f"{two} is a damaged checkpoint: .*; taken instead: {one}"):
+        assert checkpoint.read_latest(tmp_path, checkpoint.load)["a"][0] == 1
+    checkpoint.save_step(tmp_path, {"a": np.full(500, 7)}, {}, stage=0, step=2)
+    assert checkpoint.read_latest(tmp_path, checkpoint.load)["a"][0] == 7
+    assert checkpoint.steps(tmp_path) == [two, one]
+    for path in (one, two):
+        _damage(path)
+    with pytest.raises(DamagedError, match="step_000002 is a damaged"):
+        checkpoint.read_latest(tmp_path, checkpoint.load)
+    assert checkpoint.read_latest(tmp_path / "nothing", checkpoint.load) is None
+
+
+def test_a_damaged_later_step_goes_when_the_run_comes_by(tree, tmp_path):
+    for step in (1, 5):
+        checkpoint.save_step(tmp_path, {"a": np.ones(500)}, {}, stage=0, step=step)
+    checkpoint.save_step(tmp_path, {"a": np.ones(500)}, {}, stage=0, step=3)
+    assert [path.name[-1] for path in checkpoint.steps(tmp_path)] == ["3", "1"]
+
+
+def test_what_cannot_be_read_back_takes_nothing_away(tree, tmp_path, monkeypatch):
+    checkpoint.save_step(tmp_path, tree, {}, stage=0, step=1)
+    whole = checkpoint.save
+
+    def save(path, *arguments):
+        whole(path, *arguments)
+        _damage(path)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(DamagedError):
+        checkpoint.save_step(tmp_path, {"a": np.ones(500)}, {}, stage=0, step=2)
+    with pytest.warns(match="taken instead"):
+        assert "opt" in checkpoint.read_latest(tmp_path, checkpoint.load)
 
 
 def test_foreign_files_beside_the_checkpoints_stay(tree, tmp_path):
@@ -156,4 +248,4 @@ def test_a_process_killed_inside_a_save_leaves_the_checkpoint_before(tmp_path):
     assert kept == tmp_path / "stage_0_step_000001"
     np.testing.assert_array_equal(checkpoint.load(kept)["a"], np.arange(5.0))
     checkpoint.save_step(tmp_path, {"a": np.ones(1)}, {}, stage=0, step=3)
-    assert [path.name for path in tmp_path.iterdir()] == ["stage_0_step_000003"]
+    assert set(tmp_path.iterdir()) == set(checkpoint.steps(tmp_path))  # the part is gone

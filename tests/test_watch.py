@@ -7,7 +7,7 @@ import pytest
 from consingan_jax import checkpoint
 from consingan_jax.data import image
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import page, trainer
+from consingan_jax.training import beside, page, trainer
 from consingan_jax.training.watch import Moment
 
 
@@ -44,7 +44,7 @@ def test_a_stopped_training_keeps_its_state_and_goes_on_to_the_same_end(
 
 
 def test_a_stop_while_compiling_loses_nothing(tiny_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "WATCH_SECONDS", 0.0)
+    monkeypatch.setattr(beside, "WATCH_SECONDS", 0.0)
     with pytest.raises(StoppedError, match="nothing is trained yet"):
         trainer.train(tiny_config, tmp_path / "run", watcher=lambda moment: moment.compiling)
 

@@ -6,6 +6,7 @@ import io
 import logging as standard_logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_type_hints
 
@@ -50,6 +51,7 @@ class Command:
         for stream in (sys.stdout, sys.stderr):  # a path may be no text
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="surrogateescape")
+        warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
         try:
             flags = Flags()
             others = self._parse(flags, name, arguments)

@@ -3,17 +3,18 @@
 import dataclasses
 import pathlib
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
-from consingan_jax.cli import plan
+from consingan_jax.cli import plan, signals
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, define_config
 from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
-from consingan_jax.errors import InputError
+from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.generation import restore
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
@@ -118,7 +119,13 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
         return
     device.use_compilation_cache(flags.compilation_cache)
     finished = Workdir(workdir).is_finished()
-    model = trainer.train(asked, workdir)
+    with signals.listening() as request:
+        try:
+            model = trainer.train(asked, workdir, watcher=request)
+        except StoppedError as error:
+            print(f"consingan train: {error}", file=sys.stderr)
+            signals.end(request.signal)
+            raise
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
     print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")

@@ -1,6 +1,7 @@
 """From the directory of a run or of a model to the `Model`."""
 
 import pathlib
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data.noise import FixedInput
-from consingan_jax.errors import InputError
+from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.nn.layers import Architecture
 
@@ -63,21 +64,25 @@ def load(path: str | pathlib.Path) -> Model:
 
     Raises:
         InputError: nothing of the kind is there.
+        DamagedError: all that is there is damaged; where a part is, a warning says what was taken.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: no such directory; give the directory of a run or of a model")
+    damage = None
     for place in (path, path / "model"):
         if checkpoint.exists(place):
-            return _read(place)
-    step = checkpoint.latest_step(path / "checkpoints")
-    while step is not None:
-        try:
-            return _read(step)
-        except InputError:  # a run that trains has put a newer one in its place, or it is damaged
-            tried, step = step, checkpoint.latest_step(path / "checkpoints")
-            if step == tried:
-                raise
+            try:
+                return _read(place)
+            except DamagedError as error:
+                damage = error
+    model = checkpoint.read_latest(path / "checkpoints", _read)
+    if damage is not None:
+        if model is None:
+            raise damage
+        warnings.warn(f"{damage}; taken instead: the last checkpoint", stacklevel=2)
+    if model is not None:
+        return model
     if (path / IDENTITY).is_file():
         raise InputError(f"{path} is a run without a checkpoint yet: train on, then try again")
     raise InputError(f"{path} is neither a run nor a model: give a directory that a training wrote")

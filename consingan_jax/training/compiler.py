@@ -1,15 +1,14 @@
 """From the arithmetic of a stage to a compiled loop, beside the training of the stage below."""
 
 import concurrent.futures
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from consingan_jax import device, numerics
 from consingan_jax.data import noise
+from consingan_jax.training.beside import Thread
 from consingan_jax.training.state import StageData, TrainState
 from consingan_jax.training.step import StageProgram
 
@@ -54,14 +53,14 @@ class Compiler:
     def __init__(self, program_of: Callable[[int], StageProgram]):
         """Takes the function: stage -> its program. Compiles under the caller's settings."""
         self._program_of = program_of
-        self._settings = _settings()
-        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._thread = Thread()
         self._loops: dict[int, concurrent.futures.Future] = {}
 
     def begin(self, stage: int) -> concurrent.futures.Future:
         """Returns the promise of a stage's loop; it is compiled from now on, if it was not yet."""
         if stage not in self._loops:
-            self._loops[stage] = self._thread.submit(self._compile, self._program_of(stage))
+            program = self._program_of(stage)
+            self._loops[stage] = self._thread.begin(lambda: compile_loop(program))
         return self._loops[stage]
 
     def drop(self, stage: int) -> None:
@@ -70,21 +69,4 @@ class Compiler:
 
     def close(self) -> None:
         """Drops the compilations that nobody waits for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _compile(self, program: StageProgram) -> jax.stages.Compiled:
-        with self._settings(), numerics.own_settings():
-            return compile_loop(program)
-
-
-def _settings() -> Callable[[], contextlib.AbstractContextManager]:
-    """Returns what puts another thread under the settings that this one's contexts have made."""
-    now: Any = jax.config
-    place, precision = now.jax_default_device, now.jax_default_matmul_precision
-
-    @contextlib.contextmanager
-    def same() -> Iterator[None]:
-        with jax.default_device(place), jax.default_matmul_precision(precision):
-            yield
-
-    return same
+        self._thread.close()

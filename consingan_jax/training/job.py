@@ -76,10 +76,10 @@ def prepare(config: Config) -> Job:
 
 def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
     """Returns the last checkpoint of a finished run, and its model."""
-    path = checkpoint.latest_step(run / "checkpoints")
-    if path is None:
+    found = checkpoint.read_latest(run / "checkpoints", lambda path: (path, load(path)))
+    if found is None:
         raise InputError(f"config.fine_tune={run} is no run: give the directory of a finished run")
-    model = load(path)
+    path, model = found
     if not model.finished:
         raise InputError(f"config.fine_tune={run} is a {model.describe()}: train it to its end")
     return path, model

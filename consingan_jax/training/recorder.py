@@ -1,9 +1,9 @@
 """What a run leaves behind and says while it trains, and when."""
 
 import contextlib
-import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import tqdm
@@ -11,8 +11,7 @@ import tqdm
 from consingan_jax import checkpoint
 from consingan_jax.data import image
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.generation.model import Model
-from consingan_jax.training import estimate
+from consingan_jax.training import beside, estimate
 from consingan_jax.training.job import Job
 from consingan_jax.training.logs import MetricsLog, Progress
 from consingan_jax.training.notebook import LivePicture
@@ -21,8 +20,10 @@ from consingan_jax.training.stage import Stage
 from consingan_jax.training.watch import Moment, Watcher
 from consingan_jax.training.workdir import Workdir
 
-SECONDS_PER_CALL = 2.0  # of the compiled loop: how often the progress bar moves
+SECONDS_PER_CALL = 1.0  # of the compiled loop: how often the bar moves, and who stops it is heard
 GRID_SAMPLES = 8  # besides the training image
+
+_T = TypeVar("_T")
 
 
 class Recorder:
@@ -56,11 +57,15 @@ class Recorder:
         self._progress = Progress(operations, iterations=iterations)
         self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
         self._page, self._live = Page(run.path), LivePicture()
+        self._thread = beside.Thread()
+        self._metrics: Mapping[str, float] | None = None  # of the last iteration of this stage
+        self._kept = moment
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, kind, *_) -> None:
+        self._thread.close()
         self._progress.close()
         self._log.close()
         # What ended the training is what the user must hear of.
@@ -76,13 +81,27 @@ class Recorder:
         """Says that the loop of a stage is being compiled."""
         height, width = self._sizes[stage.number]
         self._title = f"stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
+        self._metrics = None
         self._progress.start(stage.number, stage.done, f"{self._title}: compiling")
         self._log.start()
 
-    def while_compiling(self, stage: Stage) -> None:
-        """Tells the watcher; raises a StoppedError if it says so."""
-        if self._is_told_to_stop(stage, None):
-            self._stop()
+    def aside(self, work: Callable[[], _T], stage: Stage) -> _T:
+        """Returns what `work` returns, which may take long; meanwhile attends as `attend` does."""
+        return beside.result(self._thread.begin(work), lambda: self.attend(stage))
+
+    def attend(self, stage: Stage) -> None:
+        """Tells the watcher where the training is.
+
+        Raises:
+            StoppedError: the watcher says so; the state is kept.
+        """
+        if not self._is_told_to_stop(stage):
+            return
+        if self._metrics is not None:
+            self._save(stage)
+        kept = checkpoint.latest_step(self.run.checkpoints)
+        words = "nothing is trained yet" if kept is None else f"kept: {kept}"
+        raise StoppedError(f"the training in {self.run.path} was stopped; {words}")
 
     def compiled(self) -> None:
         """Says that its iterations start now."""
@@ -103,36 +122,32 @@ class Recorder:
             stage: as it is now.
             metrics: of the last iteration.
         """
-        number, done, model = stage.number, stage.done, stage.model()
-        self._progress.advance(done, metrics)
-        at_end = done == stage.iterations
-        draws = at_end or done % self._config.sample_every == 0
-        if at_end or done % self._config.log_every == 0:
-            self._log.write(number, done, metrics)
-            self._watch(number, done, model)
-        if draws:
-            self._draw(number, done, model)
-        if at_end:
-            picture = model.reconstruct()[0]
-            image.save(self.run.path / f"reconstruction/stage_{number}.png", picture)
-        stop = self._is_told_to_stop(stage, metrics)
+        self._metrics = metrics
+        self._progress.advance(stage.done, metrics)
+        at_end = stage.done == stage.iterations
+        is_logged = at_end or stage.done % self._config.log_every == 0
+        if is_logged:
+            self._log.write(stage.number, stage.done, metrics)
+        self.attend(stage)
+        drawn = self._draw(stage)
         due = time.monotonic() - self._saved > 60 * self._config.checkpoint_minutes
-        if at_end or stop or due:
-            checkpoint.save_step(
-                self.run.checkpoints, stage.tree(), model.metadata(), stage=number, step=done
-            )
-            self._saved = time.monotonic()
-        if stop:
-            self._stop()
-        is_last = at_end and number + 1 == len(self._sizes)  # then the page is written at the exit
-        if draws and not is_last:
+        if at_end or due:
+            self._save(stage)
+        is_last = at_end and stage.number + 1 == len(self._sizes)
+        if drawn and not is_last:  # at the very end the page is written at the exit
             self._page.write()
         self._progress.restart_clock()
 
-    def _is_told_to_stop(self, stage: Stage, metrics: Mapping[str, float] | None) -> bool:
+    def catch_up(self, stage: Stage) -> None:
+        """Leaves the pictures of a moment at which the training was stopped before they were."""
+        if stage.done:
+            self._draw(stage, missing=True)
+
+    def _is_told_to_stop(self, stage: Stage) -> bool:
         """Returns what the watcher says to this moment; without metrics it is a compilation."""
         if self._watcher is None:
             return False
+        metrics = self._metrics
         compiling = metrics is None
         moment = Moment(
             stage=stage.number,
@@ -147,24 +162,51 @@ class Recorder:
         )
         return bool(self._watcher(moment))
 
-    def _stop(self) -> None:
-        kept = checkpoint.latest_step(self.run.checkpoints)
-        words = "nothing is trained yet" if kept is None else f"kept: {kept}"
-        raise StoppedError(f"the training in {self.run.path} was stopped; {words}")
-
-    def _draw(self, stage: int, done: int, model: Model) -> None:
-        """Leaves a grid of samples, the training image at the top left."""
-        pictures = itertools.chain([model.real[0]], model.samples(0, GRID_SAMPLES))
-        sheet = image.grid([image.shrunk(np.asarray(picture), image.CELL) for picture in pictures])
-        image.save(self.run.path / f"samples/stage_{stage}_step_{done:06d}.png", sheet)
-        self._log.image("samples", image.to_uint8(sheet), stage, done)
-        self._live.show(lambda: image.to_png(sheet))
-
-    def _watch(self, stage: int, done: int, model: Model) -> None:
-        """Leaves the composite beside what the model makes of it, if there is one to watch."""
-        if self._job.composite is None:
+    def _save(self, stage: Stage) -> None:
+        if self._kept == (stage.number, stage.done):
             return
-        made = model.harmonize(self._job.composite)
-        pair = image.grid([made.composite, made.result], columns=2)
-        image.save(self.run.path / f"naive/stage_{stage}_step_{done:06d}.png", pair)
-        self._log.image("naive", image.to_uint8(pair), stage, done)
+        about = {"stage": stage.number, "step": stage.done}
+        checkpoint.save_step(self.run.checkpoints, stage.tree(), stage.model().metadata(), **about)
+        self._kept, self._saved = (stage.number, stage.done), time.monotonic()
+
+    def _draw(self, stage: Stage, *, missing: bool = False) -> bool:
+        """Leaves the pictures that are due, or the missing ones of them; returns if there is one.
+
+        They are a grid of samples with the training image at the top left, at the end of a stage
+        the reconstruction, and with the lines of metrics what the model makes of the composite.
+        """
+        model, composite, at_end = (
+            stage.model(),
+            self._job.composite,
+            stage.done == stage.iterations,
+        )
+        moment = f"stage_{stage.number}_step_{stage.done:06d}.png"
+        drawn = False
+
+        def is_due(name: str, every: int) -> bool:
+            due = at_end or stage.done % every == 0
+            return due and not (missing and (self.run.path / name).exists())
+
+        if composite is not None and is_due(f"naive/{moment}", self._config.log_every):
+            made = self.aside(lambda: model.harmonize(composite), stage)
+            pair = image.grid([made.composite, made.result], columns=2)
+            self._leave("naive", moment, pair, stage)
+        if is_due(f"samples/{moment}", self._config.sample_every):
+            samples = self.aside(
+                lambda: list(map(np.asarray, model.samples(0, GRID_SAMPLES))), stage
+            )
+            pictures = (
+                image.shrunk(np.asarray(one), image.CELL) for one in (model.real[0], *samples)
+            )
+            self._leave("samples", moment, sheet := image.grid(list(pictures)), stage)
+            self._live.show(lambda: image.to_png(sheet))
+            drawn = True
+        last = f"reconstruction/stage_{stage.number}.png"
+        if at_end and is_due(last, 1):
+            image.save(self.run.path / last, self.aside(lambda: model.reconstruct()[0], stage))
+        return drawn
+
+    def _leave(self, folder: str, name: str, picture: np.ndarray, stage: Stage) -> None:
+        """Leaves a picture in a folder of the run, and in the log."""
+        image.save(self.run.path / folder / name, picture)
+        self._log.image(folder, image.to_uint8(picture), stage.number, stage.done)

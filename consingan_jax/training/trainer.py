@@ -1,8 +1,9 @@
 """The algorithm: stage by stage, each started from the one below (paper, section 3)."""
 
-import concurrent.futures
 import contextlib
+import functools
 import os
+import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -14,14 +15,13 @@ from consingan_jax.config import Config
 from consingan_jax.errors import DivergedError, InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
+from consingan_jax.training import beside
 from consingan_jax.training.compiler import Compiler
 from consingan_jax.training.job import Job, prepare
 from consingan_jax.training.recorder import Recorder
 from consingan_jax.training.stage import Stage, Stages
 from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
-
-WATCH_SECONDS = 0.5  # how often a watcher is asked during a compilation
 
 
 @numerics.independent
@@ -68,36 +68,35 @@ def train(
         with run.claim(job):
             if not run.is_finished():  # by the process that held it before
                 _train(job, run, watcher).save(run.model)
-    return load(run.model)
+    return load(run.path)  # should the model be damaged, its last checkpoint has the same
 
 
 def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
     """Trains all stages of a run that are not trained yet."""
     stages = Stages(job)
-    stage = _begin(stages, run)
+    last, stage = _begin(stages, run)
     compiler = Compiler(stages.program)
     recorder = Recorder(job, run, (stage.number, stage.done), watcher)
     with recorder, contextlib.closing(compiler):
-        recorder.say([*job.warnings, *_news(run)])
+        recorder.say([*job.warnings, *_news(last)])
         while True:
             stage = _train_stage(stage, stages, compiler, recorder)
             if stage.number + 1 == len(stages):
                 return stage.model()
-            stage = stages.grown(stage)
+            stage = recorder.aside(functools.partial(stages.grown, stage), stage)
 
 
-def _begin(stages: Stages, run: Workdir) -> Stage:
-    """Returns the stage to go on from."""
-    last = checkpoint.latest_step(run.checkpoints)
-    if last is not None:
-        return stages.restored(last)
+def _begin(stages: Stages, run: Workdir) -> tuple[pathlib.Path | None, Stage]:
+    """Returns the stage to go on from, and its checkpoint if there is one."""
+    read = checkpoint.read_latest(run.checkpoints, lambda path: (path, stages.restored(path)))
+    if read is not None:
+        return read
     source = stages.job.source
-    return stages.first() if source is None else stages.fine_tuned(source)
+    return None, stages.first() if source is None else stages.fine_tuned(source)
 
 
-def _news(run: Workdir) -> Iterator[str]:
+def _news(last: pathlib.Path | None) -> Iterator[str]:
     """Yields what is different from here on in a run that an earlier version has begun."""
-    last = checkpoint.latest_step(run.checkpoints)
     if last is not None and checkpoint.metadata(last)["format"] == 1:
         yield (
             f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "
@@ -107,13 +106,11 @@ def _news(run: Workdir) -> Iterator[str]:
 
 def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Recorder) -> Stage:
     """Returns a stage at its end."""
+    recorder.catch_up(stage)
     if stage.done == stage.iterations:
         return stage
     recorder.compiling(stage)
-    promise = compiler.begin(stage.number)
-    while not concurrent.futures.wait([promise], timeout=WATCH_SECONDS).done:
-        recorder.while_compiling(stage)
-    run = promise.result()
+    run = beside.result(compiler.begin(stage.number), lambda: recorder.attend(stage))
     recorder.compiled()
     if stage.number + 1 < len(stages):
         compiler.begin(stage.number + 1)  # compiled beside this stage's iterations

@@ -1,0 +1,52 @@
+"""Ctrl-C and its like: the first lets the work save its state, the second ends it at once."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one: its terminal was closed
+_PLAIN = (signal.SIG_DFL, signal.default_int_handler)
+
+
+class Request:
+    """Whether the process was asked to end: a watcher of a training."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.signal = 0
+
+    def __call__(self, moment: object) -> bool:
+        """Returns whether it was."""
+        del moment
+        return self.signal != 0
+
+    def _hear(self, number: int, _: object) -> None:
+        if self.signal:
+            end(number)
+        self.signal = number
+        # By the system: a handler may have interrupted a print.
+        os.write(2, b"\nstopping: the state is saved first; once more ends it at once\n")
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Request]:
+    """Yields what knows whether the process was asked to end; signals that are ignored stay so."""
+    request, before = Request(), {}
+    for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+        if signal.getsignal(number) in _PLAIN:
+            before[number] = signal.signal(number, request._hear)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end(number: int) -> None:
+    """Ends the process as one that a signal has ended; no thread is waited for."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(128 + number)
