@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -130,7 +131,7 @@ def test_fields_are_listed(run):
 def test_what_the_flags_ask_for(arguments, workdir, fields, run, monkeypatch):
     asked = []
 
-    def stop(config, path):
+    def stop(config, path, **_):
         asked.append((config, path))
         raise KeyboardInterrupt
 
@@ -167,6 +168,14 @@ BAD_INPUT = [
     ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
     ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
     ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
+    ("sample", ["RUN", "--loop"], "--fps and --loop: give --animate too"),
+    ("sample", ["RUN", "--nofull_size", "--beta=0.5"], "--fps and --loop: give --animate too"),
+    ("sample", ["RUN", "--reconstruct", "--width=2x"], "--width has no effect with --reconstruct"),
+    ("sample", ["RUN", "--naive=a.png", "--start_scale=1"], "has no effect with --naive: leave"),
+    ("sample", ["RUN", "--animate", "--num_samples=3"], "--num_samples has no effect with"),
+    ("sample", ["RUN", "--full_size=false"], "--full_size has no effect on samples: leave it out"),
+    ("train", ["--fields", "--dry_run"], "has no effect with --fields: leave it out"),
+    ("evaluate", ["--real=a", "--samples=b", "--seed=3"], "--seed has no effect on folders"),
     ("evaluate", [], "a run is missing: give its directory"),
     ("evaluate", ["--real=tests"], "give a run, or --real= and --samples=FOLDER, or --compare A B"),
     ("evaluate", ["--samples=tests"], "--real is missing"),
@@ -194,6 +203,23 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert not place.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_training_save_first(number, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    long = tiny_config | {"num_iters": 10**6, "sample_every": 10**6}
+    command = [sys.executable, "-m", "consingan_jax", "train", f"--workdir={tmp_path / 'run'}"]
+    command += [f"--config.{name}={value}" for name, value in long.items()]
+    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = b""
+    while b" rec " not in said:
+        said += training.stdout.read1()
+    training.send_signal(number)
+    said = training.communicate(timeout=60)[0].decode()
+    assert training.returncode == 128 + number
+    step = checkpoint.latest_step(tmp_path / "run/checkpoints")
+    assert f"was stopped; kept: {step}" in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
@@ -206,12 +232,12 @@ def test_bad_input_is_one_line_and_writes_nothing(
     ],
 )
 def test_what_fails_on_the_way_has_its_exit_code(error, code, message, run, monkeypatch):
-    monkeypatch.setattr(trainer, "train", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: (_ for _ in ()).throw(error))
     _fails_in_one_line(run("train", "examples/scene.png"), message, code)
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(run, monkeypatch):
-    def fault(*_):
+    def fault(*_, **__):
         raise ValueError("not the user's doing")
 
     monkeypatch.setattr(trainer, "train", fault)

@@ -9,7 +9,7 @@ from absl import flags as absl_flags
 
 from consingan_jax import device
 from consingan_jax.cli import run
-from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation, subjects, tables
@@ -53,6 +53,9 @@ def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
         raise InputError(f"--real={flags.real}: it belongs to --samples=FOLDER or --compare")
     if flags.compare and len(set(sides)) < 2:
         raise InputError(f"--compare {flags.compare}: give two or more runs or folders")
+    if not any(map(restore.is_run, sides)):
+        reads = {"real", "samples", "compare", "inception", "max_size", "out"}
+        check_used(flags, reads, "on folders of samples")
     return sides
 
 

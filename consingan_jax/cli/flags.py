@@ -7,7 +7,7 @@ import logging as standard_logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_type_hints
 
 import jax
@@ -97,6 +97,21 @@ class Command:
         except Exception as error:  # the user's configuration file is run while flags are parsed
             kind = type(error).__name__
             raise InputError(f"--config: {kind}: {_last_line(error)}") from None
+
+
+def check_used(flags: Flags, used: Iterable[str], where: str) -> None:
+    """Raises an InputError if a flag was given that has no effect.
+
+    Args:
+        flags: as parsed.
+        used: names of those that have one.
+        where: in words, with what they have one.
+    """
+    names = {*used, "compilation_cache"}
+    for name in flags:
+        flag = flags[name]
+        if flag.present and name not in names and flag.name not in names:
+            raise InputError(f"--{name} has no effect {where}: leave it out")
 
 
 def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.ConfigDict]:

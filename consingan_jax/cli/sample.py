@@ -8,7 +8,7 @@ from absl import flags as absl_flags
 
 from consingan_jax import device
 from consingan_jax.cli import large, run
-from consingan_jax.cli.flags import Command, Flags
+from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.generation.output import Made, Output
@@ -23,6 +23,19 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
 
 Image j depends on seed + j alone. Without a RUN the last one in runs/ is taken. Files go to
 RUN/generated unless --out says otherwise."""
+
+
+# What each of its actions reads, besides the run and --out.
+_SIZE, _WALK = (
+    ("width", "height", "start_stage", "start_scale"),
+    ("alpha", "beta", "frames", "loop"),
+)
+_READS = {
+    "naive": ("naive", "mask", "full_size", "seed"),
+    "reconstruct": ("reconstruct",),
+    "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
+    "": ("num_samples", "seed", *_SIZE),
+}
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
@@ -50,10 +63,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
 
 def _main(flags: Flags, others: Sequence[str]) -> None:
     ckpt = run.chosen(flags.ckpt, others)
-    if sum([flags.animate, bool(flags.naive), flags.reconstruct]) > 1:
-        raise InputError("--animate, --naive and --reconstruct: give one of them")
-    if (flags.mask or flags.full_size) and not flags.naive:
-        raise InputError("--mask and --full_size belong to a composite: give --naive=FILE")
+    _check(flags)
     if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
         raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
     device.use_compilation_cache(flags.compilation_cache)
@@ -66,6 +76,23 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         print(f"picture: {made.file}")
     if (page := pathlib.Path(ckpt) / "report.html").exists():
         print(f"report:  {page}")
+
+
+def _check(flags: Flags) -> None:
+    """Raises an InputError for flags that contradict each other or do nothing."""
+    actions = [name for name in _READS if name and flags[name].value]
+    if len(actions) > 1:
+        raise InputError("--animate, --naive and --reconstruct: give one of them")
+    if (flags.mask or flags.full_size) and not flags.naive:
+        raise InputError("--mask and --full_size belong to a composite: give --naive=FILE")
+    if not flags.animate and any(flags[name].present for name in ("fps", *_WALK)):
+        raise InputError("--alpha, --beta, --frames, --fps and --loop: give --animate too")
+    action = actions[0] if actions else ""
+    where = f"with --{action}" if action else "on samples"
+    reads = set(_READS[action])
+    if flags.animate and large.is_large(flags.out):
+        reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
+    check_used(flags, {*reads, "ckpt", "out"}, where)
 
 
 def _made(output: Output, flags: Flags) -> Iterator[str]:

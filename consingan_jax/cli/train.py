@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 
 from consingan_jax import config, device
 from consingan_jax.cli import plan, signals
-from consingan_jax.cli.flags import Command, Flags, as_config_dict, define_config
+from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, define_config
 from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError, StoppedError
@@ -106,6 +106,7 @@ def _goes_on(flags: Flags) -> bool:
 
 def _main(flags: Flags, images: Sequence[str]) -> None:
     if flags.fields:
+        check_used(flags, {"fields"}, "with --fields")
         for name, default, words, meaning in config.fields():
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
