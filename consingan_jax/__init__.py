@@ -9,7 +9,7 @@ Arrays of images are NHWC, float32 in [-1, 1].
 
 from consingan_jax.config import Config
 from consingan_jax.data.image import Pictures, to_uint8
-from consingan_jax.data.image import load as load_image
+from consingan_jax.data.image import load_picture as load_image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
@@ -34,12 +35,12 @@ class Config:
     """
 
     task: str = field("generation", "what the model is for", choices=tuple(tasks.TASKS))
-    image: str = field("", "file of the one training image", of_model=True)
+    image: str = field("", "file of the one training image", of_model=True, is_path=True)
     seed: int = field(0, "every random draw of the run derives from it", least=0, below=2**32)
 
     # A composite of the training image (harmonization, editing)
-    naive: str = field("", "composite to apply the model to at every log step")
-    fine_tune: str = field("", "run to start from; then `naive` is what is trained on")
+    naive: str = field("", "composite to apply the model to at every log step", is_path=True)
+    fine_tune: str = field("", "run to start from, on `naive` instead of `image`", is_path=True)
 
     # The image
     channels: int = field(
@@ -123,6 +124,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, about in _FIELDS.items():
             value = converted(name, getattr(self, name), _TYPES[name])
+            value = os.path.expanduser(value) if about.is_path else value
             for one in value if isinstance(value, tuple) else (value,):
                 if about.refuses(one):
                     text = repr(value) if isinstance(value, str) else str(value)

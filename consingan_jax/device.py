@@ -45,7 +45,9 @@ def use_compilation_cache(directory: str) -> None:
     """
     if directory == "off" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = pathlib.Path(directory).expanduser() / _processor()
+    folder = pathlib.Path(os.path.expanduser(directory)) / _processor()
+    if str(folder).startswith("~"):  # no home directory is known here
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -24,6 +24,7 @@ class About:
         choices: all that it can be.
         may_change: whether a run can go on with another value.
         of_model: whether a fine-tuned model takes it over from the one that it starts from.
+        is_path: whether it names a file or a directory, where ~ means the user's own.
     """
 
     help: str
@@ -33,6 +34,7 @@ class About:
     choices: tuple = ()
     may_change: bool = False
     of_model: bool = False
+    is_path: bool = False
 
     def range(self) -> str:
         """Returns in words what a value can be, empty where anything can."""

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from consingan_jax.data import image
+from consingan_jax.errors import InputError
 from consingan_jax.generation import composite
 
 
@@ -71,13 +73,50 @@ def test_mask_files(tmp_path, disk):
     path = tmp_path / "pasted_mask.png"
     image.save(path, 2 * disk[..., None] - 1)
     assert composite.beside(tmp_path / "pasted.png") == path
-    assert composite.beside(tmp_path / "pasted.jpg") is None
+    assert composite.beside(tmp_path / "other.png") is None
     np.testing.assert_array_equal(composite.read_mask(path), disk)
     image.save(path, -np.ones((5, 5, 3)))
     with pytest.raises(ValueError, match=r"mask .*is all black"):
         composite.read_mask(path)
     with pytest.raises(ValueError, match=r"mask .*no such file"):
         composite.read_mask(tmp_path / "none.png")
+
+
+def test_a_mask_of_zeros_and_ones(disk, tmp_path):
+    Image.fromarray(disk.astype(np.uint8)).save(tmp_path / "labels.png")
+    np.testing.assert_array_equal(composite.read_mask(tmp_path / "labels.png"), disk)
+
+
+def test_a_picture_with_the_object_erased_is_no_mask(tmp_path):
+    pixels = np.zeros((20, 20, 4), np.uint8)
+    pixels[:10, :, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "erased.png")
+    with pytest.raises(InputError, match="transparent pixels and no white ones: paint white"):
+        composite.read_mask(tmp_path / "erased.png")
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_a_mask_painted_on_a_picture_as_it_lies_in_its_file(turned, tmp_path):
+    pixels = np.zeros((20, 30), np.uint8)
+    pixels[:8, :5] = 255
+    picture = Image.fromarray(pixels)
+    picture.save(tmp_path / "mask.png")
+    exif = Image.Exif()
+    exif[274] = turned
+    picture.save(tmp_path / "photo.png", exif=exif)
+    assert image.orientation(tmp_path / "photo.png") == turned
+    upright = image.load(tmp_path / "photo.png")[..., 0] > 0
+    mask = composite.read_mask(tmp_path / "mask.png", turned)
+    np.testing.assert_array_equal(mask, upright if turned > 4 else pixels > 0)
+
+
+def test_a_mask_beside_it_in_another_format(disk, tmp_path):
+    for name in ("pasted_mask.tif", "pasted_mask.txt", "other_mask.png"):
+        Image.fromarray((255 * disk).astype(np.uint8)).save(tmp_path / name, "PNG")
+    assert composite.beside(tmp_path / "pasted.jpg") == tmp_path / "pasted_mask.tif"
+    Image.fromarray((255 * disk).astype(np.uint8)).save(tmp_path / "pasted_mask.gif")
+    with pytest.raises(InputError, match=r"lie pasted_mask.gif and pasted_mask.tif: give --mask"):
+        composite.beside(tmp_path / "pasted.jpg")
 
 
 def test_the_full_size_keeps_what_is_outside(disk):

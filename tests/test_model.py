@@ -258,13 +258,37 @@ def test_the_training_image_harmonized_is_the_reconstruction(harmonizer):
 
 
 def test_composites_that_cannot_be(model, harmonizer):
-    picture = np.zeros((21, 28, 3), np.float32)
+    picture = np.full((21, 28, 3), -0.5, np.float32)
     with pytest.raises(ValueError, match="trained for generation: composites need one of"):
         model.harmonize(picture)
     with pytest.raises(ValueError, match=r"shape \(21, 28\): give \[H, W, 3\]"):
         harmonizer.harmonize(picture[..., 0])
     with pytest.raises(ValueError, match="some of them 1"):
         harmonizer.harmonize(picture, mask=picture[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "message"),
+    [
+        (255, np.float32, "has values from 0 to 255: give floats in"),
+        (1, np.float32, "has values from 0 to 1: give floats in"),
+        (255, np.int64, "of type int64: give uint8, uint16, or floats"),
+    ],
+)
+def test_composites_in_another_range_are_refused(scale, dtype, message, harmonizer):
+    picture = np.linspace(0, scale, 21 * 28 * 3).reshape(21, 28, 3).astype(dtype)
+    with pytest.raises(InputError, match=message):
+        harmonizer.harmonize(picture)
+
+
+def test_composites_of_whole_numbers_and_bright_ones_are_taken(harmonizer, tmp_path):
+    bright = np.linspace(0.1, 1, 21 * 28 * 3, dtype=np.float32).reshape(21, 28, 3)
+    image.save(tmp_path / "bright.png", bright)
+    loaded = consingan_jax.load_image(tmp_path / "bright.png")
+    once = harmonizer.harmonize(loaded).result
+    np.testing.assert_array_equal(harmonizer.harmonize(image.to_uint8(bright)).result, once)
+    wide = image.to_uint8(bright).astype(np.uint16) * 257
+    np.testing.assert_allclose(harmonizer.harmonize(wide).result, once, atol=1e-5)
 
 
 def test_frames_of_an_animation(model):

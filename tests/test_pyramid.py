@@ -1,7 +1,12 @@
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
+from consingan_jax.config import Config
 from consingan_jax.data import pyramid
+from consingan_jax.errors import InputError
 
 
 def _sizes(size, **changes):
@@ -26,6 +31,34 @@ def test_geometric_rule_multiplies_by_the_same_factor():
 def test_one_and_two_stages(rule):
     assert _sizes((100, 200), num_stages=1, rule=rule) == [(100, 200)]
     assert _sizes((100, 200), num_stages=2, rule=rule) == [(25, 50), (100, 200)]
+
+
+@pytest.mark.parametrize(
+    ("size", "fault"),
+    [
+        ((600, 60), "levels 0 and 1 of the pyramid would both be 250x25 px"),
+        ((2000, 20), "is larger than the short side of the top level, 3 px"),
+        ((11, 3000), "is larger than the short side"),
+        ((12, 12), "is larger than the short side of the top level, 12 px"),
+        ((30, 400), "is larger than the short side of the top level, 19 px"),
+    ],
+)
+def test_an_image_that_cannot_work_hears_what_can(size, fault):
+    config = Config.create()
+    with pytest.raises(InputError, match=fault) as refusal:
+        pyramid.level_sizes(config, size)
+    changes = dict(re.findall(r"--config\.(\w+)=(\d+)", str(refusal.value)))
+    levels = pyramid.level_sizes(
+        dataclasses.replace(config, **{name: int(value) for name, value in changes.items()}), size
+    )
+    assert len(set(levels)) == len(levels)
+    if min(size) > 16 and max(size) > 16:
+        assert min(levels[-1]) >= 1.5 * min(levels[0])
+
+
+def test_an_image_smaller_than_a_patch():
+    with pytest.raises(InputError, match="has 8x8 px; give one of 11 px a side or more"):
+        pyramid.level_sizes(Config.create(), (8, 8))
 
 
 def test_a_large_image_is_cut_to_max_size_and_a_small_one_kept():

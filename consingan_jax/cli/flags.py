@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import io
 import logging as standard_logging
+import os
 import re
 import sys
 import warnings
@@ -75,6 +76,11 @@ class Command:
             _stop(name, "out of memory: give a smaller size", FAILED)
         except FloatingPointError as error:
             _stop(name, error, FAILED)
+        except RuntimeError as error:  # the platform that the user's environment asks for
+            if "Unable to initialize backend" not in str(error):
+                raise
+            asked = os.environ.get("JAX_PLATFORMS", "")
+            _stop(name, f"JAX_PLATFORMS={asked}: not here; give JAX_PLATFORMS=cpu", BAD_INPUT)
         except KeyboardInterrupt:
             _stop(name, "interrupted", INTERRUPTED)
 
@@ -89,7 +95,11 @@ class Command:
         )
         try:
             self.define(flags, arguments)
-            return flags([name, *arguments])[1:]
+            others = flags([name, *arguments])[1:]
+            for one in map(flags.__getitem__, flags):  # no shell expands what follows --flag=
+                if isinstance(one.value, str):
+                    one.value = os.path.expanduser(one.value)
+            return others
         except InputError:
             raise
         except absl_flags.Error as error:

@@ -55,9 +55,45 @@ def load(
     return (2 * unit - 1).astype(np.float32)
 
 
+def load_picture(
+    path: str | pathlib.Path, *, channels: int = 0, background: str | None = "white"
+) -> "Pictures":
+    """Returns `load` of the same arguments as an array that a notebook shows."""
+    return load(path, channels=channels, background=background).view(Pictures)
+
+
 def has_image_suffix(path: pathlib.Path) -> bool:
     """Returns whether a file is an image by its name."""
     return path.is_file() and path.suffix.lower() in Image.registered_extensions()
+
+
+_ORIENTATION = 274  # the EXIF tag
+_UPRIGHT = {  # by its value, what puts rows and columns as they are meant
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
+
+
+def orientation(path: str | pathlib.Path) -> int:
+    """Returns how a camera held an image file (EXIF): 1 upright, 1 to 8."""
+    with Image.open(path) as file:
+        return file.getexif().get(_ORIENTATION, 1)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Returns pixels `[H, W, ...]` that lie as an orientation says as they are meant."""
+    return _UPRIGHT.get(orientation, lambda same: same)(pixels)
+
+
+def has_holes(path: str | pathlib.Path) -> bool:
+    """Returns whether an image file has transparent pixels."""
+    with Image.open(path) as file:
+        return file.convert("RGBA").getchannel("A").getextrema()[0] == 0
 
 
 class Pictures(np.ndarray):
@@ -71,6 +107,38 @@ class Pictures(np.ndarray):
         if self.ndim not in (3, 4) or self.shape[-1] not in (1, 3) or not self.size:
             return None  # a part of it that is no picture: shown as numbers
         return to_png(grid(list(self)) if self.ndim == 4 else self)
+
+
+def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
+    """Returns an array that a caller gives as a picture, float32 in [-1, 1].
+
+    Whole numbers of 8 or 16 bits count from black to white. What this package made is taken as it
+    is; of other floating point numbers those are refused that are meant in [0, 1] or [0, 255].
+
+    Args:
+        name: of the argument.
+        array: `[H, W, C]`.
+        channels: how many it must have.
+
+    Raises:
+        InputError: it is no such picture.
+    """
+    values = np.asarray(array)
+    if values.ndim != 3 or values.shape[-1] != channels or not values.size:
+        raise InputError(f"{name} of shape {values.shape}: give [H, W, {channels}]")
+    if values.dtype in (np.uint8, np.uint16):
+        white = np.iinfo(values.dtype).max
+        return (values * (2 / white) - 1).astype(np.float32)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise InputError(f"{name} of type {values.dtype}: give uint8, uint16, or floats in [-1, 1]")
+    low, high = float(values.min()), float(values.max())
+    beyond = not (low >= -2 and high <= 2)  # resampled and generated pictures exceed a little
+    if beyond or (low >= 0 and not isinstance(array, Pictures)):
+        raise InputError(
+            f"{name} has values from {low:g} to {high:g}: give floats in [-1, 1], as load_image "
+            "returns them, or uint8"
+        )
+    return values.astype(np.float32)
 
 
 def to_png(image: np.ndarray) -> bytes:

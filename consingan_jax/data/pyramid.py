@@ -1,6 +1,7 @@
 """The image pyramid: how large each level is, and the levels themselves (paper, section 3)."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.resize import Size
+
+WORTH = 1.5  # how much larger than the coarsest level the finest should be, in a pyramid of a kind
 
 
 def _new_exponent(level: int, last: int) -> float:
@@ -99,24 +102,70 @@ def level_sizes(config: Config, image_size: Size) -> list[Size]:
     """Returns the (height, width) of every level that a configuration makes of an image.
 
     Raises:
-        InputError: `min_size` is larger than the top level's short side, or a level would be
-            smaller than the patch that the critic looks at.
+        InputError: they cannot be trained on: `min_size` is larger than the top level's short side,
+            a level is smaller than the patch that the critic looks at, or as large as the one
+            below. Says with which settings this image can, if it can at all.
     """
-    levels = sizes(image_size, **arguments(config))
-    if config.num_stages > 1 and config.min_size > min(levels[-1]):
-        raise InputError(
-            f"config.min_size={config.min_size} is larger than the short side of the top level, "
-            f"{min(levels[-1])} px: give {min(levels[-1])} or less"
+    settings, patch = arguments(config), patch_size(config.num_layers)
+    fault = _fault(image_size, patch, settings)
+    if fault is None:
+        return sizes(image_size, **settings)
+    works = [
+        changes
+        for changes in _mends(image_size, patch, settings)
+        if _fault(image_size, patch, settings | changes) is None
+    ]
+    if works:
+        spread = (changes for changes in works if _growth(image_size, settings | changes) >= WORTH)
+        changes = next(spread, works[0])
+        words = " ".join(f"--config.{name}={value}" for name, value in changes.items())
+        raise InputError(f"{fault}: give {words}")
+    raise InputError(
+        f"{fault}: the image has {image_size[0]}x{image_size[1]} px; give one of {patch} px a side "
+        "or more, or fewer num_layers"
+    )
+
+
+def _fault(image_size: Size, patch: int, settings: dict[str, Any]) -> str | None:
+    """Returns in words why levels cannot be trained on, None if they can."""
+    levels, min_size = sizes(image_size, **settings), settings["min_size"]
+    if len(levels) > 1 and min_size > min(levels[-1]):
+        return (
+            f"config.min_size={min_size} is larger than the short side of the top level, "
+            f"{min(levels[-1])} px"
         )
-    patch = patch_size(config.num_layers)
     for level, (height, width) in enumerate(levels):
         if min(height, width) < patch:
-            raise InputError(
+            return (
                 f"level {level} of the pyramid would be {height}x{width} px, but the critic looks "
-                f"at patches of {patch}x{patch}: give a larger min_size (now {config.min_size}), a "
-                f"larger max_size (now {config.max_size}), a larger image or fewer num_layers"
+                f"at patches of {patch}x{patch}"
             )
-    return levels
+        if level and levels[level - 1] == (height, width):
+            return (
+                f"levels {level - 1} and {level} of the pyramid would both be {height}x{width} px"
+            )
+    return None
+
+
+def _growth(image_size: Size, settings: dict[str, Any]) -> float:
+    levels = sizes(image_size, **settings)
+    return min(levels[-1]) / min(levels[0])
+
+
+def _mends(image_size: Size, patch: int, settings: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Yields other settings to try, those that change least first."""
+    longest = max(image_size)
+    larger = [{"max_size": side} for side in range(settings["max_size"] + 50, longest, 50)]
+    larger.append({"max_size": longest})
+    near = sorted(range(patch, min(image_size)), key=lambda side: abs(side - settings["min_size"]))
+    others = [{"min_size": side} for side in near]
+    fewer = [{"num_stages": number} for number in range(settings["num_stages"] - 1, 0, -1)]
+    yield from others
+    yield from larger
+    yield from (large | other for large in larger for other in others)
+    yield from fewer
+    yield from (few | larger[-1] for few in fewer)
+    yield from (few | larger[-1] | other for few in fewer for other in others)
 
 
 def _top_scale(size: Size, max_size: int) -> float:

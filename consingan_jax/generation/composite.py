@@ -16,6 +16,8 @@ from consingan_jax.nn.resize import Size
 
 REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
 BLUR_SIGMA = 5.0
+FAINT = 2 * 1.5 / 255 - 1  # of a mask with values 0 and 1, in 8 bits, the largest on [-1, 1]
+MOST = 0.9  # of a composite; a mask that covers more may be inverted
 CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
 
 
@@ -92,26 +94,53 @@ def at_full_size(made: Applied, composite: np.ndarray) -> np.ndarray:
     return blend(mask, result, composite)
 
 
-def read_mask(path: str | pathlib.Path) -> np.ndarray:
-    """Returns a mask file as `[H, W]` of 0 and 1: inside is above 127 in the first channel.
+def read_mask(path: str | pathlib.Path, turned: int = 1) -> np.ndarray:
+    """Returns a mask file as `[H, W]` of 0 and 1.
+
+    Inside is above 127 in the first channel; where no value is above 1, as label files have it, 1.
+
+    Args:
+        path: the file.
+        turned: the orientation (EXIF) of its composite, which the mask takes over if it says
+            nothing itself and was plainly painted on the pixels as they lie in the file.
 
     Raises:
         InputError: the file is no image, or nothing is inside.
     """
     try:
-        mask = image.load(path, background="black")[..., 0] > 0
+        values, own = image.load(path, background="black"), image.orientation(path)
     except InputError as error:
         raise InputError(str(error).replace("image ", "mask ", 1)) from None
+    mask = values[..., 0] > (0 if values.max() > FAINT else -1)
     if not mask.any():
+        if image.has_holes(path):
+            raise InputError(
+                f"mask {path} has transparent pixels and no white ones: paint white what the model "
+                "shall change, and all else black"
+            )
         raise InputError(f"mask {path} is all black: paint white what the model shall change")
-    return mask.astype(np.float32)
+    sideways = turned > 4 and own == 1
+    return (image.upright(mask, turned) if sideways else mask).astype(np.float32)
 
 
 def beside(path: str | pathlib.Path) -> pathlib.Path | None:
-    """Returns the file `<name>_mask.<ext>` beside a composite, None if there is none."""
+    """Returns the file `<name>_mask.<ext>` beside a composite, None if there is none.
+
+    One of the composite's own suffix comes first, then that of any other image format.
+
+    Raises:
+        InputError: there are several, all of other formats.
+    """
     path = pathlib.Path(path)
     mask = path.with_name(f"{path.stem}_mask{path.suffix}")
-    return mask if mask.is_file() else None
+    if mask.is_file():
+        return mask
+    others = [one for one in path.parent.iterdir() if one.stem == mask.stem]
+    found = sorted(filter(image.has_image_suffix, others))
+    if len(found) > 1:
+        names = " and ".join(one.name for one in found)
+        raise InputError(f"beside {path} lie {names}: give --mask=FILE")
+    return found[0] if found else None
 
 
 def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from consingan_jax import checkpoint, numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.data.image import Pictures, to_png
+from consingan_jax.data.image import Pictures, as_picture, to_png
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
 from consingan_jax.generation.composite import Applied, applied, own_size
@@ -252,7 +252,7 @@ class Model:
         composite's, with its own long side.
 
         Args:
-            composite: `[H, W, C]` in [-1, 1], any size.
+            composite: `[H, W, C]` in [-1, 1], or uint8, any size.
             mask: `[H, W]` of 0 and 1 (any size), 1 inside the object; None keeps the whole result.
             seed: of what little is random: an editing model adds noise to the composite.
 
@@ -264,10 +264,7 @@ class Model:
         """
         self.check_takes_composites()
         _check_seed(seed)
-        if composite.ndim != 3 or composite.shape[-1] != self.arch.channels:
-            raise InputError(
-                f"composite of shape {composite.shape}: give [H, W, {self.arch.channels}]"
-            )
+        composite = as_picture("composite", composite, self.arch.channels)
         height, width = own_size(composite.shape, self.size)
         sizes = self.stage_sizes(height, width)
         source = self.inputs.composite(seed, composite, sizes[0])

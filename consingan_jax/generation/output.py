@@ -180,9 +180,12 @@ class Output:
         file = asked or composite.beside(path)
         if file is None:
             return None, "no mask beside it"
-        mask = composite.read_mask(file)
+        mask = composite.read_mask(file, image.orientation(path))
         composite.check_aspect(mask.shape, picture.shape)
-        return mask, f"mask {file}"
+        words = f"mask {file}"
+        if mask.mean() > composite.MOST:
+            words += f", white on {mask.mean():.0%} of it: is it inverted?"
+        return mask, words
 
 
 def _save_applied(out: pathlib.Path, made: composite.Applied) -> None:
