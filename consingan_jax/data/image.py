@@ -128,7 +128,7 @@ def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
         raise InputError(f"{name} of shape {values.shape}: give [H, W, {channels}]")
     if values.dtype in (np.uint8, np.uint16):
         white = np.iinfo(values.dtype).max
-        return (values * (2 / white) - 1).astype(np.float32)
+        return (2 * (values / white) - 1).astype(np.float32)
     if not np.issubdtype(values.dtype, np.floating):
         raise InputError(f"{name} of type {values.dtype}: give uint8, uint16, or floats in [-1, 1]")
     low, high = float(values.min()), float(values.max())
