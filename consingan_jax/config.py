@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
@@ -43,8 +44,18 @@ class Config:
     fine_tune: str = field("", "run to start from, on `naive` instead of `image`", is_path=True)
 
     # The image
-    channels: int = field(
-        0, "1: grey, 3: colour, 0: as the file has it", choices=(0, 1, 3), of_model=True
+    channels: int = field(0, "1: grey, 3: colour, 0: as the file has it", least=0, of_model=True)
+    value_range: str = field(
+        "dtype",
+        "which numbers are black and white: dtype: all that its type can be; data: its least and "
+        "largest; or two numbers, LOW,HIGH",
+        of_model=True,
+    )
+    mask: str = field(
+        "",
+        "file of a mask of the image, learned with it as one more channel",
+        of_model=True,
+        is_path=True,
     )
     background: str = field("white", "colour behind transparent pixels", of_model=True)
 
@@ -151,6 +162,11 @@ class Config:
                 f"config.window={self.window}: normalisation takes statistics of whole levels; "
                 "give config.window=0 or config.batch_norm=False"
             )
+        self.value_limits  # noqa: B018  (raises)
+        if self.mask and self.row.composite_input is not None:
+            raise InputError(
+                f"config.mask={self.mask}: the task {self.task} learns no mask; leave it out"
+            )
         if self.fine_tune and not self.naive:
             raise InputError("config.naive is missing: the composite to fine-tune on")
 
@@ -196,6 +212,22 @@ class Config:
             if name not in _FIELDS:
                 raise InputError(unknown(name))
         return cls(**saved)
+
+    @property
+    def value_limits(self) -> tuple[float, float] | None:
+        """The two numbers that `value_range` names, None where it names none."""
+        if self.value_range in ("dtype", "data"):
+            return None
+        try:
+            low, high = map(float, self.value_range.split(","))
+        except ValueError:
+            low = high = math.nan
+        if not -math.inf < low < high < math.inf:
+            raise InputError(
+                f"config.value_range={self.value_range!r}: give dtype, data, or two numbers "
+                "LOW,HIGH"
+            )
+        return low, high
 
     @property
     def takes_windows(self) -> bool:
@@ -248,9 +280,9 @@ class Config:
     def difference(self, other: "Config") -> str | None:
         """Returns the first field that keeps a run from going on as `other`, or None.
 
-        The image is not compared by its name here: see `training.workdir`.
+        The image and its mask are not compared by their names here: see `training.workdir`.
         """
-        ignored = {"image"} if other.fine_tune else {"image", "naive"}
+        ignored = {"image", "mask"} if other.fine_tune else {"image", "mask", "naive"}
         watched = sorted(
             {name for name, about in _FIELDS.items() if not about.may_change} - ignored
         )

@@ -23,13 +23,12 @@ def dry_run(config: Config) -> Iterator[str]:
     config, sizes, arch = job.config, job.sizes, job.arch
     stages = range(len(sizes))
     yield json.dumps(config.to_dict(), indent=2)
-    yield f"image: {config.image}, {arch.channels} channels"
+    yield from job.warnings
     yield "pyramid (height x width):"
     operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in stages]
     for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
         size = f"{height}x{width} px{_windows(config, stage, (height, width))}"
         yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
-    yield from job.warnings
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
     trained = stages[-1:] if job.source else stages

@@ -38,11 +38,40 @@ def load(
     Raises:
         InputError: no such file, not an image, or an unknown background colour.
     """
-    behind = None if background is None else _colour(background)
+    unit = _to_unit(_opened(path), None if background is None else _colour(background))
+    return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
+
+
+def load_numbers(
+    path: str | pathlib.Path, *, channels: int = 0, background: str | None = "white"
+) -> tuple[np.ndarray, str]:
+    """Returns what `load` reads as numbers `[H, W, C]` of the file's depth, and that depth's name.
+
+    The depth is uint8, uint16 or float32; with an alpha that is filled 8 bits may have fractions.
+    """
+    picture = _opened(path)
+    if picture.mode in _WIDE or picture.mode == "F":
+        values = np.asarray(picture)[..., None]
+        depth = "float32" if picture.mode == "F" else "uint16"
+        return np.repeat(values, 3, axis=-1) if channels == 3 else values, depth
+    unit = _to_unit(picture, None if background is None else _colour(background))
+    return 255 * _with_channels(unit, channels), "uint8"
+
+
+def load_with_alpha(path: str | pathlib.Path) -> np.ndarray:
+    """Returns an 8-bit image with its transparency as a channel: `[H, W, 2 or 4]`, uint8."""
+    picture = _opened(path)
+    mode = "LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA"
+    return np.asarray(picture.convert(mode))
+
+
+def _opened(path: str | pathlib.Path) -> Image.Image:
+    """Returns the picture of a file, upright."""
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
             picture.load()
+            return picture
     except FileNotFoundError:
         raise InputError(f"image {path}: no such file") from None
     except IsADirectoryError:
@@ -51,8 +80,20 @@ def load(
         raise InputError(f"image {path} is not an image that Pillow can read") from None
     except Exception as error:  # decoders fail on damaged files in all ways
         raise InputError(f"image {path} cannot be read: {error}") from None
-    unit = _with_channels(_to_unit(picture, behind), channels)
-    return (2 * unit - 1).astype(np.float32)
+
+
+def is_plain_tiff(path: str | pathlib.Path) -> bool:
+    """Returns whether Pillow reads a TIFF as it is: 8 bits a channel, or one channel."""
+    try:
+        with Image.open(path) as file:
+            tags = getattr(file, "tag_v2", {})
+            bits, samples = tags.get(_BITS, (1,)), tags.get(_SAMPLES, 1)
+            plain = samples == 1 or (max(bits) <= 8 and samples == len(file.getbands()))
+            return plain and (file.mode not in ("I", "F") or len(bits) == 1)
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # decoders fail on damaged files in all ways; what reads it will say how
+        return True
 
 
 def load_picture(
@@ -67,7 +108,7 @@ def has_image_suffix(path: pathlib.Path) -> bool:
     return path.is_file() and path.suffix.lower() in Image.registered_extensions()
 
 
-_ORIENTATION = 274  # the EXIF tag
+_BITS, _SAMPLES, _ORIENTATION = 258, 277, 274  # tags of TIFF and EXIF
 _UPRIGHT = {  # by its value, what puts rows and columns as they are meant
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -104,7 +145,7 @@ class Pictures(np.ndarray):
         return array[()] if return_scalar else array  # what is computed is an ordinary array
 
     def _repr_png_(self) -> bytes | None:
-        if self.ndim not in (3, 4) or self.shape[-1] not in (1, 3) or not self.size:
+        if self.ndim not in (3, 4) or not self.size:
             return None  # a part of it that is no picture: shown as numbers
         return to_png(grid(list(self)) if self.ndim == 4 else self)
 
@@ -149,12 +190,22 @@ def to_png(image: np.ndarray) -> bytes:
 
 
 def save(path: str | pathlib.Path, image: np.ndarray) -> None:
-    """Writes an image `[H, W, C]` in [-1, 1], one or three channels, as 8 bits per channel."""
+    """Writes an image `[H, W, C]` in [-1, 1] to look at, as `shown`, with 8 bits per channel."""
     _to_pil(image).save(path)
 
 
+def save_numbers(path: str | pathlib.Path, values: np.ndarray) -> None:
+    """Writes numbers `[H, W, C]` as they are: uint8 of 1, 3 or 4 channels, or uint16 of one."""
+    Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(path)
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """Returns an image `[..., C]` as people look at it: its first channel, or its first three."""
+    return image if image.shape[-1] in (1, 3) else image[..., : 3 if image.shape[-1] > 3 else 1]
+
+
 def _to_pil(image: np.ndarray) -> Image.Image:
-    pixels = to_uint8(image)
+    pixels = to_uint8(shown(image))
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -170,7 +221,7 @@ def save_animation(
     """
     path = pathlib.Path(path)
     check_animation(path, frames_per_second)
-    pixels = (to_uint8(frame) for frame in frames)
+    pixels = (to_uint8(shown(frame)) for frame in frames)
     with whole(path) as part:
         if path.suffix.lower() == ".mp4":
             _save_mp4(part, pixels, frames_per_second)
@@ -233,10 +284,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int = 2) -> np.ndarray:
-    """Returns images `[H, W, C]` side by side on white, row by row.
+    """Returns images `[H, W, C]` side by side on white, row by row, each as `shown`.
 
     Images may differ in size; every cell is as large as the largest.
     """
+    images = [shown(image) for image in images]
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
     height = max(image.shape[0] for image in images) + gap

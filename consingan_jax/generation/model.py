@@ -14,6 +14,7 @@ import numpy as np
 from consingan_jax import checkpoint, numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.data.image import Pictures, as_picture, to_png
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
@@ -42,6 +43,7 @@ class Model:
         config: the resolved configuration it was trained with.
         step: iterations done in the last stage.
         by_place: whether samples draw their noise by place; those of format 1 draw whole images.
+        encoding: what the numbers in the training image's file mean: depth, black and white, mask.
     """
 
     params: Params
@@ -53,6 +55,7 @@ class Model:
     config: Config
     step: int
     by_place: bool = True
+    encoding: Encoding = dataclasses.field(default_factory=Encoding)
 
     @property
     def task(self) -> tasks.Task:
@@ -405,6 +408,7 @@ class Model:
                 "num_stored": len(self.fixed.stored),
                 "by_place": self.by_place,
             },
+            "encoding": self.encoding.to_dict(),
         }
 
     def save(self, path: str | pathlib.Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image
+from consingan_jax.data import image, source
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite, restore
 from consingan_jax.generation.model import Model
@@ -57,7 +58,7 @@ class Output:
         out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
         tiles = [image.shrunk(self.model.real[0], image.CELL)]
         for number, picture in enumerate(itertools.chain([first], images), seed):
-            image.save(out / f"seed_{number}.png", picture)
+            self.model.encoding.save(out / f"seed_{number}", picture)
             tiles += [image.shrunk(picture, image.CELL)] if len(tiles) <= GRID else []
         image.save(out / "grid.png", image.grid(tiles))
         words = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
@@ -67,13 +68,15 @@ class Output:
         """Writes one sample as a .png."""
         (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, picture)
+        file = pathlib.Path(path)
+        encoding = dataclasses.replace(self.model.encoding, suffix=file.suffix.lower())
+        encoding.save(file.with_suffix(""), picture)
         yield Made(f"{path}: {picture.shape[0]}x{picture.shape[1]} px (height x width)", path)
 
     def reconstruction(self) -> Iterator[Made]:
         """Writes the training image as learned."""
-        file = self._directory("reconstruction") / "reconstruction.png"
-        image.save(file, self.model.reconstruct()[0])
+        file = self._directory("reconstruction") / "reconstruction"
+        file = self.model.encoding.save(file, self.model.reconstruct()[0])
         yield Made(f"{file}: RMSE {self.model.reconstruction_rmse():.4f} on [-1, 1]", file)
 
     def composites(
@@ -98,15 +101,16 @@ class Output:
         if twice:
             raise InputError(f"naive: two composites are called {twice}: apply them one at a time")
         self.model.check_takes_composites()
-        channels, background = self.model.arch.channels, self.model.config.background
-        pictures = [image.load(path, channels=channels, background=background) for path in paths]
+        like = (self.model.config, self.model.encoding, self.model.arch.channels)
+        pictures = [source.read_alike(path, *like) for path in paths]
         masks = [self._mask(mask, *pair) for pair in zip(paths, pictures, strict=True)]
         for name, picture, (inside, origin) in zip(names, pictures, masks, strict=True):
             made = self.model.harmonize(picture, mask=inside, seed=seed)
             out = self._directory(name, always_below=True)
-            _save_applied(out, made)
+            encoding = self.model.encoding
+            _save_applied(out, made, encoding)
             if full_size:
-                image.save(out / "full_size.png", composite.at_full_size(made, picture))
+                encoding.save(out / "full_size", composite.at_full_size(made, picture))
             file = out / "side_by_side.png"
             yield Made(f"{name}: {origin}; {file}", file)
 
@@ -188,14 +192,14 @@ class Output:
         return mask, words
 
 
-def _save_applied(out: pathlib.Path, made: composite.Applied) -> None:
+def _save_applied(out: pathlib.Path, made: composite.Applied, encoding: Encoding) -> None:
     """Writes what a model made of a composite, in place of what an earlier call left."""
-    for name in ("mask.png", "blended.png", "full_size.png"):
+    for name in ("mask.png", f"blended{encoding.suffix}", f"full_size{encoding.suffix}"):
         (out / name).unlink(missing_ok=True)
-    image.save(out / "result.png", made.result)
+    encoding.save(out / "result", made.result)
     if made.mask is not None and made.blended is not None:
         image.save(out / "mask.png", 2 * made.mask[..., None] - 1)
-        image.save(out / "blended.png", made.blended)
+        encoding.save(out / "blended", made.blended)
     image.save(out / "side_by_side.png", made.side_by_side())
 
 

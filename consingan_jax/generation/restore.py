@@ -8,6 +8,7 @@ import jax
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.data.noise import FixedInput
 from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.generation.model import Model
@@ -103,6 +104,7 @@ def _read(path: pathlib.Path) -> Model:
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
             config=Config.restore(metadata["config"]),
             step=metadata["step"],
+            encoding=Encoding.restore(metadata.get("encoding")),
         )
     except InputError:
         raise

@@ -36,7 +36,8 @@ class Subject:
 def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
     """Returns the image of a run or a model, and samples of it.
 
-    All are rounded to 8 bits, so that files of them have the same measures.
+    All are taken as they are shown and rounded to 8 bits, so that files of them have the same
+    measures.
     """
     model = restore.load(path)
     samples = [_rounded(one) for one in model.samples(seed, num_samples)]
@@ -123,7 +124,7 @@ def shrunk(subject: Subject, max_size: int) -> Subject:
 
 
 def _rounded(picture: np.ndarray) -> np.ndarray:
-    return image.to_uint8(picture).astype(np.float32) / 127.5 - 1
+    return image.to_uint8(image.shown(picture)).astype(np.float32) / 127.5 - 1
 
 
 def _files(what: str, directory: str) -> list[pathlib.Path]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import image, pyramid
+from consingan_jax.data import pyramid, source
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
@@ -29,7 +30,8 @@ class Job:
         levels: its pyramid, each `[1, h, w, C]`.
         composite: `[H, W, C]`, what to watch or to fine-tune on; None without `config.naive`.
         source: the checkpoint that a fine-tuning starts from, else None.
-        warnings: what will work, but hardly as wanted; a line each.
+        warnings: what was found, and what will work, but hardly as wanted; a line each.
+        encoding: what the numbers in the picture's file mean.
     """
 
     config: Config
@@ -38,6 +40,7 @@ class Job:
     composite: np.ndarray | None
     source: pathlib.Path | None
     warnings: Sequence[str] = ()
+    encoding: Encoding = dataclasses.field(default_factory=Encoding)
 
     @property
     def sizes(self) -> list[Size]:
@@ -56,22 +59,23 @@ def prepare(config: Config) -> Job:
     Raises:
         InputError: a picture is missing or cannot work, or the run to start from cannot.
     """
-    source = None
+    start, notes = None, []
     if config.fine_tune:
-        source, model = _source(pathlib.Path(config.fine_tune))
+        start, model = _source(pathlib.Path(config.fine_tune))
         config = config.fine_tuned(model.config)
-        pixels = model.real[0]
+        pixels, encoding = model.real[0], model.encoding
     else:
         if not config.image:
             raise InputError("config.image is missing: give the file of the training image")
-        pixels = image.load(config.image, channels=config.channels, background=config.background)
+        found = source.read(config)
+        pixels, encoding, notes = found.pixels, found.encoding, list(found.notes)
     warnings = coverage.check(config, pyramid.level_sizes(config, pixels.shape[:2]))
     arguments = pyramid.arguments(config)
-    if source:  # its training image has the top level's size already
+    if start:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])
     levels = pyramid.build(pixels, **arguments)
-    composite = _composite(config, levels) if config.naive else None
-    return Job(config, pixels, levels, composite, source, warnings)
+    composite = _composite(config, levels, encoding) if config.naive else None
+    return Job(config, pixels, levels, composite, start, [*notes, *warnings], encoding)
 
 
 def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
@@ -85,10 +89,10 @@ def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
     return path, model
 
 
-def _composite(config: Config, levels: list[np.ndarray]) -> np.ndarray:
+def _composite(config: Config, levels: list[np.ndarray], encoding: Encoding) -> np.ndarray:
     real = levels[-1][0]
     try:
-        picture = image.load(config.naive, channels=real.shape[-1], background=config.background)
+        picture = source.read_alike(config.naive, config, encoding, real.shape[-1])
     except InputError as error:
         raise InputError(f"config.naive: {error}") from None
     if config.fine_tune and own_size(picture.shape, real.shape) != real.shape[:2]:

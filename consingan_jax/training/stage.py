@@ -10,6 +10,7 @@ import numpy as np
 
 from consingan_jax import checkpoint, numerics
 from consingan_jax.data import noise
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
@@ -29,6 +30,7 @@ class Stage:
     state: TrainState
     data: StageData
     fixed: noise.FixedInput
+    encoding: Encoding
 
     @property
     def number(self) -> int:
@@ -60,6 +62,7 @@ class Stage:
             sizes=self.program.sizes,
             config=self.program.config,
             step=self.done,
+            encoding=self.encoding,
         )
 
     def tree(self) -> dict[str, Any]:
@@ -134,7 +137,7 @@ class Stages:
         state = TrainState(generator=model["params"], **tree["training"])
         fixed = noise.FixedInput(model["z_star"], drawn.seed)
         data = self._data(program, model["params"], model["noise_amps"], fixed)
-        return Stage(program, state, data, fixed)
+        return Stage(program, state, data, fixed, self.job.encoding)
 
     def fine_tuned(self, source: pathlib.Path) -> Stage:
         """Returns the last stage of a trained run, with fresh optimisers (paper, section 4)."""
@@ -147,7 +150,8 @@ class Stages:
 
     def _begun(self, program, params: Params, critic: Params, amps, fixed) -> Stage:
         data = self._data(program, params, amps, fixed)
-        return Stage(program, program.init(params, critic), data, fixed)
+        state = program.init(params, critic)
+        return Stage(program, state, data, fixed, self.job.encoding)
 
     def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
         z_star = program.kept(fixed.source(len(program.sizes)))
