@@ -1,6 +1,7 @@
 """The program `consingan`, also `python -m consingan_jax`."""
 
 import importlib
+import importlib.metadata
 import sys
 
 COMMANDS = {  # and their modules in `cli`
@@ -22,7 +23,8 @@ USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
   consingan export RUN --out=DIR           a program that samples without this package
   consingan studio                         all of it in a browser
 
-Each command has --help. Runs lie in runs/ unless --workdir says otherwise."""
+Each command has --help; --version says which this is. Runs lie in runs/ unless --workdir says
+otherwise."""
 
 
 def main() -> None:
@@ -30,6 +32,9 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "help"):
         print(USAGE)
+        return
+    if name in ("-V", "--version"):
+        print(f"consingan_jax {importlib.metadata.version('consingan_jax')}")
         return
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)

@@ -12,7 +12,7 @@ from consingan_jax.training.job import prepare
 
 @numerics.independent
 def dry_run(config: Config) -> Iterator[str]:
-    """Yields configuration, pyramid, parameter counts, operations, hours and memory of a run.
+    """Yields configuration, pyramid, parameter counts, operations, time and memory of a run.
 
     Times a large matmul, and at last compiles the top stage, which takes a while; writes nothing.
 
@@ -37,12 +37,18 @@ def dry_run(config: Config) -> Iterator[str]:
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
     yield (
         f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate the run takes "
-        f"{total / rate / 3600:.2f} hours"
+        f"{_duration(total / rate)}, and the compilation of {len(trained)} stages the first time"
     )
     memory = estimate.memory(config, arch, sizes)
     yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
     if warning := memory_warning(config, memory, device.memory_limit()):
         yield warning
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time in words."""
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(minutes, 0.1):.1f} minutes"
 
 
 def _windows(config: Config, stage: int, level: Size) -> str:

@@ -50,7 +50,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_alias("start_scale", "start_stage", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
     a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
-    a.DEFINE_multi_string("naive", [], "Composite to apply the model to; may be repeated.", **to)
+    a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
     a.DEFINE_bool("full_size", False, "Also at the composite's own resolution.", **to)
     a.DEFINE_bool("animate", False, "Write animations instead.", **to)

@@ -44,7 +44,10 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
 
     desk = Desk(flags.folder, runs)
     try:
-        page.build(desk).launch(
+        studio = page.build(desk)
+        studio.launch(
+            quiet=True,
+            prevent_thread_lock=True,
             server_name=flags.host,
             server_port=flags.port or None,
             inbrowser=flags.browser,
@@ -57,6 +60,8 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
             pwa=False,
             ssr_mode=False,
         )
+        print(f"studio: {studio.local_url} (Ctrl-C ends it)", flush=True)
+        studio.block_thread()
     except OSError as error:  # gradio's own words
         raise InputError(f"port={flags.port}: {error}") from None
 

@@ -85,6 +85,8 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     if images:
         if "image" in chosen.override_values:
             raise InputError(f"image {images[0]} and --config.image: give one of them")
+        if restore.is_run(images[0]):
+            raise InputError(f"{images[0]} is a run: --workdir={images[0]} goes on with it")
         asked = dataclasses.replace(asked, image=images[0])
     if not asked.image and not asked.fine_tune and flags.workdir and _goes_on(flags):
         asked = dataclasses.replace(Workdir(flags.workdir).config(), **chosen.override_values)

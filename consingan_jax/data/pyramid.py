@@ -1,7 +1,7 @@
 """The image pyramid: how large each level is, and the levels themselves (paper, section 3)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,18 @@ def level_sizes(config: Config, image_size: Size) -> list[Size]:
         f"{fault}: the image has {image_size[0]}x{image_size[1]} px; give one of {patch} px a side "
         "or more, or fewer num_layers"
     )
+
+
+def warnings(config: Config, levels: Sequence[Size]) -> list[str]:
+    """Returns a line where the levels are hardly different, else none."""
+    first, last = levels[0], levels[-1]
+    if len(levels) == 1 or min(last) >= WORTH * min(first):
+        return []
+    return [
+        f"warning: the pyramid grows from {first[0]}x{first[1]} to {last[0]}x{last[1]} px only: "
+        f"give a larger max_size (now {config.max_size}) or a smaller min_size "
+        f"(now {config.min_size})"
+    ]
 
 
 def _fault(image_size: Size, patch: int, settings: dict[str, Any]) -> str | None:

@@ -40,6 +40,28 @@ COLUMNS = {
     "reconstruction_rmse": "rec-RMSE",
     "reconstruction_psnr": "rec-PSNR",
 }
+CLOSER, DIVERSE = "less is closer to the image", "more is more diverse"
+MEANINGS = {
+    "vgg_sifd": f"distance of features; {CLOSER}",
+    "sifid_64": f"distance of features; {CLOSER}",
+    "sifid_192": f"distance of features; {CLOSER}",
+    "lpips_diversity": f"difference of two samples; {DIVERSE}",
+    "pixel_diversity": f"spread of a pixel; {DIVERSE}",
+    "pixel_diversity_rms": f"spread of a pixel; {DIVERSE}",
+    "swd_1": f"distance of patches; {CLOSER}",
+    "swd_2": f"distance of patches at half the size; {CLOSER}",
+    "swd_4": f"distance of patches at a quarter; {CLOSER}",
+    "rgb": f"distance of colours; {CLOSER}",
+    "dark_chroma": "colour of dark pixels; best as dark-real",
+    "dark_chroma_real": "the same of the image",
+    "bright_chroma": "colour of bright pixels; best as bright-real",
+    "bright_chroma_real": "the same of the image",
+    "same_place": "share of patches where the image has them; near p-copy: copies",
+    "same_place_copy": "the same of a copy of the image",
+    "same_place_shuffled": "the same of a shuffled image: chance",
+    "reconstruction_rmse": "error of the image as learned, on [-1, 1]; less is better",
+    "reconstruction_psnr": "the same in dB; more is better",
+}
 SCALES = (1, 2, 4)  # of the sliced Wasserstein distance: image sides are divided by these
 
 

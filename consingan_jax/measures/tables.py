@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from consingan_jax.measures.evaluation import COLUMNS, Row, summary
+from consingan_jax.measures.evaluation import COLUMNS, MEANINGS, Row, summary
 from consingan_jax.measures.metrics import Estimate
 
 Table = Mapping[str, tuple[int, Row]]
@@ -25,8 +25,17 @@ ONLY_IF_KNOWN = (
 
 
 def text(table: Table) -> str:
-    """Returns a line for each image and one for their mean, `value±standard error` in each cell."""
+    """Returns a line for each image and one for their mean, `value±standard error` in each cell.
+
+    Of one image a line for each measure, which also says how to read it.
+    """
     names = _shown([row for _, row in table.values()])
+    if len(table) == 1:
+        ((image, (num, row)),) = table.items()
+        cells = [(COLUMNS[name], cell(row[name]), MEANINGS[name]) for name in names]
+        rows = [(image, f"{num} samples", ""), *cells]
+        first, second = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:2])
+        return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in rows)
     lines = [["image", "n", *(COLUMNS[name] for name in names)]]
     for image, (num, row) in table.items():
         lines.append([image, str(num), *(cell(row[name]) for name in names)])

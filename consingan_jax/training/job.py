@@ -69,7 +69,8 @@ def prepare(config: Config) -> Job:
             raise InputError("config.image is missing: give the file of the training image")
         found = source.read(config)
         pixels, encoding, notes = found.pixels, found.encoding, list(found.notes)
-    warnings = coverage.check(config, pyramid.level_sizes(config, pixels.shape[:2]))
+    sizes = pyramid.level_sizes(config, pixels.shape[:2])
+    warnings = [*pyramid.warnings(config, sizes), *coverage.check(config, sizes)]
     arguments = pyramid.arguments(config)
     if start:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])

@@ -117,6 +117,11 @@ class Progress:
         self._bar.start_t = time.time()  # or compilation would count as a slow iteration
         self.restart_clock()
 
+    def describe(self, title: str) -> None:
+        """Says what goes on beside the iterations."""
+        assert self._bar is not None, "start comes first"
+        self._bar.set_description_str(title)
+
     def restart_clock(self) -> None:
         """Says that the time since the last call was not spent on iterations."""
         self._last = time.perf_counter()

@@ -62,7 +62,7 @@ class Page:
             "state": self._state(config, lines),
             "image": self._pack(levels[-1], PICTURE),
             "reconstruction": self._reconstruction(lines),
-            "samples": self._samples(),
+            **self._samples(bool(config.naive)),
             "stages": [_stage(config, k, path, lines) for k, path in enumerate(levels)],
             "pyramid": [
                 {"size": _size(path), "source": self._pack(path, LEVEL)}
@@ -92,14 +92,22 @@ class Page:
         caption = f"as the model gives it back after stage {number + 1}{error}"
         return {"source": self._pack(found[-1], PICTURE), "caption": caption}
 
-    def _samples(self) -> list[dict[str, Any]]:
-        found = _spread(numbered(self.run, "samples/stage_*_step_*.png"), MOMENTS)
+    def _samples(self, has_composite: bool) -> dict[str, Any]:
+        """Returns pictures over time: what the model makes of the composite, or samples."""
+        name, what = "samples", "samples; the training image at the top left"
+        if has_composite and any(self.run.glob("naive/stage_*_step_*.png")):
+            name, what = "naive", "the composite, and what the model makes of it"
+        found = _spread(numbered(self.run, f"{name}/stage_*_step_*.png"), MOMENTS)
         moments = [(_numbers(path), self._pack(path, GRID)) for path in found]
-        return [{"stage": k, "step": step, "source": source} for (k, step), source in moments]
+        pictures = [{"stage": k, "step": step, "source": source} for (k, step), source in moments]
+        return {"samples": pictures, "shows": what}
 
     def _commands(self, config: Config) -> list[dict[str, str]]:
         run = shlex.quote(str(self.run))
-        rows = [("make images", f"consingan sample {run} {config.row.use}")]
+        use = config.row.use
+        if config.naive:
+            use = use.replace("COMPOSITE", shlex.quote(config.naive))
+        rows = [("make images", f"consingan sample {run} {use}")]
         if config.row.walks and "--animate" not in config.row.use:
             rows.append(("make animations", f"consingan sample {run} --animate"))
         rows.append(("measure", f"consingan evaluate {run}"))
@@ -141,7 +149,8 @@ def _curves(lines: Sequence[Line], names: Mapping[str, str]) -> list[Line]:
         ]
         for name in names
     }
-    return [{"name": names[name], "points": each} for name, each in points.items() if each]
+    # One point is no curve.
+    return [{"name": names[name], "points": each} for name, each in points.items() if each[1:]]
 
 
 def _spread(items: Sequence, most: int) -> list:

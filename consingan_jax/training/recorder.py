@@ -129,7 +129,9 @@ class Recorder:
         if is_logged:
             self._log.write(stage.number, stage.done, metrics)
         self.attend(stage)
+        self._progress.describe(f"{self._title}: pictures")
         drawn = self._draw(stage)
+        self._progress.describe(self._title)
         due = time.monotonic() - self._saved > 60 * self._config.checkpoint_minutes
         if at_end or due:
             self._save(stage)

@@ -96,8 +96,12 @@ def _begin(stages: Stages, run: Workdir) -> tuple[pathlib.Path | None, Stage]:
 
 
 def _news(last: pathlib.Path | None) -> Iterator[str]:
-    """Yields what is different from here on in a run that an earlier version has begun."""
-    if last is not None and checkpoint.metadata(last)["format"] == 1:
+    """Yields where a run goes on, and what is different from there on if an old version began it."""
+    if last is None:
+        return
+    about = checkpoint.metadata(last)
+    yield f"goes on at stage {len(about['sizes'])}, iteration {about['step']} ({last.name})"
+    if about["format"] == 1:
         yield (
             f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "
             "noise by place, as format 2 does"

@@ -67,8 +67,9 @@ class Workdir:
         old, digests = self._read_identity()
         if field := old.difference(job.config):
             raise InputError(
-                f"workdir {self.path} belongs to a run with config.{field}={getattr(old, field)!r},"
-                f" not {getattr(job.config, field)!r}: give that value or another --workdir"
+                f"workdir {self.path} belongs to a run with config.{field}="
+                f"{_typed(getattr(old, field))}, not {_typed(getattr(job.config, field))}: give "
+                f"--config.{field}={_typed(getattr(old, field))} or another --workdir"
             )
         for field, digest in _digests(job).items():
             if digests.get(field) != digest:
@@ -154,6 +155,11 @@ def default_name(config: Config, recipe: str, variant: str) -> str:
     picture = config.naive if config.fine_tune else config.image
     end = "fine_tuned" if config.fine_tune else ""
     return "-".join(part for part in (pathlib.Path(picture).stem, recipe, variant, end) if part)
+
+
+def _typed(value: object) -> str:
+    """Returns a value of a field as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
