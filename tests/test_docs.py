@@ -1,5 +1,6 @@
 """Every relative link in the documentation leads somewhere."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -14,3 +15,12 @@ def test_links_resolve(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not broken
+
+
+def test_the_page_of_errors_is_that_of_the_code():
+    spec = importlib.util.spec_from_file_location("errors", ROOT / "docs/errors.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert written == module.page(), "python docs/errors.py writes it"
+    assert written.count("\n| ") > 150

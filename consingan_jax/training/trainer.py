@@ -96,7 +96,7 @@ def _begin(stages: Stages, run: Workdir) -> tuple[pathlib.Path | None, Stage]:
 
 
 def _news(last: pathlib.Path | None) -> Iterator[str]:
-    """Yields where a run goes on, and what is different from there on if an old version began it."""
+    """Yields where a run goes on, and what changes if an earlier version has begun it."""
     if last is None:
         return
     about = checkpoint.metadata(last)
