@@ -57,6 +57,9 @@ class Config:
         of_model=True,
         is_path=True,
     )
+    max_megapixels: float = field(
+        100.0, "largest picture that is read, in millions of pixels", above=0, may_change=True
+    )
     background: str = field("white", "colour behind transparent pixels", of_model=True)
 
     # The pyramid
@@ -228,6 +231,11 @@ class Config:
                 "LOW,HIGH"
             )
         return low, high
+
+    @property
+    def max_pixels(self) -> int:
+        """The most pixels that a picture may have."""
+        return int(self.max_megapixels * 1e6)
 
     @property
     def takes_windows(self) -> bool:

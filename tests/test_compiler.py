@@ -87,4 +87,4 @@ def test_two_trainings_on_two_devices_of_a_process(picture, tmp_path, monkeypatc
     command = [sys.executable, "-c", TWO_DEVICES, str(picture), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["True", "True"]
+    assert result.stdout.split()[-2:] == ["True", "True"]

@@ -91,7 +91,7 @@ def test_no_module_has_another_name():
         ("PIL", "data/image.py"),
         ("orbax", "checkpoint.py"),
         ("tensorstore", "cli/zarr.py"),
-        ("tifffile", "cli/tiff.py"),
+        ("imagecodecs", "data/deep.py"),
     ],
 )
 def test_one_file_knows_a_library(library, file):
@@ -108,6 +108,7 @@ EXTRAS = {
     "IPython",  # of a notebook
     "av",
     "gradio",
+    "imagecodecs",
     "tifffile",
     "torch",
 }  # imported where they are used, with a clear line if they are missing

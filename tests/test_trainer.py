@@ -14,7 +14,7 @@ import consingan_jax
 from consingan_jax import checkpoint, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import image
-from consingan_jax.errors import DivergedError, InputError
+from consingan_jax.errors import DamagedError, DivergedError, InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
 from consingan_jax.training import compiler, job, recorder, step, trainer, workdir
@@ -312,7 +312,7 @@ def test_a_directory_with_other_files_is_left_alone(tiny_config, tmp_path):
         ({"lr_critic": float("nan")}, "config.lr_critic=nan: give a finite number"),
         ({"lr_critic": 0}, "config.lr_critic=0.0: give a value above 0"),
         ({"beta1": 1.0}, "config.beta1=1.0: give 0 or more, below 1"),
-        ({"channels": 2}, "config.channels=2: give one of 0, 1, 3"),
+        ({"channels": 2}, r"config.channels=2: image .* has 3: give that, or 0"),
         ({"background": "whote"}, "background 'whote' is no colour"),
     ],
 )
@@ -446,9 +446,46 @@ def test_a_damaged_checkpoint_or_model_is_named(tiny_config, finished_run, tmp_p
     with pytest.raises(InputError, match="model is no complete model: take it away"):
         trainer.train(tiny_config, run)
     shutil.rmtree(run / "model")
-    shutil.rmtree(checkpoint.latest_step(run / "checkpoints") / "state")
-    with pytest.raises(InputError, match="stage_2_step_000004 is a damaged checkpoint"):
+    newest, before = checkpoint.steps(run / "checkpoints")
+    shutil.rmtree(newest / "state")
+    with pytest.warns(
+        match=f"{newest.name} is a damaged checkpoint: .*taken instead: .*{before.name}"
+    ):
+        model = trainer.train(tiny_config, run)
+    undisturbed = consingan_jax.load(finished_run)
+    assert jax.tree.all(jax.tree.map(np.array_equal, model.tree(), undisturbed.tree()))
+    shutil.rmtree(run / "model")
+    for one in checkpoint.steps(run / "checkpoints"):
+        shutil.rmtree(one / "state")
+    with pytest.raises(DamagedError, match="stage_2_step_000004 is a damaged checkpoint"):
         trainer.train(tiny_config, run)
+
+
+def test_a_damaged_model_of_a_finished_run_is_taken_from_its_checkpoint(finished_run, tmp_path):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(run / "model/state")
+    with pytest.warns(match="model is a damaged checkpoint: .*taken instead: the last checkpoint"):
+        model = consingan_jax.load(run)
+    assert model.finished
+    np.testing.assert_array_equal(model.sample(), consingan_jax.load(finished_run).sample())
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "suffix"),
+    [(4, np.uint16, ".npy"), (2, np.float32, ".npy"), (5, np.uint8, ".npy")],
+)
+def test_any_channels_and_depth_come_back(channels, dtype, suffix, tiny_config, tmp_path):
+    rng = np.random.default_rng(0)
+    values = (rng.uniform(0.2, 0.8, (30, 40, channels)) * 200).astype(dtype)
+    np.save(tmp_path / f"scan{suffix}", values)
+    changes = {"image": str(tmp_path / f"scan{suffix}"), "num_stages": 1, "value_range": "data"}
+    trainer.train(tiny_config | changes, tmp_path / "run")
+    model = consingan_jax.load(tmp_path / "run")
+    assert model.encoding.low == values.min() and model.encoding.high == values.max()
+    file = model.encoding.save(tmp_path / "out", model.sample()[0])
+    made = np.load(file)
+    assert made.dtype == dtype and made.shape == (21, 28, channels)
+    assert values.min() <= made.min() < made.max() <= values.max()
 
 
 def test_a_run_that_another_process_has_finished_meanwhile(

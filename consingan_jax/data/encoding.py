@@ -1,14 +1,12 @@
 """What the numbers of a picture's file mean, and how pictures go back to such a file."""
 
 import dataclasses
-import importlib.util
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from consingan_jax.data import image
-from consingan_jax.errors import InputError
+from consingan_jax.data import deep, image
 
 LOSSLESS = (".png", ".tif", ".tiff", ".npy")  # written as they came; all else as .png
 _OF_PIL = {"uint8": (1, 3, 4), "uint16": (1,)}  # by depth, the channels that Pillow writes as .png
@@ -92,7 +90,7 @@ class Encoding:
         elif self.suffix == ".png" and values.shape[-1] in _OF_PIL.get(self.dtype, ()):
             image.save_numbers(file, values)
         else:
-            _save_deep(file, values)
+            deep.write(file, values)
         if mask is not None:
             image.save_numbers(path.with_name(f"{path.name}_mask.png"), mask[..., None])
         return file
@@ -111,29 +109,3 @@ class Encoding:
         if saved is None:
             return cls()
         return cls(**{**saved, "labels": tuple(saved["labels"])})
-
-
-def needs(module: str, file: pathlib.Path) -> None:
-    """Raises an InputError if the library that reads and writes such a file is not here."""
-    if importlib.util.find_spec(module) is None:
-        raise InputError(
-            f"{file}: its depth or channels need {module}: "
-            "python -m pip install tifffile imagecodecs"
-        )
-
-
-def _save_deep(file: pathlib.Path, values: np.ndarray) -> None:
-    if file.suffix == ".png":
-        needs("imagecodecs", file)
-        import imagecodecs
-
-        file.write_bytes(imagecodecs.png_encode(values))
-        return
-    needs("tifffile", file)
-    import tifffile
-
-    colour = values.shape[-1] in (3, 4) and values.dtype != np.float32
-    planes = values[..., 0] if values.shape[-1] == 1 else values
-    kind = "rgb" if colour else "minisblack"
-    planar = None if values.shape[-1] == 1 else "contig"
-    tifffile.imwrite(file, planes, photometric=kind, planarconfig=planar)

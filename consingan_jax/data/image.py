@@ -1,11 +1,13 @@
 """Files <-> arrays, and pictures made of pictures. The only file that imports PIL."""
 
 import base64
+import contextlib
 import fractions
 import importlib.util
 import io
 import itertools
 import pathlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,11 +21,16 @@ from consingan_jax.nn import resize
 CELL = 640  # pixels, the longer side of a picture in a grid at most
 WEBP_SIDE = 16383  # pixels, the most that the format has
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
+MAX_PIXELS = 10**8  # that a picture may have, unless more is asked for
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def load(
-    path: str | pathlib.Path, *, channels: int = 0, background: str | None = "white"
+    path: str | pathlib.Path,
+    *,
+    channels: int = 0,
+    background: str | None = "white",
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Reads an image file of any mode, depth and orientation.
 
@@ -31,6 +38,7 @@ def load(
         path: the file.
         channels: 1 for grey, 3 for colour, 0 for what the file has.
         background: name or #rrggbb of the colour behind transparent pixels; None ignores alpha.
+        max_pixels: a picture of more is refused before it is decoded.
 
     Returns:
         `[H, W, C]`, float32 in [-1, 1].
@@ -38,18 +46,22 @@ def load(
     Raises:
         InputError: no such file, not an image, or an unknown background colour.
     """
-    unit = _to_unit(_opened(path), None if background is None else _colour(background))
+    unit = _to_unit(_opened(path, max_pixels), None if background is None else _colour(background))
     return (2 * _with_channels(unit, channels) - 1).astype(np.float32)
 
 
 def load_numbers(
-    path: str | pathlib.Path, *, channels: int = 0, background: str | None = "white"
+    path: str | pathlib.Path,
+    *,
+    channels: int = 0,
+    background: str | None = "white",
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, str]:
     """Returns what `load` reads as numbers `[H, W, C]` of the file's depth, and that depth's name.
 
     The depth is uint8, uint16 or float32; with an alpha that is filled 8 bits may have fractions.
     """
-    picture = _opened(path)
+    picture = _opened(path, max_pixels)
     if picture.mode in _WIDE or picture.mode == "F":
         values = np.asarray(picture)[..., None]
         depth = "float32" if picture.mode == "F" else "uint16"
@@ -58,20 +70,37 @@ def load_numbers(
     return 255 * _with_channels(unit, channels), "uint8"
 
 
-def load_with_alpha(path: str | pathlib.Path) -> np.ndarray:
+def load_with_alpha(path: str | pathlib.Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Returns an 8-bit image with its transparency as a channel: `[H, W, 2 or 4]`, uint8."""
-    picture = _opened(path)
+    picture = _opened(path, max_pixels)
     mode = "LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA"
     return np.asarray(picture.convert(mode))
 
 
-def _opened(path: str | pathlib.Path) -> Image.Image:
+def check_pixels(
+    path: str | pathlib.Path, height: int, width: int, max_pixels: int = MAX_PIXELS
+) -> None:
+    """Raises an InputError if a picture has more pixels than may be read."""
+    if height * width > max_pixels:
+        millions = -(-height * width // 10**6)
+        raise InputError(
+            f"image {path} has {height}x{width} px, more than {max_pixels / 1e6:g} megapixels: "
+            f"shrink it, or give --config.max_megapixels={millions}"
+        )
+
+
+def _opened(path: str | pathlib.Path, max_pixels: int) -> Image.Image:
     """Returns the picture of a file, upright."""
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture.load()
-            return picture
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that nobody asks for
+            with _limit(max_pixels), Image.open(path) as file:
+                check_pixels(path, file.height, file.width, max_pixels)
+                picture = ImageOps.exif_transpose(file)
+                picture.load()
+                return picture
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"image {path}: no such file") from None
     except IsADirectoryError:
@@ -80,6 +109,17 @@ def _opened(path: str | pathlib.Path) -> Image.Image:
         raise InputError(f"image {path} is not an image that Pillow can read") from None
     except Exception as error:  # decoders fail on damaged files in all ways
         raise InputError(f"image {path} cannot be read: {error}") from None
+
+
+@contextlib.contextmanager
+def _limit(max_pixels: int) -> Iterator[None]:
+    """Lets Pillow open what may be read; its own limit, which is of twice this, stays the least."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None if before is None else max(before, max_pixels)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def is_plain_tiff(path: str | pathlib.Path) -> bool:
@@ -129,6 +169,12 @@ def orientation(path: str | pathlib.Path) -> int:
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Returns pixels `[H, W, ...]` that lie as an orientation says as they are meant."""
     return _UPRIGHT.get(orientation, lambda same: same)(pixels)
+
+
+def has_alpha(path: str | pathlib.Path) -> bool:
+    """Returns whether an image file has transparency."""
+    with Image.open(path) as file:
+        return file.has_transparency_data
 
 
 def has_holes(path: str | pathlib.Path) -> bool:

@@ -2,19 +2,17 @@
 
 import dataclasses
 import pathlib
-import struct
 from collections.abc import Sequence
 
 import numpy as np
 
 from consingan_jax.config import Config
-from consingan_jax.data import image
-from consingan_jax.data.encoding import LOSSLESS, Encoding, needs
+from consingan_jax.data import deep, image
+from consingan_jax.data.encoding import LOSSLESS, Encoding
 from consingan_jax.errors import InputError
 
 FAINT = 0.1  # of the range; a picture that uses less is nearly of one brightness
 MOST_LABELS = 256  # values that a mask can have
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +66,12 @@ def read_alike(path: str, config: Config, encoding: Encoding, channels: int) -> 
 def _decoded(path: pathlib.Path, values: np.ndarray, encoding: Encoding, config: Config):
     """Returns numbers as a picture; that of 8 bits is as exact as the file."""
     if encoding.is_plain and encoding.suffix != ".npy" and values.shape[-1] in (1, 3):
-        return image.load(path, channels=config.channels, background=config.background)
+        return image.load(
+            path,
+            channels=config.channels,
+            background=config.background,
+            max_pixels=config.max_pixels,
+        )
     return encoding.decode(values)
 
 
@@ -109,11 +112,13 @@ def _numbers(path: pathlib.Path, config: Config) -> tuple[np.ndarray, str]:
             values = np.repeat(values, 3, axis=-1)
         elif config.channels == 1 and values.shape[-1] == 3:
             values = (values @ np.array([[0.299], [0.587], [0.114]])).astype(values.dtype)
-    elif config.channels in (2, 4):
-        values, depth = image.load_with_alpha(path), "uint8"
+    elif config.channels in (2, 4) and image.has_alpha(path):
+        values, depth = image.load_with_alpha(path, config.max_pixels), "uint8"
     else:
         wanted = config.channels if config.channels in (1, 3) else 0
-        values, depth = image.load_numbers(path, channels=wanted, background=config.background)
+        values, depth = image.load_numbers(
+            path, channels=wanted, background=config.background, max_pixels=config.max_pixels
+        )
     return _checked(values, config, path), depth
 
 
@@ -128,71 +133,15 @@ def _checked(values: np.ndarray, config: Config, path: pathlib.Path) -> np.ndarr
 
 def _deep(path: pathlib.Path, config: Config) -> np.ndarray | None:
     """Returns the numbers of a file that Pillow would not give as they are, None of all others."""
-    suffix = path.suffix.lower()
-    if suffix == ".npy" and path.is_file():
-        return _of_numpy(path)
-    if suffix in (".tif", ".tiff") and path.is_file():
-        return _of_tiff(path, config)
-    if suffix == ".png" and path.is_file() and _is_deep_png(path):
-        needs("imagecodecs", path)
-        import imagecodecs
-
-        try:
-            return _planes(imagecodecs.png_decode(path.read_bytes()), path)
-        except imagecodecs.PngError as error:
-            raise InputError(f"image {path} cannot be read: {error}") from None
-    return None
-
-
-def _is_deep_png(path: pathlib.Path) -> bool:
-    """Returns whether a .png has 16 bits and more than one channel."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    if len(head) < 26 or not head.startswith(_PNG):
-        return False
-    depth, colour = struct.unpack("BB", head[24:26])
-    return depth == 16 and colour != 0
-
-
-def _of_numpy(path: pathlib.Path) -> np.ndarray:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"image {path} cannot be read: {error}") from None
-    if values.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
-        raise InputError(f"image {path} is of {values.dtype}: give uint8, uint16 or float32")
-    return _planes(values.astype(np.float32) if values.dtype == np.float64 else values, path)
-
-
-def _of_tiff(path: pathlib.Path, config: Config) -> np.ndarray | None:
-    """Returns the numbers of a TIFF with other than 8 bits or many channels; None of all others."""
-    if image.is_plain_tiff(path) and config.channels in (0, 1, 3, 4):
+    if not path.is_file():
         return None
-    needs("tifffile", path)
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            pages, page = len(file.pages), file.pages.first
-            values = page.asarray()
-            if pages > 1 and config.channels == pages:  # asked for as channels
-                values = np.stack([one.asarray() for one in file.pages], axis=-1)
-            elif values.ndim == 3 and page.planarconfig == 2:  # channels first
-                values = np.moveaxis(values, 0, -1)
-    except Exception as error:  # decoders fail on damaged files in all ways
-        raise InputError(f"image {path} cannot be read: {error}") from None
-    if values.dtype not in (np.uint8, np.uint16, np.float32):
-        if not np.issubdtype(values.dtype, np.number):
-            raise InputError(f"image {path} is of {values.dtype}: give numbers")
-        values = values.astype(np.float32)
-    return _planes(values, path)
-
-
-def _planes(values: np.ndarray, path: pathlib.Path) -> np.ndarray:
-    values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or not values.size:
-        raise InputError(f"image {path} has the shape {values.shape}: give [H, W] or [H, W, C]")
-    return values
+    suffix, most = path.suffix.lower(), config.max_pixels
+    if suffix == ".npy":
+        return deep.read_array(path, most)
+    if suffix in (".tif", ".tiff"):
+        plain = image.is_plain_tiff(path) and config.channels in (0, 1, 3, 4)
+        return None if plain else deep.read_tiff(path, most, config.channels)
+    return deep.read_png(path, most) if suffix == ".png" and deep.is_png(path) else None
 
 
 def _mask(path: pathlib.Path, shape: tuple[int, ...]) -> tuple[tuple[float, ...], np.ndarray]:
