@@ -45,7 +45,7 @@ def read_array(path: pathlib.Path, max_pixels: int) -> np.ndarray:
         raise InputError(f"image {path} cannot be read: {error}") from None
     if not isinstance(values, np.ndarray):
         raise InputError(f"image {path} holds several arrays: give one")
-    height, width = (list(values.shape) + [1, 1])[:2]
+    height, width = [*values.shape, 1, 1][:2]
     check_pixels(path, height, width, max_pixels)
     if values.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
         raise InputError(f"image {path} is of {values.dtype}: give uint8, uint16 or float32")

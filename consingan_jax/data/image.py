@@ -91,14 +91,21 @@ def check_pixels(
 
 def _opened(path: str | pathlib.Path, max_pixels: int) -> Image.Image:
     """Returns the picture of a file, upright."""
+    with _file(path, max_pixels) as file:
+        picture = ImageOps.exif_transpose(file)
+        picture.load()
+        return picture
+
+
+@contextlib.contextmanager
+def _file(path: str | pathlib.Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Yields an image file, open and not decoded; what goes wrong with it is an InputError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that nobody asks for
             with _limit(max_pixels), Image.open(path) as file:
                 check_pixels(path, file.height, file.width, max_pixels)
-                picture = ImageOps.exif_transpose(file)
-                picture.load()
-                return picture
+                yield file
     except InputError:
         raise
     except FileNotFoundError:
@@ -125,15 +132,13 @@ def _limit(max_pixels: int) -> Iterator[None]:
 def is_plain_tiff(path: str | pathlib.Path) -> bool:
     """Returns whether Pillow reads a TIFF as it is: 8 bits a channel, or one channel."""
     try:
-        with Image.open(path) as file:
+        with _file(path, 10**12) as file:
             tags = getattr(file, "tag_v2", {})
             bits, samples = tags.get(_BITS, (1,)), tags.get(_SAMPLES, 1)
             plain = samples == 1 or (max(bits) <= 8 and samples == len(file.getbands()))
             return plain and (file.mode not in ("I", "F") or len(bits) == 1)
-    except UnidentifiedImageError:
+    except InputError:  # another reader may know it, or says what is wrong
         return False
-    except Exception:  # decoders fail on damaged files in all ways; what reads it will say how
-        return True
 
 
 def load_picture(
@@ -162,7 +167,7 @@ _UPRIGHT = {  # by its value, what puts rows and columns as they are meant
 
 def orientation(path: str | pathlib.Path) -> int:
     """Returns how a camera held an image file (EXIF): 1 upright, 1 to 8."""
-    with Image.open(path) as file:
+    with _file(path) as file:
         return file.getexif().get(_ORIENTATION, 1)
 
 
@@ -173,13 +178,13 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def has_alpha(path: str | pathlib.Path) -> bool:
     """Returns whether an image file has transparency."""
-    with Image.open(path) as file:
+    with _file(path) as file:
         return file.has_transparency_data
 
 
 def has_holes(path: str | pathlib.Path) -> bool:
     """Returns whether an image file has transparent pixels."""
-    with Image.open(path) as file:
+    with _file(path) as file:
         return file.convert("RGBA").getchannel("A").getextrema()[0] == 0
 
 
