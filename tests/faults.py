@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from consingan_jax import checkpoint
 from consingan_jax.data import image
@@ -337,6 +337,7 @@ def rows(folder: pathlib.Path, kills: int) -> Iterator[Row]:
 
 def main(_) -> None:
     """Prints the table."""
+    logging.set_verbosity(logging.FATAL)  # Orbax reports every file
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(_OUT.value or temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
@@ -14,6 +14,33 @@ COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.
 def _save(tmp_path, picture, name="x.png", **options):
     picture.save(tmp_path / name, **options)
     return tmp_path / name
+
+
+def test_a_colour_profile_is_converted(tmp_path):
+    grey = np.tile(np.arange(0, 250, 10, dtype=np.uint8), (8, 1))
+    picture = Image.fromarray(np.stack([grey, grey // 2, grey // 3], -1))
+    picture.save(tmp_path / "plain.png")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "srgb.png", icc_profile=srgb)
+    plain = image.load(tmp_path / "plain.png")
+    np.testing.assert_array_equal(image.load(tmp_path / "srgb.png"), plain)
+    # The same profile under another name, with red and green exchanged: what it says is done.
+    other = srgb.replace(b"sRGB", b"mine").replace(b"s\0R\0G\0B", b"m\0i\0n\0e")
+    other = other.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+    other = other.replace(b"rXYZ", b"xXYZ").replace(b"gXYZ", b"rXYZ").replace(b"xXYZ", b"gXYZ")
+    picture.save(tmp_path / "other.png", icc_profile=other)
+    changed = image.load(tmp_path / "other.png")
+    np.testing.assert_allclose(changed, plain[..., [1, 0, 2]], atol=0.03)
+    picture.putalpha(Image.fromarray(255 - grey))
+    picture.save(tmp_path / "alpha.png", icc_profile=other)
+    assert image.load(tmp_path / "alpha.png").shape == plain.shape
+
+
+def test_a_broken_colour_profile_is_ignored_and_said(tmp_path):
+    picture = Image.fromarray(np.full((8, 8, 3), 90, np.uint8))
+    picture.save(tmp_path / "a.png", icc_profile=b"nonsense" * 20)
+    with pytest.warns(UserWarning, match=r"a.png: its colour profile is ignored"):
+        assert image.load(tmp_path / "a.png").mean() == pytest.approx(2 * 90 / 255 - 1, abs=1e-6)
 
 
 def test_round_trip(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
@@ -94,7 +94,30 @@ def _opened(path: str | pathlib.Path, max_pixels: int) -> Image.Image:
     with _file(path, max_pixels) as file:
         picture = ImageOps.exif_transpose(file)
         picture.load()
+    return _in_srgb(picture, path)
+
+
+def _in_srgb(picture: Image.Image, path: str | pathlib.Path) -> Image.Image:
+    """Returns a picture in sRGB, if it has a profile that says it is in something else."""
+    data = picture.info.get("icc_profile")
+    if not data or picture.mode not in ("L", "RGB", "RGBA", "CMYK"):
         return picture
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return picture
+        grey, alpha = picture.mode == "L", picture.mode == "RGBA"
+        colours = picture.convert("RGB") if alpha else picture
+        mode = "L" if grey else "RGB"
+        target = ImageCms.createProfile("sRGB")
+        made = ImageCms.profileToProfile(colours, profile, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        warnings.warn(f"image {path}: its colour profile is ignored: {error}", stacklevel=4)
+        return picture
+    assert made is not None, "not in place"
+    if alpha:
+        made.putalpha(picture.getchannel("A"))
+    return made
 
 
 @contextlib.contextmanager

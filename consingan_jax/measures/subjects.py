@@ -1,5 +1,6 @@
 """Training images with samples of them: from runs and from folders."""
 
+import contextlib
 import dataclasses
 import pathlib
 import statistics
@@ -65,9 +66,10 @@ def of_folders(real: str, samples: str) -> list[Subject]:
             raise InputError(f"real {path} and {reals[path.stem]} have one name: take one out")
         reals[path.stem] = path
     found: dict[str | None, list[pathlib.Path]] = {name: [] for name in reals}
-    for path in files:
+    readable = _readable(files)
+    for path in readable:
         found.setdefault(_image_of(path.stem, reals), []).append(path)
-    strangers = found.pop(None, [])
+    strangers = [*found.pop(None, []), *(path for path in files if path not in readable)]
     alone = [str(reals[name]) for name in reals if not found[name]]
     if alone:
         raise InputError(
@@ -81,7 +83,7 @@ def of_folders(real: str, samples: str) -> list[Subject]:
 
 def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path]) -> Subject:
     """Returns a photo and its samples."""
-    shapes = {path: image.load(path).shape[:2] for path in files if path.stem != "grid"}
+    shapes = {path: image.load(path).shape[:2] for path in _readable(files) if path.stem != "grid"}
     if not shapes:
         raise InputError(f"samples {files[0].parent} holds no samples, only a grid")
     size = statistics.mode(shapes.values())
@@ -136,6 +138,16 @@ def _files(what: str, directory: str) -> list[pathlib.Path]:
     if not found:
         raise InputError(f"{what} {directory} holds no image files")
     return found
+
+
+def _readable(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the files that are pictures and not broken."""
+    good = []
+    for path in paths:
+        with contextlib.suppress(InputError):
+            image.load(path)
+            good.append(path)
+    return good
 
 
 def _image_of(stem: str, names: Iterable[str]) -> str | None:
