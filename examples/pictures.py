@@ -1,0 +1,42 @@
+"""Pictures of the documentation: `python examples/pictures.py [RUNS [DOCS]]`.
+
+Trains the quick variants of retarget, generation and animation on the painted scene, or takes those
+that lie in RUNS (`runs` unless given) under the names that `consingan train` gives them, and writes
+wider.png and loop.gif to DOCS.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+
+import consingan_jax
+from consingan_jax.data import image
+
+HERE = pathlib.Path(__file__).parent
+
+
+def model(task, runs):
+    """Return the quick model of a task."""
+    recipe = consingan_jax.Config.create(task).row.recipe
+    run = runs / f"scene-{recipe}-quick"
+    return consingan_jax.train(HERE / "scene.png", run, task=task, variant="quick")
+
+
+def main():
+    """Write the pictures."""
+    places = [pathlib.Path(argument) for argument in sys.argv[1:]]
+    runs, docs = [*places, *[pathlib.Path("runs"), HERE.parent / "docs"][len(places) :]]
+    rows = [
+        model(task, runs).sample(seed, width="2x")[0]
+        for task in ("retarget", "generation")
+        for seed in (0, 1)
+    ]
+    image.save(docs / "wider.png", image.grid([np.asarray(row) for row in rows], columns=2))
+    walk = {"frames": 40, "start_stage": 1, "loop": True}
+    frames = model("animation", runs).animate(0, **walk)
+    image.save_animation(docs / "loop.gif", frames, frames_per_second=10)
+
+
+if __name__ == "__main__":
+    main()
