@@ -5,4 +5,4 @@ import sys
 from consingan_jax.cli.evaluate import COMMAND
 
 if __name__ == "__main__":
-    COMMAND.run("evaluate.py", sys.argv[1:])
+    COMMAND.as_process("evaluate.py", sys.argv[1:])

@@ -5,4 +5,4 @@ import sys
 from consingan_jax.cli.sample import COMMAND
 
 if __name__ == "__main__":
-    COMMAND.run("sample.py", sys.argv[1:])
+    COMMAND.as_process("sample.py", sys.argv[1:])

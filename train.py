@@ -5,4 +5,4 @@ import sys
 from consingan_jax.cli.train import COMMAND
 
 if __name__ == "__main__":
-    COMMAND.run("train.py", sys.argv[1:])
+    COMMAND.as_process("train.py", sys.argv[1:])

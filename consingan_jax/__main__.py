@@ -41,7 +41,7 @@ def main() -> None:
         print(f"consingan: unknown command {name!r}: give one of {known}", file=sys.stderr)
         sys.exit(2)
     command = importlib.import_module(f"consingan_jax.cli.{COMMANDS[name]}").COMMAND
-    command.run(f"consingan {name}", arguments)
+    command.as_process(f"consingan {name}", arguments)
 
 
 if __name__ == "__main__":

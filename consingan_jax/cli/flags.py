@@ -17,6 +17,7 @@ from absl import logging
 from ml_collections import config_dict, config_flags
 
 from consingan_jax import config
+from consingan_jax.cli import signals
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 
@@ -67,6 +68,10 @@ class Command:
             sys.exit(FAILED)
         except OSError as error:
             code = FAILED if error.errno in _NO_ROOM else BAD_INPUT
+            if code == FAILED and not error.filename:
+                _stop(
+                    name, f"no room: {error.strerror}; make some, then give the command again", code
+                )
             _stop(name, f"{error.filename}: {error.strerror}" if error.filename else error, code)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
@@ -83,6 +88,16 @@ class Command:
             _stop(name, f"JAX_PLATFORMS={asked}: not here; give JAX_PLATFORMS=cpu", BAD_INPUT)
         except KeyboardInterrupt:
             _stop(name, "interrupted", INTERRUPTED)
+
+    def as_process(self, name: str, arguments: Sequence[str]) -> None:
+        """Does what `run` does, as all that the process is for: where it fails, it ends at once."""
+        sys.unraisablehook = lambda _: None  # what Orbax leaves when it fails complains of itself
+        try:
+            self.run(name, arguments)
+        except SystemExit as stop:
+            if isinstance(stop.code, int) and stop.code:
+                signals.leave(stop.code)
+            raise
 
     def _parse(self, flags: Flags, name: str, arguments: Sequence[str]) -> list[str]:
         """Returns the arguments that are no flags."""

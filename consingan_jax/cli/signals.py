@@ -45,8 +45,13 @@ def listening() -> Iterator[Request]:
 
 
 def end(number: int) -> None:
-    """Ends the process as one that a signal has ended; no thread is waited for."""
+    """Ends the process as one that a signal has ended."""
+    leave(128 + number)
+
+
+def leave(code: int) -> None:
+    """Ends the process now: no compilation is waited for, and no library has a last word."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(128 + number)
+    os._exit(code)
