@@ -7,6 +7,7 @@ import logging as standard_logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_type_hints
@@ -92,6 +93,7 @@ class Command:
     def as_process(self, name: str, arguments: Sequence[str]) -> None:
         """Does what `run` does, as all that the process is for: where it fails, it ends at once."""
         sys.unraisablehook = lambda _: None  # what Orbax leaves when it fails complains of itself
+        threading.excepthook = _of_thread
         try:
             self.run(name, arguments)
         except SystemExit as stop:
@@ -209,6 +211,12 @@ def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
     return last.removeprefix("ValueError: ").removeprefix("consingan_jax.errors.InputError: ")
+
+
+def _of_thread(fault: threading.ExceptHookArgs) -> None:
+    """Reports what ended a thread; of a full disk the command itself speaks."""
+    if not isinstance(fault.exc_value, OSError) or fault.exc_value.errno not in _NO_ROOM:
+        threading.__excepthook__(fault)
 
 
 def _stop(name: str, message: object, code: int) -> None:
