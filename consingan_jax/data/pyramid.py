@@ -110,14 +110,18 @@ def level_sizes(config: Config, image_size: Size) -> list[Size]:
     fault = _fault(image_size, patch, settings)
     if fault is None:
         return sizes(image_size, **settings)
-    works = [
-        changes
-        for changes in _mends(image_size, patch, settings)
-        if _fault(image_size, patch, settings | changes) is None
-    ]
-    if works:
-        spread = (changes for changes in works if _growth(image_size, settings | changes) >= WORTH)
-        changes = next(spread, works[0])
+
+    def works(growth: float) -> Iterator[dict[str, int]]:
+        for changes in _mends(image_size, patch, settings):
+            changed = settings | changes
+            if _fault(image_size, patch, changed) is None:
+                levels = sizes(image_size, **changed)
+                if min(levels[-1]) >= growth * min(levels[0]):
+                    yield changes
+
+    # The first that is worth its stages, or the first of all; no more than that is looked at.
+    changes = next(works(WORTH), None) or next(works(1), None)
+    if changes:
         words = " ".join(f"--config.{name}={value}" for name, value in changes.items())
         raise InputError(f"{fault}: give {words}")
     raise InputError(
@@ -157,11 +161,6 @@ def _fault(image_size: Size, patch: int, settings: dict[str, Any]) -> str | None
                 f"levels {level - 1} and {level} of the pyramid would both be {height}x{width} px"
             )
     return None
-
-
-def _growth(image_size: Size, settings: dict[str, Any]) -> float:
-    levels = sizes(image_size, **settings)
-    return min(levels[-1]) / min(levels[0])
 
 
 def _mends(image_size: Size, patch: int, settings: dict[str, Any]) -> Iterator[dict[str, int]]:
