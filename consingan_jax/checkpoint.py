@@ -7,7 +7,6 @@ goes a digest of its contents, which is compared when it is read.
 
 import contextlib
 import hashlib
-import itertools
 import json
 import pathlib
 import re
@@ -137,8 +136,8 @@ def save_step(
         shutil.rmtree(path)
     save(path, tree, metadata)
     load(path)
-    later = itertools.takewhile(lambda one: one != path, steps(directory))
-    kept = [one for one in steps(directory) if one not in set(later)][:2]
+    there = steps(directory)
+    kept = there[there.index(path) :][:2]
     for one in directory.iterdir():
         if one not in kept and _is_ours(one):
             shutil.rmtree(one)

@@ -116,8 +116,8 @@ def test_a_damaged_step_is_passed_over_and_replaced(tree, tmp_path):
 
 
 def test_a_damaged_later_step_goes_when_the_run_comes_by(tree, tmp_path):
-    for step in (1, 5):
-        checkpoint.save_step(tmp_path, {"a": np.ones(500)}, {}, stage=0, step=step)
+    for step in (1, 5, 7):
+        checkpoint.save(tmp_path / f"stage_0_step_{step:06d}", {"a": np.ones(500)}, {})
     checkpoint.save_step(tmp_path, {"a": np.ones(500)}, {}, stage=0, step=3)
     assert [path.name[-1] for path in checkpoint.steps(tmp_path)] == ["3", "1"]
 
