@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what is said of those that are not."""
 
 import contextlib
+import difflib
 import pathlib
 from collections.abc import Iterator
 
@@ -14,3 +15,11 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def missing(path: str | pathlib.Path, kind: str = "file") -> str:
+    """Returns in words that a path is not there, with the one beside it that may be meant."""
+    path = pathlib.Path(path)
+    names = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"no such {kind}" + (f"; there is {path.with_name(near[0])}" if near else "")

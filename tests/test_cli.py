@@ -164,7 +164,8 @@ BAD_INPUT = [
     ("sample", ["--ckpt=no/such"], "no/such: no such directory"),
     ("sample", ["tests"], "tests is neither a run nor a model"),
     ("sample", ["--ckpt=tests", "--num_samples=0"], "num_samples"),
-    ("sample", ["RUN", "--naive=no.png"], "trained for generation: composites need"),
+    ("sample", ["RUN", "--naive=examples/scen.png"], "file; there is examples/scene.png"),
+    ("sample", ["RUN", "--naive=examples/scene.png"], "for generation: composites need"),
     ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
     ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
     ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
@@ -269,6 +270,8 @@ def test_a_composite_and_an_animation(run, harmonization_run, finished_run, pict
     assert code == 0, err
     assert "picture: no mask beside it" in words
     assert (tmp_path / "out/picture/result.png").is_file()
+    code, words, err = run("sample", harmonization_run, "--num_samples=1", out)
+    assert code == 0 and "what harmonization is for: --naive=COMPOSITE" in words, err
     film = tmp_path / "film.webp"
     options = ("--animate", "--loop", "--frames=3", "--start_scale=1", f"--out={film}")
     code, words, err = run("sample", finished_run, *options)

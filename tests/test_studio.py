@@ -223,7 +223,7 @@ def test_the_page_from_upload_to_download(address, browser, picture):
         view.click("#upload")
     chooser.value.set_files(str(picture))
     view.get_by_label("Other settings").fill(TINY)
-    expect(view.get_by_label("Picture", exact=True)).to_have_value("picture.png")
+    expect(view.get_by_label("Picture to train on")).to_have_value("picture.png")
     view.click("#train")
     expect(view.locator("#words")).to_have_text("finished", timeout=120_000)
     view.wait_for_selector("#grid img")

@@ -10,6 +10,7 @@ from consingan_jax import device
 from consingan_jax.cli import large, run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
+from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.generation.output import Made, Output
 
@@ -36,6 +37,7 @@ _READS = {
     "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
     "": ("num_samples", "seed", *_SIZE),
 }
+_MASKS = (None, "auto", "none")  # what --mask can be besides a file
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
@@ -64,11 +66,16 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
 def _main(flags: Flags, others: Sequence[str]) -> None:
     ckpt = run.chosen(flags.ckpt, others)
     _check(flags)
+    for path in [*flags.naive, *([flags.mask] if flags.mask not in _MASKS else [])]:
+        if not pathlib.Path(path).is_file():  # said before the model is loaded
+            raise InputError(f"image {path}: {missing(path)}")
     if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
         raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
     device.use_compilation_cache(flags.compilation_cache)
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
+    if model.task.composite_input and not (flags.naive or flags.reconstruct or flags.animate):
+        print(f"samples are not what {model.config.task} is for: {model.task.use} applies it")
     made = ""
     for made in _made(Output(model, flags.out, ckpt), flags):
         print(made, flush=True)

@@ -35,7 +35,9 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
 
 def _main(flags: Flags, runs: Sequence[str]) -> None:
     if importlib.util.find_spec("gradio") is None:
-        raise InputError('the studio needs gradio: python -m pip install "gradio>=6"')
+        raise InputError(
+            'the studio needs gradio: python -m pip install "gradio>=6" (the extra studio)'
+        )
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it speaks to nobody
     os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(flags.folder, ".cache"))
     device.use_compilation_cache(flags.compilation_cache)

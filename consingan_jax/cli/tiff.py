@@ -30,7 +30,8 @@ class Tiff(Store):
         super().__init__(path, shape, (SIDE, SIDE))
         if importlib.util.find_spec("tifffile") is None:
             raise InputError(
-                f"out={path}: {path.suffix} needs tifffile: python -m pip install tifffile"
+                f"out={path}: {path.suffix} needs tifffile: python -m pip install tifffile "
+                "(the extra large)"
             )
         self._num_pages = math.prod(shape[:-3])
         self._grid = -(-shape[-3] // SIDE), -(-shape[-2] // SIDE)  # tiles down and across

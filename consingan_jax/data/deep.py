@@ -115,7 +115,7 @@ def _needs(module: str, file: pathlib.Path) -> None:
     if importlib.util.find_spec(module) is None:
         raise InputError(
             f"{file}: its depth or channels need {module}: "
-            "python -m pip install tifffile imagecodecs"
+            "python -m pip install tifffile imagecodecs (the extra depth)"
         )
 
 

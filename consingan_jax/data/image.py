@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from consingan_jax.errors import InputError
-from consingan_jax.files import whole
+from consingan_jax.files import missing, whole
 from consingan_jax.nn import resize
 
 CELL = 640  # pixels, the longer side of a picture in a grid at most
@@ -132,7 +132,7 @@ def _file(path: str | pathlib.Path, max_pixels: int = MAX_PIXELS) -> Iterator[Im
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"image {path}: no such file") from None
+        raise InputError(f"image {path}: {missing(path)}") from None
     except IsADirectoryError:
         raise InputError(f"image {path} is a directory: give an image file") from None
     except UnidentifiedImageError:
@@ -323,7 +323,7 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
     if not 0.1 <= frames_per_second <= 50:
         raise InputError(f"fps={frames_per_second}: give a value from 0.1 to 50")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
-        raise InputError(f"out={path}: .mp4 needs av: python -m pip install av")
+        raise InputError(f"out={path}: .mp4 needs av: python -m pip install av (the extra video)")
 
 
 def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:

@@ -35,7 +35,7 @@ def sampler(
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError(
-            "an export needs flatbuffers: python -m pip install flatbuffers, or the extra export"
+            "an export needs flatbuffers: python -m pip install flatbuffers (the extra export)"
         )
     if model.task.composite_input is not None:
         raise InputError(f"the task {model.config.task} takes composites: no sampler can be made")

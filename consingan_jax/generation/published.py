@@ -155,7 +155,7 @@ def _tensors(path: pathlib.Path) -> Any:
     """Returns what PyTorch saved, of tensors, lists and dictionaries alone."""
     if importlib.util.find_spec("torch") is None:
         raise InputError(
-            f"{path} needs PyTorch to be read: python -m pip install torch, or the extra torch"
+            f"{path} needs PyTorch to be read: python -m pip install torch (the extra torch)"
         )
     import torch
 

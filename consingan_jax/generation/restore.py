@@ -11,6 +11,7 @@ from consingan_jax.config import Config
 from consingan_jax.data.encoding import Encoding
 from consingan_jax.data.noise import FixedInput
 from consingan_jax.errors import DamagedError, InputError
+from consingan_jax.files import missing
 from consingan_jax.generation.model import Model
 from consingan_jax.nn.layers import Architecture
 
@@ -69,7 +70,8 @@ def load(path: str | pathlib.Path) -> Model:
     """
     path = pathlib.Path(path)
     if not path.is_dir():
-        raise InputError(f"{path}: no such directory; give the directory of a run or of a model")
+        hint = missing(path, "directory")
+        raise InputError(f"{path}: {hint}; give the directory of a run or of a model")
     damage = None
     for place in (path, path / "model"):
         if checkpoint.exists(place):

