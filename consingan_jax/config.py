@@ -116,6 +116,14 @@ class Config:
         0.1, "noise of a new stage, relative to its error before training", least=0, of_model=True
     )
 
+    on_divergence: str = field(
+        "stop",
+        "what to do when numbers are no longer finite; retry: up to three times go on from the "
+        "last checkpoint with new noise and half the learning rates",
+        choices=("stop", "retry"),
+        may_change=True,
+    )
+
     # What it takes
     dtype: str = field(
         "float32",
@@ -254,6 +262,15 @@ class Config:
         return StageSettings(
             *(v[max(0, len(v) - below)] if isinstance(v, tuple) else v for v in values)
         )
+
+    def slowed(self, factor: float) -> "Config":
+        """Returns the configuration with learning rates that are so much smaller."""
+
+        def of(rate: Any) -> Any:
+            return tuple(map(of, rate)) if isinstance(rate, tuple) else rate * factor
+
+        names = ("lr_generator", "lr_critic")
+        return dataclasses.replace(self, **{name: of(getattr(self, name)) for name in names})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields, in plain JSON types."""

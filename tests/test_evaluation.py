@@ -126,3 +126,29 @@ def test_calibration_on_the_papers_images(networks):
         )
         distances.append(metrics.frechet_distance(*map(metrics.moments, (sample, real))))
     assert np.mean(distances) == pytest.approx(0.919, rel=0.01)
+
+
+def test_what_is_flat_exact_or_alone_is_measured_and_said(tmp_path, networks):
+    flat, other = np.zeros((40, 30, 3), np.float32), np.full((40, 30, 3), 0.5, np.float32)
+    alone = subjects.Subject("flat", flat, [flat], reconstruction=flat)
+    several = subjects.Subject(
+        "small", np.stack([flat[:16, :16, 0]] * 3, -1), [other[:16, :16]] * 2
+    )
+    measured = evaluation.table([alone, several], networks)
+    row = measured["flat"][1]
+    assert row["vgg_sifd"].value == row["swd_1"].value == row["reconstruction_rmse"].value == 0
+    assert row["same_place"] is row["pixel_diversity"] is row["lpips_diversity"] is None
+    assert tables.cell(row["reconstruction_psnr"]) == "infinite"
+    assert evaluation.gaps(alone) == [
+        "flat: one sample: no diversity and no errors",
+        "flat: an image of one colour: no pixel diversity, and no place",
+        "flat: less than 31 px: no LPIPS and no SIFID",
+    ]
+    tables.save(tmp_path, {"both": measured})
+    kept = json.loads((tmp_path / "evaluation.json").read_text())["both"]
+    assert float(kept["images"]["flat"]["reconstruction_psnr"]["value"]) == np.inf
+    assert float(kept["mean"]["reconstruction_psnr"]["value"]) == np.inf
+
+
+def test_the_mean_with_an_infinite_value_is_infinite():
+    assert metrics.mean([np.inf, 30.0, 20.0]) == (np.inf, None, 3)

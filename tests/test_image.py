@@ -202,3 +202,28 @@ def test_pictures_show_themselves():
     assert type(several + 1) is np.ndarray and type(several.max()) is np.float64
     shown = np.asarray(Image.open(io.BytesIO(several[2]._repr_png_())))
     np.testing.assert_array_equal(shown, image.to_uint8(several[2]))
+
+
+def _durations(path):
+    with Image.open(path) as file:
+        found = []
+        for number in range(file.n_frames):
+            file.seek(number)
+            file.load()
+            found.append(file.info["duration"])
+        return found
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_frames_without_change_last_as_long(suffix, tmp_path):
+    one, two = np.zeros((8, 8, 3)), np.ones((8, 8, 3))
+    path = tmp_path / f"film{suffix}"
+    image.save_animation(path, iter([one, one, two, two, two]), frames_per_second=30)
+    assert _durations(path) == [70, 100]  # to 10 ms, of 66.7 and 100
+    for still in ([one], [one] * 100):
+        image.save_animation(path, iter(still), frames_per_second=0.1)
+        with Image.open(path) as file:
+            assert getattr(file, "n_frames", 1) == 1
+    long = [one] * {".gif": 66, ".webp": 1678, ".png": 7}[suffix] + [two]
+    with pytest.raises(ValueError, match=r"the picture stands still for .* give a larger fps"):
+        image.save_animation(path, iter(long), frames_per_second=0.1)

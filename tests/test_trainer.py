@@ -152,6 +152,42 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path, mo
     assert len(kept.sizes) == 1 and np.isfinite(kept.sample()).all()
 
 
+def test_a_diverged_run_goes_on_more_slowly(tiny_config, tmp_path, monkeypatch, capsys):
+    mild = {"lr_generator": 1e-4, "lr_critic": 1e-4}
+    slowed = Config.slowed
+
+    def at_last(config, factor):  # half of what is far too much still is
+        return dataclasses.replace(config, **mild) if factor == 1 / 4 else slowed(config, factor)
+
+    monkeypatch.setattr(Config, "slowed", at_last)
+    wild = tiny_config | {"num_stages": 2, "lr_generator": (5e-4, 1e30), "lr_critic": (5e-4, 1e30)}
+    retry = wild | {"on_divergence": "retry"}
+    straight = trainer.train(retry, tmp_path / "straight")
+    said = capsys.readouterr().out
+    assert "; retry 1 of 3: " in said and "; retry 2 of 3: " in said and "retry 3" not in said
+    (last,) = checkpoint.steps(tmp_path / "straight/checkpoints")[:1]
+    assert checkpoint.metadata(last)["retries"] == 2 and straight.config.lr_critic == 1e-4
+    with pytest.raises(DivergedError, match=r"or --config\.on_divergence=retry"):
+        trainer.train(wild, tmp_path / "later")
+    later = trainer.train(retry, tmp_path / "later")
+    jax.tree.map(np.testing.assert_array_equal, straight.tree(), later.tree())
+
+
+def test_a_run_that_diverges_at_any_rate_stops(tiny_config, tmp_path):
+    config = tiny_config | {"lr_critic": 1e30, "lr_generator": 1e30, "on_divergence": "retry"}
+    with pytest.raises(DivergedError, match=r"finite number, after 3 retries\. Kept: no check"):
+        trainer.train(config, tmp_path / "run")
+
+
+def test_a_retry_halves_the_rates_and_draws_new_noise(tiny_config):
+    work = job.prepare(Config.create(**tiny_config | {"lr_critic": (1e-3, 4e-4)}))
+    before, after = Stages(work), Stages(work, retries=2)
+    assert after.config.lr_critic == (2.5e-4, 1e-4) and after.config.lr_generator == 1.25e-4
+    for number, key in enumerate(before.keys(1)):
+        same = (jax.random.key_data(key) == jax.random.key_data(after.keys(1)[number])).all()
+        assert same == (number == 0)
+
+
 @pytest.mark.parametrize(
     ("where", "name", "call"),
     [

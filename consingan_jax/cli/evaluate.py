@@ -80,7 +80,8 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     for name, several in found.items():
         print(name)
         for subject in several:
-            print(subject.note, end="\n" if subject.note else "")
+            for words in (subject.note, *evaluation.gaps(subject)):
+                print(words, end="\n" if words else "")
         measured[name] = evaluation.table(several, networks, progress=sys.stderr)
         print(tables.text(measured[name]), flush=True)
     if len(measured) > 1:

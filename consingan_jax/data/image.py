@@ -21,6 +21,7 @@ from consingan_jax.nn import resize
 CELL = 640  # pixels, the longer side of a picture in a grid at most
 WEBP_SIDE = 16383  # pixels, the most that the format has
 ANIMATIONS = (".gif", ".webp", ".png", ".mp4")
+LONGEST_FRAME = {".gif": 655_350, ".webp": 2**24 - 1, ".png": 65_535}  # milliseconds
 MAX_PIXELS = 10**8  # that a picture may have, unless more is asked for
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -288,7 +289,7 @@ def save_animation(
 ) -> None:
     """Writes frames `[H, W, C]` in [-1, 1] as .gif, .webp, .png (animated) or .mp4, repeating.
 
-    The file appears when it is complete.
+    The file appears when it is complete. Frames that are all alike make a still picture.
 
     Raises:
         InputError: another suffix, or .mp4 without the extra `video`.
@@ -300,20 +301,7 @@ def save_animation(
         if path.suffix.lower() == ".mp4":
             _save_mp4(part, pixels, frames_per_second)
         else:
-            pictures = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels)
-            first = next(pictures)
-            if path.suffix.lower() == ".webp" and max(first.size) > WEBP_SIDE:
-                raise InputError(
-                    f"out={path}: .webp holds at most {WEBP_SIDE} px a side, not "
-                    f"{first.size[1]}x{first.size[0]}: give another suffix or a smaller size"
-                )
-            others = list(pictures)
-            # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
-            ends = 10 * np.rint(np.arange(len(others) + 2) * 100 / frames_per_second).astype(int)
-            options: dict[str, Any] = {"duration": np.diff(ends).tolist(), "loop": 0}
-            if path.suffix.lower() == ".webp":
-                options["quality"] = 90
-            first.save(part, save_all=True, append_images=others, **options)
+            _save_film(part, pixels, frames_per_second)
 
 
 def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
@@ -324,6 +312,35 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
         raise InputError(f"fps={frames_per_second}: give a value from 0.1 to 50")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise InputError(f"out={path}: .mp4 needs av: python -m pip install av (the extra video)")
+
+
+def _save_film(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
+    """Writes frames as Pillow does; a frame that is like the one before lengthens that one."""
+    frames: list[np.ndarray] = []
+    ends: list[int] = []  # in milliseconds
+    for number, frame in enumerate(pixels, 1):
+        if not frames or not np.array_equal(frame, frames[-1]):
+            frames.append(frame)
+            ends.append(0)
+        # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
+        ends[-1] = 10 * round(number * 100 / frames_per_second)
+    suffix, (height, width) = path.suffix.lower(), frames[0].shape[:2]
+    if suffix == ".webp" and max(height, width) > WEBP_SIDE:
+        raise InputError(
+            f"out: .webp holds at most {WEBP_SIDE} px a side, not {height}x{width}: give another "
+            "suffix or a smaller size"
+        )
+    durations = np.diff([0, *ends]).tolist()
+    if len(frames) > 1 and max(durations) > LONGEST_FRAME[suffix]:
+        raise InputError(
+            f"out: the picture stands still for {max(durations) / 1000:g} s, and {suffix} holds "
+            f"{LONGEST_FRAME[suffix] / 1000:g} s: give a larger fps or another suffix"
+        )
+    options: dict[str, Any] = {"duration": durations, "loop": 0} if len(frames) > 1 else {}
+    if suffix == ".webp":
+        options["quality"] = 90
+    first, *others = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in frames)
+    first.save(path, save_all=True, append_images=others, **options)
 
 
 def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:

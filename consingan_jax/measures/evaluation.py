@@ -106,6 +106,18 @@ def evaluate(subject: Subject, networks: Networks) -> Row:
     return row
 
 
+def gaps(subject: Subject) -> list[str]:
+    """Returns in words what cannot be measured of an image and its samples, and why."""
+    words = []
+    if len(subject.samples) == 1:
+        words.append("one sample: no diversity and no errors")
+    if np.ptp(subject.real) == 0:
+        words.append("an image of one colour: no pixel diversity, and no place")
+    if min(subject.real.shape[:2]) < features.LEAST_SIDE:
+        words.append(f"less than {features.LEAST_SIDE} px: no LPIPS and no SIFID")
+    return [f"{subject.name}: {one}" for one in words]
+
+
 def table(
     subjects: Sequence[Subject], networks: Networks, *, progress: TextIO | None = None
 ) -> dict[str, tuple[int, Row]]:
@@ -164,7 +176,7 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
         )
         distances = [patches.sliced_wasserstein(one, of_real) for one in of_samples]
         row[f"swd_{scale}"] = metrics.mean(distances)
-    if min(real.shape[:2]) < 2 * patches.PATCH:
+    if min(real.shape[:2]) < 2 * patches.PATCH or np.ptp(real) == 0:
         return row
     row["same_place"] = metrics.mean([patches.same_place_share(one, real) for one in samples])
     for name, picture in (("copy", real), ("shuffled", patches.shuffled(real))):

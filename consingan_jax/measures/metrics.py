@@ -30,7 +30,8 @@ class Moments(NamedTuple):
 
 def mean(values: Sequence[float]) -> Estimate:
     """Returns the mean of independent values."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+    known = len(values) > 1 and np.isfinite(values).all()
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if known else None
     return Estimate(float(np.mean(values)), None if error is None else float(error), len(values))
 
 

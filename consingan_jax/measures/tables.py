@@ -59,9 +59,11 @@ def comparison(tables: Mapping[str, Table]) -> str:
 
 
 def cell(estimate: Estimate | None) -> str:
-    """Returns an estimate in words: `n/a`, `0.123` or `0.123±0.004`."""
+    """Returns an estimate in words: `n/a`, `infinite`, `0.123` or `0.123±0.004`."""
     if estimate is None:
         return "n/a"
+    if math.isinf(estimate.value):
+        return "infinite"
     error = "" if estimate.error is None else f"±{estimate.error:.3f}"
     return f"{estimate.value:.3f}{error}"
 
@@ -106,11 +108,11 @@ def _tree(table: Table):
 
 
 def _plain(estimate: Estimate | None):
-    """Returns an estimate as JSON has it, which knows no infinity."""
+    """Returns an estimate as JSON has it, which knows no infinity: that is the text "inf"."""
     if estimate is None:
         return None
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in estimate._asdict().items()
     }
 

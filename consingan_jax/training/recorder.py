@@ -168,7 +168,7 @@ class Recorder:
         if self._kept == (stage.number, stage.done):
             return
         about = {"stage": stage.number, "step": stage.done}
-        checkpoint.save_step(self.run.checkpoints, stage.tree(), stage.model().metadata(), **about)
+        checkpoint.save_step(self.run.checkpoints, stage.tree(), stage.metadata(), **about)
         self._kept, self._saved = (stage.number, stage.done), time.monotonic()
 
     def _draw(self, stage: Stage, *, missing: bool = False) -> bool:

@@ -24,13 +24,17 @@ from consingan_jax.training.step import StageProgram
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
-    """A stage in training: its arithmetic, its state, what stays the same, and the model's z*."""
+    """A stage in training: its arithmetic, its state, what stays the same, and the model's z*.
+
+    `retries` says how often the run has diverged and gone on.
+    """
 
     program: StageProgram
     state: TrainState
     data: StageData
     fixed: noise.FixedInput
     encoding: Encoding
+    retries: int = 0
 
     @property
     def number(self) -> int:
@@ -65,6 +69,10 @@ class Stage:
             encoding=self.encoding,
         )
 
+    def metadata(self) -> dict[str, Any]:
+        """Returns what its checkpoint says besides the arrays."""
+        return {**self.model().metadata(), "retries": self.retries}
+
     def tree(self) -> dict[str, Any]:
         """Returns the arrays to go on from, as a checkpoint holds them."""
         return _tree(self.state, self.data, self.fixed.stored)
@@ -91,9 +99,15 @@ def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
 class Stages:
     """Makes the stages of one run."""
 
-    def __init__(self, job: Job):
-        """Puts the levels of the pyramid on the device."""
-        self.job = job
+    def __init__(self, job: Job, retries: int = 0):
+        """Puts the levels of the pyramid on the device.
+
+        Args:
+            job: what the run works on.
+            retries: how often it has diverged: each time its rates were halved, its noise is new.
+        """
+        self.job, self.retries = job, retries
+        self.config = job.config.slowed(0.5**retries) if retries else job.config
         self.levels = [jnp.asarray(level) for level in job.levels]
 
     def __len__(self) -> int:
@@ -101,11 +115,13 @@ class Stages:
 
     def program(self, number: int) -> StageProgram:
         """Returns the arithmetic of a stage."""
-        return StageProgram(self.job.config, self.job.arch, self.job.sizes[: number + 1])
+        return StageProgram(self.config, self.job.arch, self.job.sizes[: number + 1])
 
-    def keys(self, number: int) -> jax.Array:
+    def keys(self, number: int) -> tuple[jax.Array, jax.Array]:
         """Returns the keys of a stage: for new parameters, and for its iterations."""
-        return jax.random.split(jax.random.fold_in(numerics.key(self.job.config.seed), number))
+        key = jax.random.fold_in(numerics.key(self.job.config.seed), number)
+        begin, iterate = jax.random.split(key)
+        return begin, jax.random.fold_in(iterate, self.retries) if self.retries else iterate
 
     def first(self) -> Stage:
         """Returns stage 0 with new parameters."""
@@ -137,7 +153,7 @@ class Stages:
         state = TrainState(generator=model["params"], **tree["training"])
         fixed = noise.FixedInput(model["z_star"], drawn.seed)
         data = self._data(program, model["params"], model["noise_amps"], fixed)
-        return Stage(program, state, data, fixed, self.job.encoding)
+        return self._stage(program, state, data, fixed)
 
     def fine_tuned(self, source: pathlib.Path) -> Stage:
         """Returns the last stage of a trained run, with fresh optimisers (paper, section 4)."""
@@ -151,7 +167,10 @@ class Stages:
     def _begun(self, program, params: Params, critic: Params, amps, fixed) -> Stage:
         data = self._data(program, params, amps, fixed)
         state = program.init(params, critic)
-        return Stage(program, state, data, fixed, self.job.encoding)
+        return self._stage(program, state, data, fixed)
+
+    def _stage(self, program, state: TrainState, data: StageData, fixed) -> Stage:
+        return Stage(program, state, data, fixed, self.job.encoding, self.retries)
 
     def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
         z_star = program.kept(fixed.source(len(program.sizes)))

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import jax
@@ -22,6 +22,8 @@ from consingan_jax.training.recorder import Recorder
 from consingan_jax.training.stage import Stage, Stages
 from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
+
+MOST_RETRIES = 3  # of a run that diverges
 
 
 @numerics.independent
@@ -73,12 +75,26 @@ def train(
 
 def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
     """Trains all stages of a run that are not trained yet."""
-    stages = Stages(job)
-    last, stage = _begin(stages, run)
+    retries, news = 0, list(job.warnings)
+    while True:
+        stages, last, stage = _begin(job, run, retries)
+        try:
+            return _train_stages(stages, stage, [*news, *_news(last)], run, watcher)
+        except DivergedError as error:
+            retries = stages.retries + 1
+            if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
+                raise DivergedError(_advice(error, stages.retries, run)) from None
+            news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
+
+
+def _train_stages(
+    stages: Stages, stage: Stage, news: Iterable[str], run: Workdir, watcher: Watcher | None
+) -> Model:
+    """Returns the model of a run that goes on at a stage."""
     compiler = Compiler(stages.program)
-    recorder = Recorder(job, run, (stage.number, stage.done), watcher)
+    recorder = Recorder(stages.job, run, (stage.number, stage.done), watcher)
     with recorder, contextlib.closing(compiler):
-        recorder.say([*job.warnings, *_news(last)])
+        recorder.say(news)
         while True:
             stage = _train_stage(stage, stages, compiler, recorder)
             if stage.number + 1 == len(stages):
@@ -86,13 +102,19 @@ def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
             stage = recorder.aside(functools.partial(stages.grown, stage), stage)
 
 
-def _begin(stages: Stages, run: Workdir) -> tuple[pathlib.Path | None, Stage]:
-    """Returns the stage to go on from, and its checkpoint if there is one."""
-    read = checkpoint.read_latest(run.checkpoints, lambda path: (path, stages.restored(path)))
+def _begin(job: Job, run: Workdir, retries: int) -> tuple[Stages, pathlib.Path | None, Stage]:
+    """Returns the stages of a run, and the one to go on from with its checkpoint if it has one."""
+
+    def restored(path: pathlib.Path) -> tuple[Stages, pathlib.Path, Stage]:
+        before = checkpoint.metadata(path).get("retries", 0)
+        stages = Stages(job, max(retries, before))
+        return stages, path, stages.restored(path)
+
+    read = checkpoint.read_latest(run.checkpoints, restored)
     if read is not None:
         return read
-    source = stages.job.source
-    return None, stages.first() if source is None else stages.fine_tuned(source)
+    stages = Stages(job, retries)
+    return stages, None, stages.first() if job.source is None else stages.fine_tuned(job.source)
 
 
 def _news(last: pathlib.Path | None) -> Iterator[str]:
@@ -125,17 +147,18 @@ def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Rec
         stage = stage.after(state)
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not values.pop("finite"):
-            raise DivergedError(_divergence(stage, values, recorder.run))
+            bad = [name for name, value in values.items() if not np.isfinite(value)]
+            raise DivergedError(
+                f"the training diverged at stage {stage.number}, iteration {stage.done}: "
+                f"{', '.join(bad) or 'a parameter'} is not a finite number"
+            )
         recorder.after_call(stage, values)
     compiler.drop(stage.number)
     return stage
 
 
-def _divergence(stage: Stage, metrics: dict[str, float], run: Workdir) -> str:
-    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-    kept = checkpoint.latest_step(run.checkpoints)
-    return (
-        f"the training diverged at stage {stage.number}, iteration {stage.done}: "
-        f"{', '.join(bad) or 'a parameter'} is not a finite number. Kept: "
-        f"{kept or 'no checkpoint yet'}. Try a smaller lr_generator, lr_critic or lr_scale"
-    )
+def _advice(error: DivergedError, retries: int, run: Workdir) -> str:
+    kept = checkpoint.latest_step(run.checkpoints) or "no checkpoint yet"
+    retry = "" if retries else ", or --config.on_divergence=retry"
+    after = f", after {retries} retries" if retries else ""
+    return f"{error}{after}. Kept: {kept}. Try a smaller lr_generator, lr_critic or lr_scale{retry}"
