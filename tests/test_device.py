@@ -30,6 +30,13 @@ def test_the_cache_can_be_off_or_the_environments(settings, tmp_path, monkeypatc
     assert not settings
 
 
+def test_a_place_that_cannot_be_written_keeps_no_cache(settings, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match="compiled programs are not kept: .*: Not a directory"):
+        device.use_compilation_cache(str(tmp_path / "file"))
+    assert not settings
+
+
 def test_the_matmul_is_timed_as_convolutions_are_computed(monkeypatch):
     matmul, seen = device.jnp.matmul, []
 

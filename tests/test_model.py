@@ -207,9 +207,9 @@ def test_reconstruction(model):
         ({"width": "infx"}, "width=infx"),
         ({"start_stage": 3}, "start_stage=3: this model has the stages 0 to 2"),
         ({"num_samples": 0}, "num_samples=0: give 1 or more"),
-        ({"seed": -1}, "seed=-1: give seeds from 0"),
+        ({"seed": -1}, "seed=-1: give one from 0"),
         ({"seed": 0.5}, "seed=0.5: give a whole number"),
-        ({"seed": 2**32 - 1, "num_samples": 2}, "seed=4294967295: give seeds"),
+        ({"seed": 2**32 - 1, "num_samples": 2}, "seed=4294967295 of 2 samples: give one"),
     ],
 )
 def test_bad_arguments(model, arguments, message):

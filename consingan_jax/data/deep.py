@@ -42,7 +42,10 @@ def read_array(path: pathlib.Path, max_pixels: int) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # so far its shape alone
     except Exception as error:  # headers are parsed as Python's own
-        raise InputError(f"image {path} cannot be read: {error}") from None
+        raise InputError(
+            f"image {path} cannot be read: {str(error).rstrip('.')}; give an array of numbers as "
+            "numpy.save writes it"
+        ) from None
     if not isinstance(values, np.ndarray):
         raise InputError(f"image {path} holds several arrays: give one")
     height, width = [*values.shape, 1, 1][:2]

@@ -136,6 +136,11 @@ def _file(path: str | pathlib.Path, max_pixels: int = MAX_PIXELS) -> Iterator[Im
         raise InputError(f"image {path}: {missing(path)}") from None
     except IsADirectoryError:
         raise InputError(f"image {path} is a directory: give an image file") from None
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"image {path} has far more than {max_pixels / 1e6:g} megapixels: shrink it, or give "
+            "a larger --config.max_megapixels"
+        ) from None
     except UnidentifiedImageError:
         raise InputError(f"image {path} is not an image that Pillow can read") from None
     except Exception as error:  # decoders fail on damaged files in all ways

@@ -420,4 +420,5 @@ def _check_seed(seed: int, num: int = 1) -> None:
     if not isinstance(seed, (int, np.integer)):
         raise InputError(f"seed={seed!r}: give a whole number")
     if not 0 <= seed <= MAX_SEED + 1 - num:
-        raise InputError(f"seed={seed}: give seeds from 0 to {MAX_SEED}")
+        of = f" of {num} samples" if num > 1 else ""
+        raise InputError(f"seed={seed}{of}: give one from 0 to {MAX_SEED + 1 - num}")

@@ -1,0 +1,217 @@
+"""One command for each kind of bad input, and what lies where they look.
+
+`python docs/errors.py` runs them all and writes the table of their lines; a test runs them too.
+In the arguments RUN is a finished run, HARMONY one of harmonization, and FILES a folder that
+`prepare` fills. Commands are given at the root of the repository.
+"""
+
+import contextlib
+import importlib
+import io
+import pathlib
+import shutil
+import struct
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from consingan_jax import __main__ as program
+from consingan_jax.cli import run
+from consingan_jax.data import image
+from consingan_jax.training import trainer
+from tests import tiny
+
+UNCONDITIONAL = "--config=configs/unconditional.py"
+SMALL = [f"--config.{field}" for field in ("max_size=60", "num_stages=2", "num_iters=1")]
+
+# A command, its arguments, and a part of the line that it prints.
+CASES: list[tuple[str, list[str], str]] = [
+    # what to train on
+    ("train", [], "an image is missing: give its file"),
+    ("train", ["no.png"], "no.png: no such file"),
+    ("train", ["examples/scen.png"], "no such file; there is examples/scene.png"),
+    ("train", ["docs"], "docs is a directory: give an image file"),
+    ("train", ["FILES/words.png"], "is not an image that Pillow can read"),
+    ("train", ["FILES/huge.png"], "far more than 100 megapixels: shrink it"),
+    ("train", ["FILES/tiny.png"], "of the top level, 12 px: give --config.num_stages=1"),
+    ("train", ["FILES/strip.png"], "would both be 250x25 px: give --config.min_size=16"),
+    ("train", ["FILES/line.png"], "give --config.max_size=1650 --config.min_size=11"),
+    ("train", ["FILES/objects.npy"], "cannot be read"),
+    ("train", ["FILES/flat.npy", "--config.value_range=data"], "every value is 0.5"),
+    ("train", ["FILES/five.npy", "--config.channels=3"], "has 5: give that, or 0"),
+    ("train", ["examples/scene.png", "--config.value_range=9,1"], "two numbers LOW,HIGH"),
+    ("train", ["examples/scene.png", "--config.mask=FILES/tiny.png"], "a mask of the same size"),
+    ("train", ["examples/scene.png", "--config.mask=examples/scene.png"], "is coloured"),
+    ("train", ["examples/scene.png", "--config.background=greenish"], "is no colour"),
+    ("train", ["a.png", "b.png"], "unknown argument 'b.png': one image is trained at a time"),
+    ("train", ["a.png", "--config.image=b.png"], "image a.png and --config.image: give one"),
+    # how
+    ("train", ["--config=configs/nothing.py"], "configs/nothing.py: no such file"),
+    ("train", ["--config=setup.cfg"], "--config"),
+    ("train", ["--config=train.py"], "--config: AttributeError"),
+    ("train", [UNCONDITIONAL + ":slow"], "has no variant 'slow': give quick, fast or none"),
+    ("train", ["photo.jpg", "--fast", "--task=editing"], "task editing has no variant"),
+    ("train", ["photo.jpg", "--fast", "--quick"], "--quick and --fast: give one of them"),
+    ("train", [UNCONDITIONAL, "--quick"], "unconditional.py and --quick: give one of them"),
+    ("train", [UNCONDITIONAL, "--config.num_iter=1"], "no such field; did you mean num_iters?"),
+    ("train", [UNCONDITIONAL, "--config.num_iters=1.5"], "config.num_iters=1.5: give a whole"),
+    ("train", [UNCONDITIONAL, "--config.num_stages=1.5"], "config.num_stages=1.5"),
+    ("train", [UNCONDITIONAL, "--config.num_iters=1,2,3,4,5,6,7"], "at most one for each"),
+    ("train", [UNCONDITIONAL, "--config.on_divergence=wait"], "give one of stop, retry"),
+    ("train", [UNCONDITIONAL, "--config.window=8"], "the critic looks at patches of 11x11 px"),
+    ("train", ["a.png", "--task=editing", "--config.window=99"], "takes statistics of whole"),
+    ("train", ["a.png", "--config.naive=b.png"], "takes no composite; harmonization and editing"),
+    ("train", [UNCONDITIONAL, "--nothing"], "Unknown command line flag 'nothing'"),
+    ("train", ["--task=paint", "a.png"], "config.task='paint': give one of generation"),
+    ("train", ["--fields", "--dry_run"], "has no effect with --fields: leave it out"),
+    # where
+    ("train", ["examples/scene.png", *SMALL, "--workdir=docs"], "docs exists and is no run"),
+    ("train", ["examples/scene.png", *SMALL, "--workdir=README.md"], "README.md is a file"),
+    ("train", ["examples/scene.png", *SMALL, "--workdir=RUN"], "belongs to a run with config."),
+    ("train", ["RUN"], "is a run: --workdir=RUN goes on with it"),
+    ("train", ["--workdir=FILES/damaged"], "run.json is damaged: take the directory away"),
+    ("train", ["--task=editing", "--config.fine_tune=docs", "--config.naive=a.png"], "is no run"),
+    # what to make
+    ("sample", [], "a run is missing: give its directory"),
+    ("sample", ["a", "b"], "unknown argument 'b'"),
+    ("sample", ["--ckpt=no/such"], "no/such: no such directory"),
+    ("sample", ["tests"], "tests is neither a run nor a model"),
+    ("sample", ["FILES/newer"], "reads formats up to 2: install the version that wrote it"),
+    ("sample", ["--ckpt=tests", "--num_samples=0"], "num_samples"),
+    ("sample", ["RUN", "--width=wide"], "width=wide: give pixels such as 600 or a factor"),
+    ("sample", ["RUN", "--width=40000"], "a file .zarr or .tif may be larger"),
+    ("sample", ["RUN", "--start_stage=9"], "this model has the stages 0 to 2"),
+    ("sample", ["RUN", "--seed=4294967295", "--num_samples=2"], "give one from 0 to 4294967294"),
+    ("sample", ["RUN", "--naive=examples/scen.png"], "file; there is examples/scene.png"),
+    ("sample", ["RUN", "--naive=examples/scene.png"], "for generation: composites need"),
+    ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
+    ("sample", ["RUN", "--animate", "--loop", "--beta=1"], "a loop needs less than 1"),
+    ("sample", ["RUN", "--animate", "--fps=500", "--out=a.gif"], "fps=500.0: give a value from"),
+    ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
+    ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
+    ("sample", ["RUN", "--loop"], "--fps and --loop: give --animate too"),
+    ("sample", ["RUN", "--nofull_size", "--beta=0.5"], "--fps and --loop: give --animate too"),
+    ("sample", ["RUN", "--reconstruct", "--width=2x"], "--width has no effect with --reconstruct"),
+    ("sample", ["RUN", "--naive=a.png", "--start_scale=1"], "has no effect with --naive: leave"),
+    ("sample", ["RUN", "--animate", "--num_samples=3"], "--num_samples has no effect with"),
+    ("sample", ["RUN", "--full_size=false"], "--full_size has no effect on samples: leave it out"),
+    ("sample", ["RUN", "--out=one.jpg"], "out=one.jpg: one picture goes into .png, .zarr or .tif"),
+    ("sample", ["RUN", "--width=3000000", "--out=big.zarr"], "give a size from 1 to 2000000 px"),
+    ("sample", ["RUN", "--num_samples=2", "--out=big.zarr"], "one file takes one picture"),
+    ("sample", ["HARMONY", "--out=big.zarr"], "cannot make windows or very large images"),
+    ("sample", ["HARMONY", "--animate"], "animations need one of generation and animation"),
+    (
+        "sample",
+        ["HARMONY", "--naive=FILES/two.png"],
+        "two_mask.gif and two_mask.webp: give --mask=FILE",
+    ),
+    ("sample", ["HARMONY", "--naive=FILES/good.png", "--mask=FILES/black.png"], "is all black"),
+    ("sample", ["HARMONY", "--naive=FILES/good.png", "--mask=FILES/holes.png"], "transparent"),
+    ("sample", ["HARMONY", "--naive=FILES/good.png", "--mask=FILES/line.png"], "same aspect ratio"),
+    # what to measure
+    ("evaluate", ["--real=a", "--samples=b", "--seed=3"], "--seed has no effect on folders"),
+    ("evaluate", [], "a run is missing: give its directory"),
+    ("evaluate", ["--real=tests"], "give a run, or --real= and --samples=FOLDER, or --compare A B"),
+    ("evaluate", ["--samples=tests"], "--real is missing"),
+    ("evaluate", ["--compare=tests"], "give two or more runs or folders"),
+    ("evaluate", ["--ckpt=tests", "docs"], "unknown argument 'docs'"),
+    ("evaluate", ["--compare=tests", "tests"], "give two or more runs or folders"),
+    ("evaluate", ["--real=tests", "RUN"], "--real=tests: it belongs to --samples=FOLDER"),
+    ("evaluate", ["no/such"], "no/such"),
+    ("evaluate", ["--real=tests", "--samples=docs"], "real tests holds no image files"),
+    ("evaluate", ["tests", "--inception=no.pth"], "inception no.pth: no such file"),
+    ("evaluate", ["--real=FILES/good.png", "--samples=FILES/none"], "holds no image files"),
+    # the rest
+    ("report", ["docs"], "docs is no run"),
+    ("export", ["RUN"], "--out is missing: the directory to make"),
+    ("export", ["RUN", "--out=docs"], "--out=docs exists already: give another"),
+    ("import", [], "give one directory: that of a run of the published program"),
+    ("import", ["docs"], "docs/parameters.txt: No such file or directory"),
+    ("studio", ["docs"], "docs is neither a run nor a model"),
+]
+
+
+def prepare(folder: pathlib.Path, run: pathlib.Path) -> None:
+    """Fills a folder with what is broken, too large, too small, or not what it seems."""
+    rough = np.random.default_rng(0).uniform(-1, 1, (40, 30, 3))
+    sizes = {"tiny": (12, 12), "line": (2000, 20), "strip": (600, 60), "good": (30, 40)}
+    for name, size in sizes.items():
+        image.save(folder / f"{name}.png", np.resize(rough, (*size, 3)))
+    image.save(folder / "two.png", rough)
+    for suffix in (".gif", ".webp"):
+        image.save(folder / f"two_mask{suffix}", rough[..., :1])
+    image.save(folder / "black.png", np.full((30, 40, 1), -1.0))
+    holes = np.zeros((30, 40, 4), np.uint8)
+    holes[:10, :, 3] = 255
+    image.save_numbers(folder / "holes.png", holes)
+    (folder / "words.png").write_text("no picture\n")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 10**5, 10**5, 8, 2, 0, 0, 0)
+    chunks = (
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, b"IDAT", b"IEND")
+    )
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    np.save(folder / "objects.npy", np.array([{"a": 1}], dtype=object))
+    np.save(folder / "flat.npy", np.full((40, 30, 3), 0.5))
+    np.save(folder / "five.npy", np.resize(rough, (40, 30, 5)))
+    (folder / "none").mkdir()
+    (folder / "damaged").mkdir()
+    (folder / "damaged/run.json").write_text('{"config": ')
+    shutil.copytree(run / "model", folder / "newer")
+    about = folder / "newer/_CHECKPOINT_METADATA"
+    about.write_text(about.read_text().replace('"format": 2', '"format": 99'))
+
+
+def answer(name: str, arguments: Sequence[str], places: Mapping[str, pathlib.Path]):
+    """Returns what a command prints, what it reports, and its exit code; places by their words."""
+    module = importlib.import_module(f"consingan_jax.cli.{program.COMMANDS[name]}")
+    given = [_with(argument, places) for argument in [*arguments, "--compilation_cache=off"]]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            module.COMMAND.run(f"consingan {name}", given)
+        except SystemExit as end:
+            code = end.code
+    return out.getvalue(), err.getvalue(), code
+
+
+def _with(text: str, places: Mapping[str, pathlib.Path]) -> str:
+    for word, place in places.items():
+        text = text.replace(word, str(place))
+    return text
+
+
+def told(line: str, places: Mapping[str, pathlib.Path]) -> str:
+    """Returns a line with the words for places instead of them."""
+    for word, place in places.items():
+        line = line.replace(str(place), word)
+    return line
+
+
+def row(name: str, arguments: Sequence[str], line: str, places: Mapping[str, pathlib.Path]) -> str:
+    """Returns the table's row for a command and the line that it printed."""
+    said = told(line, places).strip().removeprefix(f"consingan {name}: ")
+    cells = [" ".join(["consingan", name, *arguments]), said]
+    return "| " + " | ".join(f"`{cell}`".replace("|", "\\|") for cell in cells) + " |"
+
+
+def table() -> list[str]:
+    """Returns all rows, after running all commands."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        places = {word: folder / word.lower() for word in ("RUN", "HARMONY", "FILES")}
+        tiny.paint(folder / "picture.png")
+        own = {"image": str(folder / "picture.png")}
+        trainer.train(tiny.CONFIG | own, places["RUN"])
+        trainer.train(tiny.HARMONIZATION | own, places["HARMONY"])
+        places["FILES"].mkdir()
+        prepare(places["FILES"], places["RUN"])
+        run.RUNS = folder / "none"
+        rows = []
+        for name, arguments, _ in CASES:
+            out, err, code = answer(name, arguments, places)
+            assert code == 2 and err.count("\n") == 1, (name, arguments, out, err)
+            rows.append(row(name, arguments, err, places))
+        return rows

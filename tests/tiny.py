@@ -1,0 +1,33 @@
+"""What most tests train: a picture of 40 x 30 px, and settings that train in seconds."""
+
+import pathlib
+
+import numpy as np
+
+from consingan_jax.data import image
+
+CONFIG = {  # stage 2 has a frozen stage below it
+    "num_layers": 1,
+    "num_stages": 3,
+    "min_size": 14,
+    "max_size": 28,
+    "num_filters": 4,
+    "num_iters": 4,
+    "train_depth": 2,
+    "log_every": 2,
+    "sample_every": 4,
+}
+HARMONIZATION = CONFIG | {
+    "task": "harmonization",
+    "num_stages": 2,
+    "num_iters": 2,
+    "batch_norm": True,
+}
+
+
+def paint(path: pathlib.Path) -> None:
+    """Writes the picture: smooth colours and a little noise."""
+    rows, columns = np.mgrid[0:30, 0:40] / 40
+    rng = np.random.default_rng(0)
+    colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
+    image.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
