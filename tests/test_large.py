@@ -1,5 +1,7 @@
 """Pictures that are made tile by tile, through the command."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorstore
@@ -8,6 +10,7 @@ import tifffile
 import consingan_jax
 from consingan_jax.cli import large, sample
 from consingan_jax.data import image
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.generation import sampling
 
 SIZE = {"height": 70, "width": 90}
@@ -54,6 +57,24 @@ def test_a_large_picture_is_the_sample_of_its_seed(run, finished_run, tmp_path, 
     assert "is complete already" in run(*command)[1]
     code, _, err = run("--seed=4", *command[1:])
     assert code == 2 and "seed" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "tif"])
+def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suffix, monkeypatch):
+    """A model of two deep channels and a mask of many values."""
+    monkeypatch.setattr(sampling, "TILE", 32)
+    model = consingan_jax.load(finished_run)
+    encoding = Encoding(100, 4000, "uint16", ".npy", labels=tuple(range(3, 2003, 10)))
+    model = dataclasses.replace(model, encoding=encoding)
+    file = tmp_path / f"deep.{suffix}"
+    said = list(large.sample(model, str(file), seed=3, start_stage=0, **SIZE))
+    found = np.asarray(read(file)) if suffix == "zarr" else tifffile.imread(file)
+    expected = encoding.numbers(model.sample(3, **SIZE)[0])
+    assert found.dtype == np.uint16 and set(np.unique(found[..., 2])) <= set(encoding.labels)
+    difference = np.abs(found.astype(int) - expected)
+    assert difference[..., :2].max() <= 1 and difference[..., 2].max() <= 10
+    assert (difference[..., 2] > 0).mean() < 0.01 and len(np.unique(found[..., 2])) > 1
+    assert image.load(said[-1].file).std() > 0.1
 
 
 def test_one_sample_as_a_png(run, finished_run, tmp_path):

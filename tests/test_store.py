@@ -61,6 +61,28 @@ def test_windows_anywhere(kind, shape, tmp_path):
     assert (read(path).reshape(shape) == picture).all()
 
 
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((40, 33, 3), "uint16"),
+        ((40, 33, 4), "uint16"),
+        ((2, 40, 33, 2), "float32"),
+        ((9, 40, 5), "uint8"),
+    ],
+)
+def test_any_depth_and_number_of_channels(kind, shape, dtype, tmp_path):
+    kind, path, _ = _kinds(tmp_path)[kind]
+    picture = (60000 * np.random.default_rng(0).uniform(size=shape)).astype(dtype)
+    store = kind(path, shape, (17, 19), dtype)
+    store.open()
+    for top in range(0, shape[-3], 20):
+        store.write(top, 0, picture[..., top : top + 20, :, :])
+    assert (store.read(3, 5, 6, 20) == picture.reshape(-1, *shape[-3:])[0, 3:9, 5:25]).all()
+    found = read_zarr(path) if kind is Zarr else tifffile.imread(path)
+    assert found.dtype == dtype and (found.reshape(shape) == picture).all()
+
+
 def test_a_zarr_has_a_file_for_each_tile(tmp_path):
     store = Zarr(tmp_path / "p.zarr", (70, 90, 3), (32, 64))
     store.open()

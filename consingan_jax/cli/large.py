@@ -1,5 +1,6 @@
 """Pictures of any size, made tile by tile in flat memory: the .zarr and .tif of `sample`."""
 
+import dataclasses
 import hashlib
 import math
 import pathlib
@@ -11,7 +12,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.cli import mosaic
-from consingan_jax.data import image
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.errors import InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
@@ -57,11 +58,16 @@ def sample(
 
     def make(top: int, left: int) -> np.ndarray:
         made = canvas.window(source, top=top, left=left, size=canvas.tile)
-        return image.to_uint8(np.asarray(made[0]))
+        return model.encoding.numbers(np.asarray(made[0]))
 
     identity = {"model": fingerprint(model), "seed": seed, "start_stage": start_stage}
     shape = (*canvas.sizes[-1], model.arch.channels)
-    yield from mosaic.write(path, shape, make, identity=identity, tile=canvas.tile)
+    about: dict[str, Any] = {
+        "identity": identity,
+        "tile": canvas.tile,
+        "encoding": _encoding(model),
+    }
+    yield from mosaic.write(path, shape, make, **about)
 
 
 @numerics.independent
@@ -74,17 +80,25 @@ def animation(
     model.animate(seed, **size, **walk, window=(0, 0, *canvas.tile))  # refuses what cannot be
     shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
     of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
-    yield f"{_plan(canvas)}; all frames of one take {math.prod(of_tile) / 2**20:,.0f} MiB"
+    encoding = _encoding(model)
+    memory = math.prod(of_tile) * encoding.number_type.itemsize / 2**20
+    yield f"{_plan(canvas)}; all frames of one take {memory:,.0f} MiB"
 
     def make(top: int, left: int) -> np.ndarray:
-        pixels = np.empty(of_tile, np.uint8)
+        pixels = np.empty(of_tile, encoding.number_type)
         frames = model.animate(seed, **size, **walk, window=(top, left, *canvas.tile))
         for number, frame in enumerate(frames):
-            pixels[number] = image.to_uint8(frame)
+            pixels[number] = encoding.numbers(frame)
         return pixels
 
     identity = {"model": fingerprint(model), "seed": seed, **walk}
-    yield from mosaic.write(path, shape, make, identity=identity, tile=canvas.tile)
+    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile, "encoding": encoding}
+    yield from mosaic.write(path, shape, make, **about)
+
+
+def _encoding(model: Model) -> Encoding:
+    """Returns the encoding of a model but for its suffix, which the user gives."""
+    return dataclasses.replace(model.encoding, suffix=mosaic.PLAIN.suffix)
 
 
 def check_alone(num_samples: int | None) -> None:

@@ -17,6 +17,7 @@ from consingan_jax.cli.store import Store
 from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
 from consingan_jax.data import image
+from consingan_jax.data.encoding import Encoding
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.generation.output import Made
@@ -24,6 +25,7 @@ from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 
 FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
+PLAIN = Encoding()
 Make = Callable[[int, int], np.ndarray]
 
 
@@ -34,6 +36,7 @@ def write(
     *,
     identity: dict[str, Any],
     tile: tuple[int, int],
+    encoding: Encoding = PLAIN,
 ) -> Iterator[str]:
     """Writes a picture window by window, or goes on with it; yields a line for each thing done.
 
@@ -42,11 +45,12 @@ def write(
 
     Args:
         path: ends in .zarr, .tif or .tiff.
-        shape: `[H, W, C]`, or `[T, H, W, C]` for an animation; one or three channels.
-        make: from (top, left) of a window to its pixels, uint8 `[h, w, C]` or `[T, h, w, C]`.
+        shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
+        make: from (top, left) of a window to its numbers, `[h, w, C]` or `[T, h, w, C]`.
         identity: names the picture, of plain JSON types; what is there is only gone on with if it
             has the same.
         tile: (height, width) of the windows; a smaller picture is one window.
+        encoding: what the numbers mean, and their type.
 
     Raises:
         InputError: the place is taken by something else or by another process, the format cannot
@@ -55,23 +59,26 @@ def write(
     """
     path = pathlib.Path(path)
     windows = Tiles((shape[-3], shape[-2]), tile)
-    store = _store(path, shape, windows.size)
-    about = {**identity, "shape": shape, "tile": windows.size}
+    store = _store(path, shape, windows.size, encoding.number_type)
+    deep = {} if encoding == PLAIN else {"encoding": encoding.to_dict()}
+    about = {**identity, "shape": shape, "tile": windows.size, **deep}
     journal = Journal(path.with_name(f"{path.name}.tiles.txt"), about, windows.grid)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock.hold(path.parent, path.name), _full_disk(path, journal):
         _claim(store, journal)
         store.open()
-        yield from _fill(store, windows, journal, make)
+        yield from _fill(store, windows, journal, make, encoding)
 
 
-def _store(path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int]) -> Store:
+def _store(
+    path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], dtype: np.dtype
+) -> Store:
     if path.suffix.lower() not in FORMATS:
         raise InputError(
             f"out={path}: a picture of this size is written tile by tile: give a name ending in "
             f"{', '.join(FORMATS)}"
         )
-    return FORMATS[path.suffix.lower()](path, shape, tile)
+    return FORMATS[path.suffix.lower()](path, shape, tile, dtype)
 
 
 def _preview(path: pathlib.Path) -> pathlib.Path:
@@ -125,7 +132,9 @@ def _full_disk(path: pathlib.Path, journal: Journal) -> Iterator[None]:
         ) from None
 
 
-def _fill(store: Store, windows: Tiles, journal: Journal, make: Make) -> Iterator[str]:
+def _fill(
+    store: Store, windows: Tiles, journal: Journal, make: Make, encoding: Encoding
+) -> Iterator[str]:
     """Makes the windows that are missing, then the preview."""
     path, file, total = store.path, _preview(store.path), journal.total
     done = [number for number, is_done in enumerate(journal.done) if is_done]
@@ -145,13 +154,13 @@ def _fill(store: Store, windows: Tiles, journal: Journal, make: Make) -> Iterato
             top, left, height, width = windows.new(number)
             pixels = np.asarray(make(*windows.place(number)))
             assert pixels.shape == (*store.shape[:-3], *windows.size, store.shape[-1]), pixels.shape
-            assert pixels.dtype == np.uint8, pixels.dtype
+            assert pixels.dtype == store.dtype, pixels.dtype
             pixels = pixels[..., -height:, -width:, :]
             store.write(top, left, pixels)
             journal.mark(number)
             preview.add(top, left, pixels.reshape(-1, *pixels.shape[-3:])[0])
             bar.update()
     with whole(file) as place:
-        image.save(place, preview.pixels() / 127.5 - 1)
+        image.save(place, encoding.decode(preview.pixels()))
     height, width = windows.canvas
     yield Made(f"{path}: {height}x{width} px (height x width); small: {file}", file)

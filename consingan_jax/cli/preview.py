@@ -15,14 +15,15 @@ class Preview:
         self._sums = np.zeros((*self._areas.shape[:2], channels))
 
     def add(self, top: int, left: int, pixels: np.ndarray) -> None:
-        """Adds a part `[h, w, C]`, uint8, of the picture."""
+        """Adds a part `[h, w, C]` of the picture, in numbers of any type."""
         rows, row_starts = self._squares(top, pixels.shape[0])
         columns, column_starts = self._squares(left, pixels.shape[1])
-        sums = np.add.reduceat(pixels, row_starts, axis=0, dtype=np.uint64)
+        wide = np.uint64 if pixels.dtype.kind == "u" else np.float64
+        sums = np.add.reduceat(pixels, row_starts, axis=0, dtype=wide)
         self._sums[rows, columns] += np.add.reduceat(sums, column_starts, axis=1)
 
     def pixels(self) -> np.ndarray:
-        """Returns `[h, w, C]` in 0 .. 255, once all parts are there."""
+        """Returns `[h, w, C]`, means of the numbers, once all parts are there."""
         return self._sums / self._areas
 
     def _lengths(self, length: int) -> np.ndarray:

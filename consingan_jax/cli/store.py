@@ -5,34 +5,44 @@ import math
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 
 from consingan_jax.errors import InputError
 
 
 class Store(abc.ABC):
-    """A picture, or the frames of an animation, with 8 bits a channel.
+    """A picture, or the frames of an animation.
 
     Attributes:
         path: of the file or the directory.
         shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
         tile: (height, width) of the pieces that the format keeps whole.
+        dtype: of the numbers, least byte first.
         longest: how many pixels a side may have.
     """
 
     longest: int
 
-    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int]):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        shape: tuple[int, ...],
+        tile: tuple[int, int],
+        dtype: npt.DTypeLike = np.uint8,
+    ):
         """Names the picture; touches nothing.
 
         Args:
             path: of the file or the directory.
-            shape: `[H, W, C]` or `[T, H, W, C]`, one or three channels.
+            shape: `[H, W, C]` or `[T, H, W, C]`.
             tile: (height, width) of the windows that will be written.
+            dtype: uint8, uint16 or float32.
 
         Raises:
             InputError: the format cannot hold it, or not at this path.
         """
         self.path, self.shape, self.tile = path, shape, tile
+        self.dtype = np.dtype(dtype).newbyteorder("<")
         height, width = shape[-3:-1]
         if max(height, width) > self.longest:
             raise InputError(
@@ -45,7 +55,7 @@ class Store(abc.ABC):
         *frames, height, width, channels = self.shape
         down, across = self.tile
         tiles = -(-height // down) * -(-width // across)
-        return math.prod(frames) * tiles * down * across * channels
+        return math.prod(frames) * tiles * down * across * channels * self.dtype.itemsize
 
     @abc.abstractmethod
     def open(self) -> None:
@@ -58,7 +68,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def write(self, top: int, left: int, pixels: np.ndarray) -> None:
-        """Writes a window `[..., h, w, C]`, uint8; when it returns, the disk has the bytes.
+        """Writes a window `[..., h, w, C]`; when it returns, the disk has the bytes.
 
         Raises:
             OSError: the disk is full.
@@ -66,7 +76,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Returns a window `[h, w, C]`, uint8, of the first frame."""
+        """Returns a window `[h, w, C]` of the first frame."""
 
     def damaged(self, reason: object) -> InputError:
         """Returns the error that says that what is there is not this picture."""

@@ -25,9 +25,9 @@ class Tiff(Store):
 
     longest = 2**31 - 1  # the format has 2**32 - 1, but GDAL counts with a sign
 
-    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int]):
+    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], *about):
         """Names the picture, as any store."""
-        super().__init__(path, shape, (SIDE, SIDE))
+        super().__init__(path, shape, (SIDE, SIDE), *about)
         if importlib.util.find_spec("tifffile") is None:
             raise InputError(
                 f"out={path}: {path.suffix} needs tifffile: python -m pip install tifffile "
@@ -35,7 +35,7 @@ class Tiff(Store):
             )
         self._num_pages = math.prod(shape[:-3])
         self._grid = -(-shape[-3] // SIDE), -(-shape[-2] // SIDE)  # tiles down and across
-        self._tile_bytes = SIDE * SIDE * shape[-1]
+        self._tile_bytes = SIDE * SIDE * shape[-1] * self.dtype.itemsize
 
     def open(self) -> None:
         """Makes the file, or opens it."""
@@ -79,14 +79,17 @@ class Tiff(Store):
         import tifffile
 
         count = math.prod(self._grid)
-        with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        extra = self.shape[-1] - (3 if self.shape[-1] >= 3 else 1)
+        with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
             for _ in range(self._num_pages):
                 writer.write(
                     itertools.repeat(b"", count),
                     shape=self._page(),
-                    dtype=np.uint8,
+                    dtype=self.dtype,
                     tile=(SIDE, SIDE),
-                    photometric="rgb" if self.shape[-1] == 3 else "minisblack",
+                    photometric="rgb" if self.shape[-1] >= 3 else "minisblack",
+                    planarconfig="contig" if self.shape[-1] > 1 else None,
+                    extrasamples=[0] * extra,
                     metadata=None,
                 )
         end = path.stat().st_size
@@ -100,7 +103,7 @@ class Tiff(Store):
 
     def _page(self) -> tuple[int, ...]:
         """Returns the shape of a page as tifffile has it."""
-        return self.shape[-3:] if self.shape[-1] == 3 else self.shape[-3:-1]
+        return self.shape[-3:] if self.shape[-1] > 1 else self.shape[-3:-1]
 
     def _runs(self, page: int, top: int, left: int, height: int, width: int):
         """Returns the places in the file of each row of tiles under a window, and their number."""
@@ -112,10 +115,10 @@ class Tiff(Store):
 
     def _load(self, file: io.BufferedIOBase, runs: Sequence[int], count: int) -> np.ndarray:
         """Returns the pixels `[h, w, C]` of whole tiles, `count` in each run."""
-        tiles = np.empty((len(runs), count, SIDE, SIDE, self.shape[-1]), np.uint8)
+        tiles = np.empty((len(runs), count, SIDE, SIDE, self.shape[-1]), self.dtype)
         for place, row in zip(runs, tiles, strict=True):
             file.seek(place)
-            file.readinto(row.data)
+            file.readinto(row.view(np.uint8).data)
         return tiles.swapaxes(1, 2).reshape(len(runs) * SIDE, count * SIDE, self.shape[-1])
 
 

@@ -20,9 +20,9 @@ class Zarr(Store):
 
     longest = 2**53 - 1  # every reader of JSON has the whole numbers up to here
 
-    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int]):
+    def __init__(self, path: pathlib.Path, *about):
         """Names the picture, as any store."""
-        super().__init__(path, shape, tile)
+        super().__init__(path, *about)
         self._place = path.resolve().as_posix()
         if _NO_PATH.search(self._place):
             raise InputError(
@@ -34,11 +34,12 @@ class Zarr(Store):
         """Makes the array, or opens it."""
         chunk = [*(1 for _ in self.shape[:-3]), *self.tile, self.shape[-1]]
         zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
+        order = {"configuration": {"endian": "little"}} if self.dtype.itemsize > 1 else {}
         metadata = {
             "shape": self.shape,
-            "data_type": "uint8",
+            "data_type": self.dtype.name,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-            "codecs": [{"name": "bytes"}, zstd],
+            "codecs": [{"name": "bytes", **order}, zstd],
         }
         place = {"driver": "file", "path": self._place}
         spec = {"driver": "zarr3", "kvstore": place, "metadata": metadata}

@@ -49,6 +49,18 @@ class Encoding:
             values = np.rint(values)
         return values.astype(self.dtype)
 
+    def numbers(self, picture: np.ndarray) -> np.ndarray:
+        """Returns a picture `[H, W, C]` as numbers of one type, its mask as the last channel."""
+        values, mask = self.encode(picture), self.mask(picture)
+        if mask is not None:
+            values = np.concatenate([values, mask[..., None]], axis=-1)
+        return values.astype(self.number_type)
+
+    @property
+    def number_type(self) -> np.dtype:
+        """The type of `numbers`: as the file's, wide enough for the mask's values."""
+        return np.result_type(self.dtype, np.min_scalar_type(int(max(self.labels, default=0))))
+
     def mask(self, picture: np.ndarray) -> np.ndarray | None:
         """Returns the mask of a picture, `[H, W]`, each value one of `labels`; None without."""
         if not self.labels:
