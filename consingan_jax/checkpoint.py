@@ -8,6 +8,7 @@ goes a digest of its contents, which is compared when it is read.
 import contextlib
 import hashlib
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -24,6 +25,7 @@ from orbax.checkpoint import v1 as ocp
 from consingan_jax.errors import DamagedError, InputError, from_tensorstore
 
 FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
+MOST_BYTES = 100  # of arrays for each byte of a file; zeros are stored in few
 _DIGEST = "sha256"  # its name in the metadata; the first versions wrote none
 _STEP = re.compile(r"stage_(\d+)_step_(\d{6,})")
 _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
@@ -87,12 +89,28 @@ def metadata(path: pathlib.Path) -> dict[str, Any]:
 
 def _about(path: pathlib.Path) -> dict[str, Any]:
     with _plain(path) as place, _damage(path):
-        about = ocp.metadata(place).custom_metadata
-        if not about:  # Orbax reads a damaged file as an empty one
+        held = _held(place)
+        found = ocp.metadata(place)
+        if not found.custom_metadata:  # Orbax reads a damaged file as an empty one
             raise ValueError("what it says of itself cannot be read")
-        about = dict(about)
+        about = dict(found.custom_metadata)
+        # Nothing is read that asks for much more memory than it has content.
+        arrays = [leaf for leaf in jax.tree.leaves(found.metadata) if hasattr(leaf, "shape")]
+        wanted = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in arrays)
+        if wanted > MOST_BYTES * max(held, 2**20):
+            raise ValueError(f"its {held:,} bytes ask for arrays of {wanted:,}")
     check_format(path, about.get("format"))
     return about
+
+
+def _held(place: pathlib.Path) -> int:
+    """Returns the bytes of all files of a checkpoint; raises a ValueError if one lies elsewhere."""
+    root, total = place.resolve(), 0
+    for file in place.rglob("*"):
+        if file.is_symlink() and not file.resolve().is_relative_to(root):
+            raise ValueError(f"{file.name} is a link out of it: put there what it leads to")
+        total += file.stat().st_size
+    return total
 
 
 def _digest(tree: Any, about: dict[str, Any]) -> str:

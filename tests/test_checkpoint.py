@@ -1,4 +1,5 @@
 import errno
+import json
 import pathlib
 import shutil
 import signal
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+import tensorstore
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import DamagedError, InputError
@@ -45,6 +47,29 @@ def test_the_last_two_steps_are_kept(tree, tmp_path):
     kept = [tmp_path / name for name in ("stage_1_step_000020", "stage_0_step_000900")]
     assert set(tmp_path.iterdir()) == set(kept) and checkpoint.steps(tmp_path) == kept
     assert checkpoint.latest_step(tmp_path) == kept[0]
+
+
+def test_a_checkpoint_that_asks_for_more_than_it_holds_is_not_read(tree, tmp_path):
+    checkpoint.save(tmp_path / "one", tree, {})
+    store = {"driver": "ocdbt", "base": f"file://{tmp_path}/one/state/"}
+    store = tensorstore.KvStore.open(store).result()
+    name = next(key for key in store.list().result() if key.endswith(b"w/zarr.json"))
+    about = json.loads(store.read(name).result().value)
+    store.write(name, json.dumps(about | {"shape": [10**6, 10**6]})).result()
+    with pytest.raises(DamagedError, match=r"bytes ask for arrays of 4,000,000,000,0.."):
+        checkpoint.load(tmp_path / "one")
+
+
+def test_a_checkpoint_is_read_from_its_own_directory_alone(tree, tmp_path):
+    checkpoint.save(tmp_path / "one", tree, {})
+    (tmp_path / "same").symlink_to(tmp_path / "one")
+    checkpoint.load(tmp_path / "same")
+    file = tmp_path / "one/state/manifest.ocdbt"
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    for path in ("one", "same"):
+        with pytest.raises(DamagedError, match=r"manifest.ocdbt is a link out of it: put there"):
+            checkpoint.load(tmp_path / path)
 
 
 def _damage(path):

@@ -163,3 +163,27 @@ def test_what_holds_arrays_is_compared_by_identity():
             holders.add(kind.__name__)
             assert kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__, kind
     assert {"Model", "Job", "Subject", "Applied", "TrainState", "StageData"} <= holders
+
+
+FOREIGN = {"eval", "exec", "compile", "__import__", "pickle", "import_module", "marshal", "shelve"}
+ALLOWED = {  # of a file, what it may name, and why
+    "features.py": {"pickle"},  # weights whose SHA-256 is held; arrays only
+    "__main__.py": {"import_module"},  # of the commands in its own table
+}
+
+
+def test_nothing_that_a_run_says_is_executed():
+    """No pickle, no eval, no import by a name that was read."""
+    for path in FILES:
+        named = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Name):
+                named.add(node.id)
+            elif isinstance(node, ast.Attribute) and node.attr != "compile":  # re's, and jax's
+                named.add(node.attr)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                named |= {alias.name for alias in node.names}
+        assert named & FOREIGN <= ALLOWED.get(path.name, set()), path
+        text = path.read_text()
+        assert text.count("np.load(") == text.count("allow_pickle=False"), path
+        assert text.count("torch.load(") == text.count("weights_only=True"), path
