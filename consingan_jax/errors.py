@@ -20,6 +20,11 @@ class DamagedError(InputError):
 class DivergedError(FloatingPointError):
     """The parameters are no finite numbers any more."""
 
+    def __init__(self, message: str, retries: int = 0):
+        """Says where, and how often the run had tried again before."""
+        super().__init__(message)
+        self.retries = retries
+
 
 class StoppedError(Exception):
     """A training was told to stop: says where it is and what is kept."""
