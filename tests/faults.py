@@ -208,7 +208,6 @@ def full(ground: Ground) -> Iterator[Row]:
     row = Row("disk full")
     for number, limit in enumerate((4_000, 20_000)):
         run = ground.folder / f"full_{number}"
-
         result = _run(["prlimit", f"--fsize={limit}", *ground.command(run)])
         row.injected += 1
         fine = _is_one_line(result) or (result.returncode == 0 and ground.is_whole(run))
