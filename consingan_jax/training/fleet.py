@@ -1,0 +1,238 @@
+"""Many runs of one configuration in one directory: an image each, or a seed each."""
+
+import dataclasses
+import glob
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from consingan_jax import checkpoint
+from consingan_jax.config import Config
+from consingan_jax.data import image
+from consingan_jax.errors import DivergedError, InputError
+from consingan_jax.files import missing
+from consingan_jax.generation.model import Model
+from consingan_jax.training import lock, trainer
+from consingan_jax.training.overview import Overview, Row
+from consingan_jax.training.watch import Moment, Watcher
+from consingan_jax.training.workdir import Workdir, write_whole
+
+IDENTITY = "set.json"  # the file that makes a directory a set of runs
+
+Measure = Callable[[Model], Mapping[str, float]]
+"""From a finished model to measures by their names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One of the runs: its name, which is also that of its directory, and its configuration."""
+
+    name: str
+    config: Config
+
+
+def is_set(path: str | os.PathLike) -> bool:
+    """Returns whether a directory is a set of runs."""
+    return (pathlib.Path(path) / IDENTITY).is_file()
+
+
+def images(what: str | Sequence[str]) -> list[str]:
+    """Returns the images of a folder or of a pattern; what exists is taken as it is called.
+
+    Args:
+        what: a folder, a file, a pattern such as `photos/*.jpg`, or several of them.
+
+    Raises:
+        InputError: there is none, or two would have one name.
+    """
+    asked = [what] if isinstance(what, str) else list(what)
+    found: dict[str, str] = {}
+    for path in dict.fromkeys(path for one in asked for path in _of(os.path.expanduser(one))):
+        name = pathlib.Path(path).stem
+        if name in found:
+            raise InputError(f"images {found[name]} and {path} have one name: rename one of them")
+        found[name] = path
+    if not found:
+        raise InputError(
+            f"images {', '.join(asked)}: no image is there; give a folder of images, or a "
+            "pattern such as 'photos/*.jpg'"
+        )
+    return list(found.values())
+
+
+def _of(what: str) -> Iterator[str]:
+    """Yields what one word stands for."""
+    path = pathlib.Path(what)
+    if path.is_dir():
+        yield from (str(file) for file in sorted(path.iterdir()) if _is_image(file))
+    elif path.exists():
+        yield what
+    elif not glob.has_magic(what):
+        raise InputError(f"image {what}: {missing(what)}")
+    else:
+        yield from sorted(filter(os.path.isfile, glob.glob(what, recursive=True)))
+
+
+def _is_image(file: pathlib.Path) -> bool:
+    is_array = file.suffix.lower() == ".npy" and file.is_file()
+    return not file.name.startswith(".") and (is_array or image.has_image_suffix(file))
+
+
+class Fleet:
+    """The runs of one configuration: what there is to do, and what has come of it."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: str | os.PathLike,
+        *,
+        paths: Sequence[str] = (),
+        seeds: int = 1,
+    ):
+        """Finds the images; touches nothing.
+
+        Args:
+            config: of every run but for its image and seed.
+            paths: folders, files or patterns of images; without them `config.images` says which
+                they are, and without that there is one, `config.image`.
+            workdir: the directory of all, with one of its own for each run.
+            seeds: how many runs of each image, with the seeds from `config.seed` on.
+
+        Raises:
+            InputError: there are no images, or the directory belongs to something else.
+        """
+        if seeds < 1:
+            raise InputError(f"seeds={seeds}: give 1 or more")
+        self.path = pathlib.Path(workdir)
+        self._config = config
+        found = images(list(paths) or [config.images or config.image])
+        self.members = [
+            Member(
+                pathlib.Path(path).stem + (f"-seed_{seed}" if seeds > 1 else ""),
+                dataclasses.replace(config, images="", image=path, seed=seed),
+            )
+            for path in found
+            for seed in range(config.seed, config.seed + seeds)
+        ]
+        self._errors: dict[str, str] = {}
+        self._measured: dict[str, dict[str, float]] = {}
+        self._check()
+
+    def run(self, member: Member) -> Workdir:
+        """Returns the directory of a run."""
+        return Workdir(self.path / member.name)
+
+    def left(self) -> list[Member]:
+        """Returns the members that are not finished."""
+        return [member for member in self.members if not self.run(member).is_finished()]
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """Why runs have failed, by their names."""
+        return self._errors
+
+    def train(
+        self,
+        *,
+        watcher: Watcher | None = None,
+        measure: Measure | None = None,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """Trains what is left, one after the other; what fails stops no other.
+
+        Args:
+            watcher: as for `trainer.train`; where it stops one run it stops all.
+            measure: is asked for measures of every finished model.
+            say: takes a line for each thing that happens.
+
+        Raises:
+            InputError: another process trains this set.
+            StoppedError: the watcher said so; the state is kept.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock.hold(self.path):
+            self._check()
+            overview = Overview(self.path)
+
+            def write() -> None:
+                self._write()
+                overview.write(self._rows())
+
+            def watch(moment: Moment) -> bool:
+                overview.write_at_times(self._rows)
+                return bool(watcher and watcher(moment))
+
+            write()
+            todo = self.left()
+            for number, member in enumerate(todo, 1):
+                say(f"{number} of {len(todo)}: {member.name}")
+                try:
+                    model = trainer.train(member.config, self.path / member.name, watcher=watch)
+                    if measure is not None:
+                        self._measured[member.name] = dict(measure(model))
+                    self._errors.pop(member.name, None)
+                except (InputError, DivergedError) as error:
+                    self._errors[member.name] = str(error)
+                    say(f"{member.name} failed: {error}")
+                write()
+                jax.clear_caches()  # or the programs of all sizes stay in memory
+
+    def _check(self) -> None:
+        """Reads what is known of the set that is here, if there is one.
+
+        Raises:
+            InputError: the directory belongs to something else, or to another set.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"workdir {self.path} is a file: give another --workdir")
+        if not is_set(self.path):
+            if self.path.exists() and any(not e.name.startswith(".") for e in self.path.iterdir()):
+                raise InputError(
+                    f"workdir {self.path} exists and is no set of runs: give another --workdir"
+                )
+            return
+        file = self.path / IDENTITY
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            checkpoint.check_format(file, known["format"])
+            old, names = Config.restore(known["config"]), set(known["names"])
+            self._errors, self._measured = dict(known["errors"]), dict(known["measures"])
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{file} is damaged: take it away, and the runs stay") from None
+        if field := old.difference(self._config):
+            raise InputError(
+                f"workdir {self.path} belongs to a set with config.{field}={getattr(old, field)}, "
+                f"not {getattr(self._config, field)}: give another --workdir"
+            )
+        if names.isdisjoint(member.name for member in self.members):
+            raise InputError(
+                f"workdir {self.path} belongs to a set of other images, such as {min(names)}: "
+                "give another --workdir"
+            )
+
+    def _write(self) -> None:
+        about: dict[str, Any] = {
+            "format": checkpoint.FORMAT,
+            "config": self._config.to_dict(),
+            "names": [member.name for member in self.members],
+            "errors": self._errors,
+            "measures": self._measured,
+        }
+        write_whole(self.path / IDENTITY, json.dumps(about, indent=1) + "\n")
+
+    def _rows(self) -> list[Row]:
+        return [
+            Row.of(
+                self.path / member.name,
+                member.config,
+                error=self._errors.get(member.name, ""),
+                measures=self._measured.get(member.name, {}),
+            )
+            for member in self.members
+        ]
