@@ -28,6 +28,7 @@ GOLDEN = pathlib.Path(__file__).parent.parent / "../shared/golden"
 
 def pytest_configure(config):
     """Makes every warning an error."""
+    tiny.hear_interrupts()
     config.addinivalue_line("filterwarnings", "error")
     # ml_collections reads configuration files by a method that Python will drop.
     config.addinivalue_line("filterwarnings", "ignore:the load_module:DeprecationWarning")

@@ -24,7 +24,10 @@ _MAX_SIZE = flags.DEFINE_integer("max_size", 60, "Of the pyramid, in pixels.")
 _NUM_ITERS = flags.DEFINE_integer("num_iters", 100, "Iterations of each of three stages.")
 
 TRAIN = """
-import json, sys
+import json, os, sys
+
+os.sched_setaffinity(0, json.loads(sys.argv[4]))  # before jax counts the cores
+
 from consingan_jax.config import Config
 from consingan_jax.training import recorder, trainer
 
@@ -38,15 +41,9 @@ def trained(run: pathlib.Path, *, seconds: float = 1.0, cores: int | None = None
     """Returns the arrays of a model that a process has trained, in calls of so many seconds."""
     fields = {"num_stages": 3, "min_size": 20, "num_filters": 16}
     fields |= {"max_size": _MAX_SIZE.value, "num_iters": _NUM_ITERS.value}
-    command = [sys.executable, "-c", TRAIN, json.dumps(fields), str(run), str(seconds)]
-    ours = sorted(os.sched_getaffinity(0))[:cores]
-    result = subprocess.run(
-        command,
-        preexec_fn=lambda: os.sched_setaffinity(0, ours),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ours = json.dumps(sorted(os.sched_getaffinity(0))[:cores])
+    command = [sys.executable, "-c", TRAIN, json.dumps(fields), str(run), str(seconds), ours]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise SystemExit(result.stderr)
     return jax.tree.leaves(checkpoint.load(run / "model"))

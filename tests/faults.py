@@ -28,7 +28,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image
+from tests import tiny
 
 _KILLS = flags.DEFINE_integer("kills", 30, "How often a training is killed.")
 _OUT = flags.DEFINE_string("out", None, "Where the runs lie [a temporary directory].")
@@ -328,9 +328,7 @@ FAULTS = (killed, stopped, full, damaged, half_copied, clock_set_back, read_only
 def rows(folder: pathlib.Path, kills: int) -> Iterator[Row]:
     """Yields what came of every fault."""
     ground = Ground(folder, kills)
-    y, x = np.mgrid[0:30, 0:40] / 40
-    noise = 0.1 * np.random.default_rng(0).standard_normal((30, 40, 3))
-    image.save(ground.picture, np.stack([y, x, 1 - x * y], -1) * 2 - 1 + noise)
+    tiny.paint(ground.picture)
     result = ground.ends(folder / "undisturbed")
     if result.returncode:
         raise SystemExit(result.stderr)
@@ -342,6 +340,7 @@ def rows(folder: pathlib.Path, kills: int) -> Iterator[Row]:
 def main(_) -> None:
     """Prints the table."""
     logging.set_verbosity(logging.FATAL)  # Orbax reports every file
+    tiny.hear_interrupts()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(_OUT.value or temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -175,6 +175,7 @@ def test_a_diverged_run_goes_on_more_slowly(tiny_config, tmp_path, monkeypatch, 
 
 def test_a_run_that_diverges_at_any_rate_stops(tiny_config, tmp_path):
     config = tiny_config | {"lr_critic": 1e30, "lr_generator": 1e30, "on_divergence": "retry"}
+    config["num_stages"] = 1
     with pytest.raises(DivergedError, match=r"finite number, after 3 retries\. Kept: no check"):
         trainer.train(config, tmp_path / "run")
 

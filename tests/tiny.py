@@ -1,6 +1,7 @@
 """What most tests train: a picture of 40 x 30 px, and settings that train in seconds."""
 
 import pathlib
+import signal
 
 import numpy as np
 
@@ -31,3 +32,8 @@ def paint(path: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
     image.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
+
+
+def hear_interrupts() -> None:
+    """Lets processes begun here hear Ctrl-C, also below a shell that has this one ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,13 @@
+"""A small version of `python -m tests.faults`."""
+
+from tests import faults
+
+FEW = {"num_stages": 2, "num_iters": 40, "sample_every": 40}
+
+
+def test_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "SETTINGS", faults.SETTINGS | FEW)
+    monkeypatch.setattr(faults, "FAULTS", (faults.killed, faults.read_only))
+    rows = list(faults.rows(tmp_path, kills=3))
+    assert len(rows) == 4 and not any(row.lost for row in rows)
+    assert all(row.injected or "not injected" in row.note for row in rows)
