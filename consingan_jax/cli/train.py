@@ -21,7 +21,7 @@ from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.tasks import TASKS
-from consingan_jax.training import fleet, trainer
+from consingan_jax.training import cluster, fleet, trainer
 from consingan_jax.training.workdir import Workdir, default_name
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
@@ -36,6 +36,7 @@ USAGE = """Trains a generative model of one image. The same command again goes o
   consingan train FOLDER [--seeds=4]                     a model of each image, of each seed
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
+_OF_ENGINE = ("address", "cpus", "gpus")
 VARIANTS = {
     "quick": "A small size for a laptop's CPU.",
     "fast": "The paper's size from cheaper iterations.",
@@ -47,6 +48,10 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
     absl_flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.", **to)
     absl_flags.DEFINE_integer("seeds", 1, "Models of each image.", lower_bound=1, **to)
+    absl_flags.DEFINE_enum("engine", "", ["", "ray"], "Who trains a set [this process].", **to)
+    absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
+    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each run, with --engine.", **to)
+    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each run, with --engine.", **to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
     chosen = Flags()  # what the fields are without --config=FILE depends on these
@@ -145,8 +150,11 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
         return
     device.use_compilation_cache(flags.compilation_cache)
     if many is not None:
-        _train_set(many)
+        _train_set(many, flags)
         return
+    unused = [name for name in (*_OF_ENGINE, "engine") if flags[name].present]
+    if unused:
+        raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
     finished = Workdir(workdir).is_finished()
     with _stoppable() as request:
         model = trainer.train(asked, workdir, watcher=request)
@@ -155,9 +163,14 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
     print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
 
 
-def _train_set(many: fleet.Fleet) -> None:
+def _train_set(many: fleet.Fleet, flags: Flags) -> None:
+    engine: fleet.Engine = fleet.here
+    if flags.engine:
+        engine = cluster.Ray(flags.address, flags.cpus, flags.gpus)
+    elif given := [name for name in _OF_ENGINE if flags[name].present]:
+        raise InputError(f"--{given[0]} has no effect without --engine=ray: leave it out")
     with _stoppable() as request:
-        many.train(watcher=request, measure=evaluation.glance, say=tqdm.tqdm.write)
+        many.train(engine=engine, watcher=request, measure=evaluation.glance, say=tqdm.tqdm.write)
     number, failed = len(many.members), len(many.errors)
     print(f"{number - len(many.left())} of {number} runs are finished: {many.path}/index.html")
     if failed:

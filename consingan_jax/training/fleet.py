@@ -5,8 +5,8 @@ import glob
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
@@ -25,6 +25,47 @@ IDENTITY = "set.json"  # the file that makes a directory a set of runs
 
 Measure = Callable[[Model], Mapping[str, float]]
 """From a finished model to measures by their names."""
+
+
+class Task(NamedTuple):
+    """What an engine does: one run.
+
+    Attributes:
+        config: its configuration.
+        run: its directory.
+        measure: is asked for measures of the finished model, if it is not None.
+    """
+
+    config: Config
+    run: str
+    measure: Measure | None
+
+    def work(self, watcher: Watcher | None = None) -> "Outcome":
+        """Trains the run, or what is left of it."""
+        try:
+            model = trainer.train(self.config, self.run, watcher=watcher)
+            return Outcome("", dict(self.measure(model)) if self.measure else {})
+        except (InputError, DivergedError) as error:
+            return Outcome(str(error), {})
+
+
+class Outcome(NamedTuple):
+    """What has come of a run: why it failed, or its measures."""
+
+    error: str
+    measures: dict[str, float]
+
+
+Engine = Callable[[Sequence[Task], Watcher], Iterable[tuple[Task, Outcome | None]]]
+"""Does tasks, in any order and anywhere; yields each with its outcome when it is done, and now and
+then one with None. The watcher is for what works in this process."""
+
+
+def here(tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Outcome]]:
+    """Does tasks in this process, one after the other."""
+    for task in tasks:
+        yield task, task.work(watcher)
+        jax.clear_caches()  # or the programs of all sizes stay in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +179,15 @@ class Fleet:
     def train(
         self,
         *,
+        engine: Engine = here,
         watcher: Watcher | None = None,
         measure: Measure | None = None,
         say: Callable[[str], object] = print,
     ) -> None:
-        """Trains what is left, one after the other; what fails stops no other.
+        """Trains what is left; what fails stops no other.
 
         Args:
+            engine: does the work; here, one run after the other, unless another is given.
             watcher: as for `trainer.train`; where it stops one run it stops all.
             measure: is asked for measures of every finished model.
             say: takes a line for each thing that happens.
@@ -168,18 +211,24 @@ class Fleet:
 
             write()
             todo = self.left()
-            for number, member in enumerate(todo, 1):
-                say(f"{number} of {len(todo)}: {member.name}")
-                try:
-                    model = trainer.train(member.config, self.path / member.name, watcher=watch)
-                    if measure is not None:
-                        self._measured[member.name] = dict(measure(model))
-                    self._errors.pop(member.name, None)
-                except (InputError, DivergedError) as error:
-                    self._errors[member.name] = str(error)
-                    say(f"{member.name} failed: {error}")
+            tasks = [Task(member.config, str(self.path / member.name), measure) for member in todo]
+            number = 0
+            try:
+                for task, outcome in engine(tasks, watch):
+                    if outcome is None:
+                        overview.write_at_times(self._rows)
+                        continue
+                    number, name = number + 1, pathlib.Path(task.run).name
+                    self._errors.pop(name, None)
+                    if outcome.error:
+                        self._errors[name] = outcome.error
+                    if outcome.measures:
+                        self._measured[name] = outcome.measures
+                    how = f"failed: {outcome.error}" if outcome.error else "is finished"
+                    say(f"{number} of {len(todo)}: {name} {how}")
+                    write()
+            finally:
                 write()
-                jax.clear_caches()  # or the programs of all sizes stay in memory
 
     def _check(self) -> None:
         """Reads what is known of the set that is here, if there is one.
