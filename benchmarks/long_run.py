@@ -18,7 +18,9 @@ from consingan_jax.config import Config
 from consingan_jax.training import trainer
 from consingan_jax.training.watch import Moment
 
-_NUM_ITERS = flags.DEFINE_integer("num_iters", 20_000, "Iterations of the one stage.")
+_NUM_ITERS = flags.DEFINE_integer(
+    "num_iters", 20_000, "Iterations of the one stage.", lower_bound=20
+)
 
 MOST_MIB = 8
 SETTINGS = {

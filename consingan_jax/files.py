@@ -2,8 +2,11 @@
 
 import contextlib
 import difflib
+import itertools
 import pathlib
 from collections.abc import Iterator
+
+MOST_NAMES = 2000  # of files that are looked through for a name that is nearly the same
 
 
 @contextlib.contextmanager
@@ -20,6 +23,9 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def missing(path: str | pathlib.Path, kind: str = "file") -> str:
     """Returns in words that a path is not there, with the one beside it that may be meant."""
     path = pathlib.Path(path)
-    names = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, 1)
+    try:
+        names = {one.name for one in itertools.islice(path.parent.iterdir(), MOST_NAMES)}
+    except OSError:
+        names = set()
+    near = difflib.get_close_matches(path.name, names - {path.name}, 1)
     return f"no such {kind}" + (f"; there is {path.with_name(near[0])}" if near else "")

@@ -47,15 +47,15 @@ def command(folder: pathlib.Path, workdir: pathlib.Path) -> list[str]:
     return [*head, *settings]
 
 
-def workers() -> list[int]:
-    """Returns the processes that train on this machine's nodes, by the name that Ray gives them."""
+def workers(run: str) -> list[int]:
+    """Returns the processes that train a run, by the name that Ray gives them."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:
             continue
-        if words.startswith(b"ray::_work"):
+        if words.rstrip(b"\0 ") == f"ray::train {run}".encode():
             found.append(int(entry.name))
     return found
 
@@ -97,14 +97,16 @@ def _on_cluster(asked: list[str], workdir: pathlib.Path) -> int:
     process = subprocess.Popen([*asked, *engine])
     killed, end = 0, time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
-        begun = any(workdir.glob("*/checkpoints/stage_*"))
-        if begun and not killed and (there := workers()):
+        begun = {path.parents[1].name for path in workdir.glob("*/checkpoints/stage_*")}
+        there = [worker for run in begun for worker in workers(run)]
+        if there and not killed:
             killed = there[0]
             os.kill(killed, signal.SIGKILL)
         time.sleep(0.2)
-    process.kill()
-    process.wait()
+    code = process.wait()
     cluster.shutdown()
+    if code:
+        raise SystemExit(f"the command ended with {code}")
     return killed
 
 

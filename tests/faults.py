@@ -14,7 +14,6 @@ import os
 import pathlib
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -210,11 +209,7 @@ def full(ground: Ground) -> Iterator[Row]:
     for number, limit in enumerate((4_000, 20_000)):
         run = ground.folder / f"full_{number}"
 
-        def no_room(limit=limit):
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-        result = ground.ends(run, preexec_fn=no_room)
+        result = _run(["prlimit", f"--fsize={limit}", *ground.command(run)])
         row.injected += 1
         fine = _is_one_line(result) or (result.returncode == 0 and ground.is_whole(run))
         ground.ends(run)

@@ -141,9 +141,15 @@ def test_what_is_flat_exact_or_alone_is_measured_and_said(tmp_path, networks):
     assert tables.cell(row["reconstruction_psnr"]) == "infinite"
     assert evaluation.gaps(alone) == [
         "flat: one sample: no diversity and no errors",
-        "flat: an image of one colour: no pixel diversity, and no place",
+        "flat: an image of one brightness: no pixel diversity",
+        "flat: an image of one colour: no place",
         "flat: less than 31 px: no LPIPS and no SIFID",
     ]
+    red = np.broadcast_to(np.float32([0.2, 0.5, -0.3]), flat.shape)
+    coloured = subjects.Subject("red", red, [red, 0.5 * red])
+    row = evaluation.evaluate(coloured, networks)
+    assert row["same_place"] is row["pixel_diversity"] is None and row["swd_1"].value > 0
+    assert len(evaluation.gaps(coloured)) == 3
     tables.save(tmp_path, {"both": measured})
     kept = json.loads((tmp_path / "evaluation.json").read_text())["both"]
     assert float(kept["images"]["flat"]["reconstruction_psnr"]["value"]) == np.inf

@@ -2,7 +2,7 @@
 
 from tests import faults
 
-FEW = {"num_stages": 2, "num_iters": 40, "sample_every": 40}
+FEW = {"num_stages": 1, "num_iters": 60, "sample_every": 60}
 
 
 def test_nothing_is_lost(tmp_path, monkeypatch):

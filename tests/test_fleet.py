@@ -95,6 +95,12 @@ def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monk
     again.train(say=said.append)
     assert trained == [str(workdir / "b")] and not again.errors and not again.left()
     assert _rows(workdir)["c"]["SIZE"]  # is kept
+    # Another picture of a name whose run is finished is no member of this set.
+    image.save(folder / "c.png", image.load(folder / "a.png")[:, ::-1])
+    (folder / "a.png").unlink()
+    changed = _fleet(folder, workdir)
+    changed.train(say=said.append)
+    assert list(changed.errors) == ["c"] and "belongs to another picture" in changed.errors["c"]
 
 
 def _sources(page):
@@ -133,6 +139,11 @@ def test_the_directory_of_something_else(folder, tmp_path):
     (workdir / "set.json").write_text("{}")
     with pytest.raises(InputError, match=r"set.json is damaged: take it away"):
         _fleet(folder, workdir)
+    (workdir / "set.json").unlink()
+    assert len(_fleet(folder, workdir).left()) == 3  # as it was told
+    for wrong in ({"fine_tune": "run", "naive": "n.png", "task": "editing"}, {}):
+        with pytest.raises(InputError, match=r"is a run of its own|an image is missing"):
+            Fleet(Config.create(**SMALL | wrong), tmp_path / "new")
     with pytest.raises(InputError, match="seeds=0: give 1 or more"):
         _fleet(folder, tmp_path / "new", seeds=0)
     with pytest.raises(InputError, match="a set of images is trained by"):

@@ -225,5 +225,14 @@ def test_frames_without_change_last_as_long(suffix, tmp_path):
         with Image.open(path) as file:
             assert getattr(file, "n_frames", 1) == 1
     long = [one] * {".gif": 66, ".webp": 1678, ".png": 7}[suffix] + [two]
-    with pytest.raises(ValueError, match=r"the picture stands still for .* give a larger fps"):
+    with pytest.raises(ValueError, match=r"stands still for longer than the .* give a larger fps"):
         image.save_animation(path, iter(long), frames_per_second=0.1)
+
+
+def test_frames_that_are_alike_in_few_colours_only(tmp_path):
+    noise = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3))
+    frames = [noise.copy() for _ in range(80)]
+    for frame in frames[::2]:  # one pixel flickers by one level
+        frame[5, 5, 0] = image.to_uint8(frame[5, 5, 0]) / 127.5 - 1 + 1 / 127.5
+    with pytest.raises(ValueError, match=r"stands still for longer than the 655.35 s that .gif"):
+        image.save_animation(tmp_path / "film.gif", iter(frames), frames_per_second=0.1)

@@ -120,4 +120,5 @@ def fingerprint(model: Model) -> str:
 
 def _plan(canvas: Canvas) -> str:
     (height, width), (down, across) = canvas.tile, Tiles(canvas.sizes[-1], canvas.tile).grid
-    return f"{down * across:,} tiles of {height}x{width} px"
+    words = "tile" if down * across == 1 else "tiles"
+    return f"{down * across:,} {words} of {height}x{width} px"

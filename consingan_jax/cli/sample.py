@@ -67,7 +67,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     ckpt = run.chosen(flags.ckpt, others)
     _check(flags)
     for path in [*flags.naive, *([flags.mask] if flags.mask not in _MASKS else [])]:
-        if not pathlib.Path(path).is_file():  # said before the model is loaded
+        if not pathlib.Path(path).exists():  # said before the model is loaded
             raise InputError(f"image {path}: {missing(path)}")
     if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
         raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")

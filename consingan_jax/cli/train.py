@@ -50,8 +50,8 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_integer("seeds", 1, "Models of each image.", lower_bound=1, **to)
     absl_flags.DEFINE_enum("engine", "", ["", "ray"], "Who trains a set [this process].", **to)
     absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
-    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each run, with --engine.", **to)
-    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each run, with --engine.", **to)
+    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each run, with --engine.", lower_bound=0, **to)
+    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each run, with --engine.", lower_bound=0, **to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
     chosen = Flags()  # what the fields are without --config=FILE depends on these
@@ -112,8 +112,9 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     if not is_many(flags, asked, images):
         return asked, flags.workdir or str(RUNS / default_name(asked, recipe, variant))
     place = pathlib.Path(images[0] if images else asked.images)
-    is_one = len(images) < 2 and not glob.has_magic(place.name)
-    stem = place.stem if is_one else place.absolute().parent.name
+    parts = [part for part in place.absolute().parts if not glob.has_magic(part)]
+    is_one = len(images) < 2 and (place.exists() or not glob.has_magic(str(place)))
+    stem = place.stem if is_one else (place.absolute().parent.name if place.exists() else parts[-1])
     name = "-".join(part for part in (stem, recipe, variant, "set") if part)
     return asked, flags.workdir or str(RUNS / name)
 
@@ -138,9 +139,10 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
     asked, workdir = _asked_for(flags, images)
-    print(device.describe())
-    if warning := device.warning():
-        print(warning)
+    if not flags.engine:  # which has other devices, and may need this one's memory
+        print(device.describe())
+        if warning := device.warning():
+            print(warning)
     many = None
     if is_many(flags, asked, images):
         many = fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds)
@@ -169,8 +171,12 @@ def _train_set(many: fleet.Fleet, flags: Flags) -> None:
         engine = cluster.Ray(flags.address, flags.cpus, flags.gpus)
     elif given := [name for name in _OF_ENGINE if flags[name].present]:
         raise InputError(f"--{given[0]} has no effect without --engine=ray: leave it out")
-    with _stoppable() as request:
-        many.train(engine=engine, watcher=request, measure=evaluation.glance, say=tqdm.tqdm.write)
+    about: dict[str, Any] = {"measure": evaluation.glance, "say": tqdm.tqdm.write}
+    if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
+        many.train(engine=engine, **about)
+    else:
+        with _stoppable() as request:
+            many.train(watcher=request, **about)
     number, failed = len(many.members), len(many.errors)
     print(f"{number - len(many.left())} of {number} runs are finished: {many.path}/index.html")
     if failed:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import itertools
 import pathlib
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -321,31 +322,38 @@ def check_animation(path: pathlib.Path, frames_per_second: float) -> None:
 
 def _save_film(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
     """Writes frames as Pillow does; a frame that is like the one before lengthens that one."""
-    frames: list[np.ndarray] = []
+    suffix, frames, last = path.suffix.lower(), [], None
     ends: list[int] = []  # in milliseconds
     for number, frame in enumerate(pixels, 1):
-        if not frames or not np.array_equal(frame, frames[-1]):
-            frames.append(frame)
+        if suffix == ".webp" and max(frame.shape[:2]) > WEBP_SIDE:
+            raise InputError(
+                f"out: .webp holds at most {WEBP_SIDE} px a side, not {frame.shape[0]}x"
+                f"{frame.shape[1]}: give another suffix or a smaller size"
+            )
+        if last is None or not np.array_equal(frame, last):
+            frames.append(Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame))
             ends.append(0)
+            last = frame
         # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
         ends[-1] = 10 * round(number * 100 / frames_per_second)
-    suffix, (height, width) = path.suffix.lower(), frames[0].shape[:2]
-    if suffix == ".webp" and max(height, width) > WEBP_SIDE:
-        raise InputError(
-            f"out: .webp holds at most {WEBP_SIDE} px a side, not {height}x{width}: give another "
-            "suffix or a smaller size"
-        )
     durations = np.diff([0, *ends]).tolist()
     if len(frames) > 1 and max(durations) > LONGEST_FRAME[suffix]:
-        raise InputError(
-            f"out: the picture stands still for {max(durations) / 1000:g} s, and {suffix} holds "
-            f"{LONGEST_FRAME[suffix] / 1000:g} s: give a larger fps or another suffix"
-        )
+        raise _stands_still(suffix)
     options: dict[str, Any] = {"duration": durations, "loop": 0} if len(frames) > 1 else {}
     if suffix == ".webp":
         options["quality"] = 90
-    first, *others = (Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in frames)
-    first.save(path, save_all=True, append_images=others, **options)
+    first, *others = frames
+    try:
+        first.save(path, save_all=True, append_images=others, **options)
+    except struct.error:  # frames that became alike with the few colours of the format
+        raise _stands_still(suffix) from None
+
+
+def _stands_still(suffix: str) -> InputError:
+    return InputError(
+        f"out: the picture stands still for longer than the {LONGEST_FRAME[suffix] / 1000:g} s "
+        f"that {suffix} holds: give a larger fps or another suffix"
+    )
 
 
 def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:

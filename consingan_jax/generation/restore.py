@@ -70,7 +70,7 @@ def load(path: str | pathlib.Path) -> Model:
     """
     path = pathlib.Path(path)
     if not path.is_dir():
-        hint = missing(path, "directory")
+        hint = "is no directory" if path.exists() else missing(path, "directory")
         raise InputError(f"{path}: {hint}; give the directory of a run or of a model")
     damage = None
     for place in (path, path / "model"):

@@ -94,7 +94,7 @@ def evaluate(subject: Subject, networks: Networks | None) -> Row:
     real, samples = subject.real, subject.samples
     row: Row = dict.fromkeys(COLUMNS)
     row |= _frechet(subject, networks) if networks is not None else {}
-    if len(samples) > 1 and np.ptp(real) > 0:
+    if len(samples) > 1 and not _is_of_one(real.mean(-1)):
         mean_std, rms = metrics.pixel_diversity(jnp.stack(samples), jnp.asarray(real))
         row |= {"pixel_diversity": mean_std, "pixel_diversity_rms": rms}
     is_large = min(real.shape[:2]) >= features.LEAST_SIDE
@@ -124,8 +124,10 @@ def gaps(subject: Subject) -> list[str]:
     words = []
     if len(subject.samples) == 1:
         words.append("one sample: no diversity and no errors")
-    if np.ptp(subject.real) == 0:
-        words.append("an image of one colour: no pixel diversity, and no place")
+    if _is_of_one(subject.real.mean(-1)):
+        words.append("an image of one brightness: no pixel diversity")
+    if _is_of_one(subject.real):
+        words.append("an image of one colour: no place")
     if min(subject.real.shape[:2]) < features.LEAST_SIDE:
         words.append(f"less than {features.LEAST_SIDE} px: no LPIPS and no SIFID")
     return [f"{subject.name}: {one}" for one in words]
@@ -160,6 +162,11 @@ def summary(rows: Sequence[Row]) -> Row:
     return result
 
 
+def _is_of_one(image: np.ndarray) -> bool:
+    """Returns whether all pixels `[H, W, ...]` of an image are alike, but for rounding."""
+    return bool(np.ptp(image, axis=(0, 1)).max() < 1e-6)
+
+
 def _frechet(subject: Subject, networks: Networks) -> Row:
     def distances(extract):
         """Returns an estimate for each layer that `extract` gives."""
@@ -189,7 +196,7 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
         )
         distances = [patches.sliced_wasserstein(one, of_real) for one in of_samples]
         row[f"swd_{scale}"] = metrics.mean(distances)
-    if min(real.shape[:2]) < 2 * patches.PATCH or np.ptp(real) == 0:
+    if min(real.shape[:2]) < 2 * patches.PATCH or _is_of_one(real):
         return row
     row["same_place"] = metrics.mean([patches.same_place_share(one, real) for one in samples])
     for name, picture in (("copy", real), ("shuffled", patches.shuffled(real))):

@@ -13,10 +13,12 @@ import jax
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import image
-from consingan_jax.errors import DivergedError, InputError
+from consingan_jax.errors import NO_ROOM, DivergedError, HeldError, InputError
 from consingan_jax.files import missing
+from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.training import lock, trainer
+from consingan_jax.training.job import prepare
 from consingan_jax.training.overview import Overview, Row
 from consingan_jax.training.watch import Moment, Watcher
 from consingan_jax.training.workdir import Workdir, write_whole
@@ -41,12 +43,30 @@ class Task(NamedTuple):
     measure: Measure | None
 
     def work(self, watcher: Watcher | None = None) -> "Outcome":
-        """Trains the run, or what is left of it."""
+        """Trains the run, or what is left of it.
+
+        Raises:
+            HeldError: another process trains it.
+            StoppedError: the watcher said so.
+            OSError: the disk is full.
+        """
         try:
             model = trainer.train(self.config, self.run, watcher=watcher)
             return Outcome("", dict(self.measure(model)) if self.measure else {})
+        except HeldError:
+            raise
         except (InputError, DivergedError) as error:
             return Outcome(str(error), {})
+        except MemoryError:
+            return Outcome("out of memory: give a smaller size", {})
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return Outcome("out of memory: give a smaller size", {})
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            return Outcome(f"{error.filename}: {error.strerror}", {})
 
 
 class Outcome(NamedTuple):
@@ -64,7 +84,11 @@ then one with None. The watcher is for what works in this process."""
 def here(tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Outcome]]:
     """Does tasks in this process, one after the other."""
     for task in tasks:
-        yield task, task.work(watcher)
+        try:
+            outcome = task.work(watcher)
+        except HeldError as error:
+            outcome = Outcome(str(error), {})
+        yield task, outcome
         jax.clear_caches()  # or the programs of all sizes stay in memory
 
 
@@ -79,6 +103,12 @@ class Member:
 def is_set(path: str | os.PathLike) -> bool:
     """Returns whether a directory is a set of runs."""
     return (pathlib.Path(path) / IDENTITY).is_file()
+
+
+def _is_of_set(entry: pathlib.Path) -> bool:
+    """Returns whether a file or a directory may lie in a set's directory."""
+    own = entry.name.startswith(".") or entry.name in ("index.html", "summary.csv")
+    return own or (entry / restore.IDENTITY).is_file()
 
 
 def images(what: str | Sequence[str]) -> list[str]:
@@ -150,7 +180,15 @@ class Fleet:
             raise InputError(f"seeds={seeds}: give 1 or more")
         self.path = pathlib.Path(workdir)
         self._config = config
-        found = images(list(paths) or [config.images or config.image])
+        asked = list(paths) or [config.images or config.image]
+        if config.fine_tune:
+            raise InputError(
+                f"config.fine_tune={config.fine_tune}: a fine-tuning is a run of its own, and not "
+                "one of a set"
+            )
+        if not all(asked):
+            raise InputError("an image is missing: give its file, or a folder of images")
+        found = images(asked)
         self.members = [
             Member(
                 pathlib.Path(path).stem + (f"-seed_{seed}" if seeds > 1 else ""),
@@ -173,8 +211,9 @@ class Fleet:
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """Why runs have failed, by their names."""
-        return self._errors
+        """Why runs of this set have failed, by their names."""
+        names = [member.name for member in self.members]
+        return {name: self._errors[name] for name in names if name in self._errors}
 
     def train(
         self,
@@ -209,8 +248,11 @@ class Fleet:
                 overview.write_at_times(self._rows)
                 return bool(watcher and watcher(moment))
 
+            todo = [*self.left(), *(self._unmeasured() if measure else [])]
+            for member in todo:
+                self._errors.pop(member.name, None)
+            self._check_finished()
             write()
-            todo = self.left()
             tasks = [Task(member.config, str(self.path / member.name), measure) for member in todo]
             number = 0
             try:
@@ -239,7 +281,7 @@ class Fleet:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"workdir {self.path} is a file: give another --workdir")
         if not is_set(self.path):
-            if self.path.exists() and any(not e.name.startswith(".") for e in self.path.iterdir()):
+            if self.path.exists() and not all(map(_is_of_set, self.path.iterdir())):
                 raise InputError(
                     f"workdir {self.path} exists and is no set of runs: give another --workdir"
                 )
@@ -264,6 +306,22 @@ class Fleet:
                 f"workdir {self.path} belongs to a set of other images, such as {min(names)}: "
                 "give another --workdir"
             )
+
+    def _unmeasured(self) -> list[Member]:
+        """Returns the finished members that were never measured."""
+        done = [member for member in self.members if self.run(member).is_finished()]
+        return [member for member in done if member.name not in self._measured]
+
+    def _check_finished(self) -> None:
+        """Finds the finished runs that are of other pictures than the images now are."""
+        for member in self.members:
+            if not self.run(member).is_finished():
+                continue
+            try:
+                self.run(member).check(prepare(member.config))
+                self._errors.pop(member.name, None)
+            except InputError as error:
+                self._errors[member.name] = str(error)
 
     def _write(self) -> None:
         about: dict[str, Any] = {

@@ -68,7 +68,7 @@ def prepare(config: Config) -> Job:
         if config.images:
             raise InputError(
                 f"config.images={config.images}: a set of images is trained by "
-                "`consingan train FOLDER` or `train_many`; give config.image for one"
+                "`consingan train FOLDER`, in Python by `Fleet`; give config.image for one"
             )
         if not config.image:
             raise InputError("config.image is missing: give the file of the training image")

@@ -5,6 +5,7 @@ import dataclasses
 import html
 import importlib.resources
 import io
+import os
 import pathlib
 import time
 import urllib.parse
@@ -107,13 +108,17 @@ def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
     return text.getvalue()
 
 
+def _link(path: str) -> str:
+    return urllib.parse.quote(os.fsencode(path))
+
+
 def _shown(row: Row, names: Sequence[str]) -> str:
     """Returns the row of a page."""
-    link = urllib.parse.quote(f"{row.name}/report.html")
+    link = _link(f"{row.name}/report.html")
     name = html.escape(row.name)
     title = f'<a href="{link}">{name}</a>' if row.shown else name
     pictures = "".join(
-        f'<td><img loading="lazy" src="{urllib.parse.quote(file)}" alt="{what} of {name}"></td>'
+        f'<td><img loading="lazy" src="{_link(file)}" alt="{what} of {name}"></td>'
         for what, file in zip(("training image", "samples"), row.shown, strict=False)
     )
     pictures += "<td></td>" * (2 - len(row.shown))

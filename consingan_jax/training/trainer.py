@@ -77,24 +77,24 @@ def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
     """Trains all stages of a run that are not trained yet."""
     retries, news = 0, list(job.warnings)
     while True:
-        stages, last, stage = _begin(job, run, retries)
         try:
-            return _train_stages(stages, stage, [*news, *_news(last)], run, watcher)
+            return _attempt(job, run, watcher, retries, news)
         except DivergedError as error:
-            retries = stages.retries + 1
+            retries = error.retries + 1
             if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
-                raise DivergedError(_advice(error, stages.retries, run)) from None
+                raise DivergedError(_advice(error, run), error.retries) from None
             news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
 
 
-def _train_stages(
-    stages: Stages, stage: Stage, news: Iterable[str], run: Workdir, watcher: Watcher | None
+def _attempt(
+    job: Job, run: Workdir, watcher: Watcher | None, retries: int, news: Iterable[str]
 ) -> Model:
-    """Returns the model of a run that goes on at a stage."""
+    """Returns the model of a run that goes on from its last checkpoint."""
+    stages, last, stage = _begin(job, run, retries)
     compiler = Compiler(stages.program)
     recorder = Recorder(stages.job, run, (stage.number, stage.done), watcher)
     with recorder, contextlib.closing(compiler):
-        recorder.say(news)
+        recorder.say([*news, *_news(last)])
         while True:
             stage = _train_stage(stage, stages, compiler, recorder)
             if stage.number + 1 == len(stages):
@@ -150,15 +150,16 @@ def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Rec
             bad = [name for name, value in values.items() if not np.isfinite(value)]
             raise DivergedError(
                 f"the training diverged at stage {stage.number}, iteration {stage.done}: "
-                f"{', '.join(bad) or 'a parameter'} is not a finite number"
+                f"{', '.join(bad) or 'a parameter'} is not a finite number",
+                stage.retries,
             )
         recorder.after_call(stage, values)
     compiler.drop(stage.number)
     return stage
 
 
-def _advice(error: DivergedError, retries: int, run: Workdir) -> str:
+def _advice(error: DivergedError, run: Workdir) -> str:
     kept = checkpoint.latest_step(run.checkpoints) or "no checkpoint yet"
-    retry = "" if retries else ", or --config.on_divergence=retry"
-    after = f", after {retries} retries" if retries else ""
+    retry = "" if error.retries else ", or --config.on_divergence=retry"
+    after = f", after {error.retries} retries" if error.retries else ""
     return f"{error}{after}. Kept: {kept}. Try a smaller lr_generator, lr_critic or lr_scale{retry}"
