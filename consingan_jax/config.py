@@ -37,6 +37,9 @@ class Config:
 
     task: str = field("generation", "what the model is for", choices=tuple(tasks.TASKS))
     image: str = field("", "file of the one training image", of_model=True, is_path=True)
+    images: str = field(
+        "", "folder or pattern of training images, a run for each", is_path=True, may_change=True
+    )
     seed: int = field(0, "every random draw of the run derives from it", least=0, below=2**32)
 
     # A composite of the training image (harmonization, editing)
@@ -283,7 +286,7 @@ class Config:
         return [
             {"name": name, "value": str(getattr(self, name)), "help": about.help}
             for name, about in _FIELDS.items()
-            if getattr(self, name) != getattr(default, name) and name != "image"
+            if getattr(self, name) != getattr(default, name) and name not in ("image", "images")
         ]
 
     def fine_tuned(self, source: "Config") -> "Config":

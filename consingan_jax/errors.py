@@ -1,11 +1,13 @@
 """What can go wrong that is not a fault of this program."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a full disk, in all its words
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
@@ -15,6 +17,10 @@ class InputError(ValueError):
 
 class DamagedError(InputError):
     """What a run has saved cannot be read, or is not what was written."""
+
+
+class HeldError(InputError):
+    """Another process works where this one would."""
 
 
 class DivergedError(FloatingPointError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "consingan_jax"
-ERRORS = ("InputError", "DamagedError", "DivergedError", "StoppedError")
+ERRORS = ("InputError", "HeldError", "DamagedError", "DivergedError", "StoppedError")
 LONGEST = 60  # characters of an expression that is shown as it stands
 HEAD = """# Every error and its cause
 

@@ -32,7 +32,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", [], "an image is missing: give its file"),
     ("train", ["no.png"], "no.png: no such file"),
     ("train", ["examples/scen.png"], "no such file; there is examples/scene.png"),
-    ("train", ["docs"], "docs is a directory: give an image file"),
+    ("train", ["tests"], "images tests: no image is there; give a folder of images"),
+    ("train", ["no/*.png"], "no/*.png: no image is there"),
+    ("train", ["FILES/two.png", "FILES/two_mask.gif", "FILES/two.gif"], "one name: rename"),
+    ("train", ["examples/scene.png", "--seeds=0"], "--seeds=0"),
+    ("train", ["examples", "--workdir=docs"], "docs exists and is no set of runs"),
     ("train", ["FILES/words.png"], "is not an image that Pillow can read"),
     ("train", ["FILES/huge.png"], "far more than 100 megapixels: shrink it"),
     ("train", ["FILES/tiny.png"], "of the top level, 12 px: give --config.num_stages=1"),
@@ -45,7 +49,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", ["examples/scene.png", "--config.mask=FILES/tiny.png"], "a mask of the same size"),
     ("train", ["examples/scene.png", "--config.mask=examples/scene.png"], "is coloured"),
     ("train", ["examples/scene.png", "--config.background=greenish"], "is no colour"),
-    ("train", ["a.png", "b.png"], "unknown argument 'b.png': one image is trained at a time"),
+    ("train", ["a.png", "b.png"], "image a.png: no such file"),
     ("train", ["a.png", "--config.image=b.png"], "image a.png and --config.image: give one"),
     # how
     ("train", ["--config=configs/nothing.py"], "configs/nothing.py: no such file"),
@@ -140,6 +144,7 @@ def prepare(folder: pathlib.Path, run: pathlib.Path) -> None:
     for name, size in sizes.items():
         image.save(folder / f"{name}.png", np.resize(rough, (*size, 3)))
     image.save(folder / "two.png", rough)
+    image.save(folder / "two.gif", rough)
     for suffix in (".gif", ".webp"):
         image.save(folder / f"two_mask{suffix}", rough[..., :1])
     image.save(folder / "black.png", np.full((30, 40, 1), -1.0))

@@ -92,6 +92,7 @@ def test_no_module_has_another_name():
         ("orbax", "checkpoint.py"),
         ("tensorstore", "cli/zarr.py"),
         ("imagecodecs", "data/deep.py"),
+        ("ray", "training/cluster.py"),
     ],
 )
 def test_one_file_knows_a_library(library, file):
@@ -108,6 +109,7 @@ EXTRAS = {
     "IPython",  # of a notebook
     "av",
     "gradio",
+    "ray",
     "imagecodecs",
     "tifffile",
     "torch",

@@ -1,7 +1,6 @@
 """How commands read their flags and report what went wrong: one line, never a traceback."""
 
 import dataclasses
-import errno
 import io
 import logging as standard_logging
 import os
@@ -20,11 +19,10 @@ from ml_collections import config_dict, config_flags
 from consingan_jax import config
 from consingan_jax.cli import signals
 from consingan_jax.config import Config
-from consingan_jax.errors import InputError
+from consingan_jax.errors import NO_ROOM, InputError
 
 Flags = absl_flags.FlagValues
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Command:
             sys.stdout = None
             sys.exit(FAILED)
         except OSError as error:
-            code = FAILED if error.errno in _NO_ROOM else BAD_INPUT
+            code = FAILED if error.errno in NO_ROOM else BAD_INPUT
             if code == FAILED and not error.filename:
                 _stop(
                     name, f"no room: {error.strerror}; make some, then give the command again", code
@@ -215,7 +213,7 @@ def _last_line(error: BaseException) -> str:
 
 def _of_thread(fault: threading.ExceptHookArgs) -> None:
     """Reports what ended a thread; of a full disk the command itself speaks."""
-    if not isinstance(fault.exc_value, OSError) or fault.exc_value.errno not in _NO_ROOM:
+    if not isinstance(fault.exc_value, OSError) or fault.exc_value.errno not in NO_ROOM:
         threading.__excepthook__(fault)
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
+from consingan_jax.errors import InputError
 from consingan_jax.nn.resize import Size
 from consingan_jax.training import coverage, estimate
+from consingan_jax.training.fleet import Fleet
 from consingan_jax.training.job import prepare
 
 
@@ -43,6 +45,22 @@ def dry_run(config: Config) -> Iterator[str]:
     yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
     if warning := memory_warning(config, memory, device.memory_limit()):
         yield warning
+
+
+def of_set(many: Fleet) -> Iterator[str]:
+    """Yields what each run of a set would be, or why it cannot be; writes nothing."""
+    for member in many.members:
+        if many.run(member).is_finished():
+            yield f"{member.name}: finished"
+            continue
+        try:
+            sizes = prepare(member.config).sizes
+        except InputError as error:
+            yield f"{member.name}: {error}"
+            continue
+        levels = " -> ".join(f"{height}x{width}" for height, width in sizes)
+        yield f"{member.name}: {member.config.image}, seed {member.config.seed}: {levels} px"
+    yield f"{len(many.left())} of {len(many.members)} runs to train in {many.path}"
 
 
 def _duration(seconds: float) -> str:

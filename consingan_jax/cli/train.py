@@ -1,12 +1,15 @@
 """The command that trains: from a picture and a configuration to a run."""
 
+import contextlib
 import dataclasses
+import glob
 import pathlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import tqdm
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
@@ -16,8 +19,9 @@ from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.generation import restore
+from consingan_jax.measures import evaluation
 from consingan_jax.tasks import TASKS
-from consingan_jax.training import trainer
+from consingan_jax.training import cluster, fleet, trainer
 from consingan_jax.training.workdir import Workdir, default_name
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
@@ -29,8 +33,10 @@ USAGE = """Trains a generative model of one image. The same command again goes o
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
   consingan train --config=FILE.py:quick                 a file with a function get_config
   consingan train --workdir=RUN                          goes on with a run
+  consingan train FOLDER [--seeds=4]                     a model of each image, of each seed
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
+_OF_ENGINE = ("address", "cpus", "gpus")
 VARIANTS = {
     "quick": "A small size for a laptop's CPU.",
     "fast": "The paper's size from cheaper iterations.",
@@ -41,6 +47,11 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     to: dict[str, Any] = {"flag_values": flags}
     absl_flags.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
     absl_flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.", **to)
+    absl_flags.DEFINE_integer("seeds", 1, "Models of each image.", lower_bound=1, **to)
+    absl_flags.DEFINE_enum("engine", "", ["", "ray"], "Who trains a set [this process].", **to)
+    absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
+    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each run, with --engine.", lower_bound=0, **to)
+    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each run, with --engine.", lower_bound=0, **to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
     chosen = Flags()  # what the fields are without --config=FILE depends on these
@@ -74,9 +85,7 @@ def _variant(flags: Flags) -> str:
 
 
 def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
-    """Returns the configuration and the directory that the flags ask for."""
-    if len(images) > 1:
-        raise InputError(f"unknown argument {images[1]!r}: one image is trained at a time")
+    """Returns the configuration and the directory that the flags ask for; of a set its own."""
     given = flags.config.to_dict() if hasattr(flags.config, "to_dict") else flags.config
     if not isinstance(given, Mapping):
         raise InputError("--config: get_config returns no configuration: return a ConfigDict")
@@ -88,16 +97,33 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
         if restore.is_run(images[0]):
             raise InputError(f"{images[0]} is a run: --workdir={images[0]} goes on with it")
         asked = dataclasses.replace(asked, image=images[0])
-    if not asked.image and not asked.fine_tune and flags.workdir and _goes_on(flags):
+    if asked.image and asked.images:
+        raise InputError(f"image {asked.image} and config.images: give one of them")
+    needs_image = not (asked.image or asked.images or asked.fine_tune)
+    if needs_image and flags.workdir and _goes_on(flags):
         asked = dataclasses.replace(Workdir(flags.workdir).config(), **chosen.override_values)
         return asked, flags.workdir
-    if not asked.image and not asked.fine_tune:
+    if needs_image:
         raise InputError("an image is missing: give its file, for example photo.jpg")
     recipe, variant = asked.row.recipe, _variant(flags)
     if isinstance(chosen.config_filename, str):  # else the fields were given, not a file
         path, _, variant = chosen.config_filename.partition(":")
         recipe = pathlib.Path(path).stem
-    return asked, flags.workdir or str(RUNS / default_name(asked, recipe, variant))
+    if not is_many(flags, asked, images):
+        return asked, flags.workdir or str(RUNS / default_name(asked, recipe, variant))
+    place = pathlib.Path(images[0] if images else asked.images)
+    parts = [part for part in place.absolute().parts if not glob.has_magic(part)]
+    is_one = len(images) < 2 and (place.exists() or not glob.has_magic(str(place)))
+    stem = place.stem if is_one else (place.absolute().parent.name if place.exists() else parts[-1])
+    name = "-".join(part for part in (stem, recipe, variant, "set") if part)
+    return asked, flags.workdir or str(RUNS / name)
+
+
+def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:
+    """Returns whether a set of runs is asked for."""
+    is_word = len(images) == 1 and not pathlib.Path(images[0]).is_file()
+    is_folder = is_word and (pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0]))
+    return bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder
 
 
 def _goes_on(flags: Flags) -> bool:
@@ -113,25 +139,62 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
     asked, workdir = _asked_for(flags, images)
-    print(device.describe())
-    if warning := device.warning():
-        print(warning)
+    if not flags.engine:  # which has other devices, and may need this one's memory
+        print(device.describe())
+        if warning := device.warning():
+            print(warning)
+    many = None
+    if is_many(flags, asked, images):
+        many = fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds)
     if flags.dry_run:
-        for line in plan.dry_run(asked):
+        for line in plan.dry_run(asked) if many is None else plan.of_set(many):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)
+    if many is not None:
+        _train_set(many, flags)
+        return
+    unused = [name for name in (*_OF_ENGINE, "engine") if flags[name].present]
+    if unused:
+        raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
     finished = Workdir(workdir).is_finished()
+    with _stoppable() as request:
+        model = trainer.train(asked, workdir, watcher=request)
+    print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
+    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
+    print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
+
+
+def _train_set(many: fleet.Fleet, flags: Flags) -> None:
+    engine: fleet.Engine = fleet.here
+    if flags.engine:
+        engine = cluster.Ray(flags.address, flags.cpus, flags.gpus)
+    elif given := [name for name in _OF_ENGINE if flags[name].present]:
+        raise InputError(f"--{given[0]} has no effect without --engine=ray: leave it out")
+    about: dict[str, Any] = {"measure": evaluation.glance, "say": tqdm.tqdm.write}
+    if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
+        many.train(engine=engine, **about)
+    else:
+        with _stoppable() as request:
+            many.train(watcher=request, **about)
+    number, failed = len(many.members), len(many.errors)
+    print(f"{number - len(many.left())} of {number} runs are finished: {many.path}/index.html")
+    if failed:
+        name, error = next(iter(many.errors.items()))
+        others = f"; and {failed - 1} more, all in {many.path}/summary.csv" if failed > 1 else ""
+        raise InputError(f"{name} failed: {error}{others}")
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[signals.Request]:
+    """Yields a watcher that hears signals; a training that they stop ends the process."""
     with signals.listening() as request:
         try:
-            model = trainer.train(asked, workdir, watcher=request)
+            yield request
         except StoppedError as error:
             print(f"consingan train: {error}", file=sys.stderr)
             signals.end(request.signal)
             raise
-    print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
-    print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
-    print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
 
 
 COMMAND = Command(USAGE, _define, _main)

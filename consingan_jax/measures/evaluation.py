@@ -11,7 +11,8 @@ import numpy as np
 import tqdm
 
 from consingan_jax import numerics
-from consingan_jax.measures import colour, features, metrics, patches
+from consingan_jax.generation.model import Model
+from consingan_jax.measures import colour, features, metrics, patches, subjects
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.measures.subjects import Subject
 from consingan_jax.nn import resize
@@ -62,6 +63,7 @@ MEANINGS = {
     "reconstruction_rmse": "error of the image as learned, on [-1, 1]; less is better",
     "reconstruction_psnr": "the same in dB; more is better",
 }
+GLANCE = 8  # samples that a glance takes
 SCALES = (1, 2, 4)  # of the sliced Wasserstein distance: image sides are divided by these
 
 
@@ -87,15 +89,16 @@ def networks(inception: str = "") -> Networks:
 
 
 @numerics.independent
-def evaluate(subject: Subject, networks: Networks) -> Row:
-    """Returns every measure of an image and its samples."""
+def evaluate(subject: Subject, networks: Networks | None) -> Row:
+    """Returns every measure of an image and its samples; without networks, what needs none."""
     real, samples = subject.real, subject.samples
     row: Row = dict.fromkeys(COLUMNS)
-    row |= _frechet(subject, networks)
+    row |= _frechet(subject, networks) if networks is not None else {}
     if len(samples) > 1 and not _is_of_one(real.mean(-1)):
         mean_std, rms = metrics.pixel_diversity(jnp.stack(samples), jnp.asarray(real))
         row |= {"pixel_diversity": mean_std, "pixel_diversity_rms": rms}
-    if len(samples) > 1 and min(real.shape[:2]) >= features.LEAST_SIDE:
+    is_large = min(real.shape[:2]) >= features.LEAST_SIDE
+    if networks is not None and len(samples) > 1 and is_large:
         layers = [features.lpips_features(networks.lpips, one[None]) for one in samples]
         row["lpips_diversity"] = metrics.lpips_diversity(layers)
     row |= _patches(real, samples) | _colours(real, samples)
@@ -104,6 +107,16 @@ def evaluate(subject: Subject, networks: Networks) -> Row:
         row["reconstruction_rmse"] = Estimate(error, None, 1)
         row["reconstruction_psnr"] = Estimate(metrics.psnr(error), None, 1)
     return row
+
+
+def glance(model: Model) -> dict[str, float]:
+    """Returns what is soon measured of a model, without networks, by names as in a table."""
+    row = evaluate(subjects.of_model(model, num_samples=GLANCE, seed=0), None)
+    return {
+        COLUMNS[name]: estimate.value
+        for name in ("swd_1", "rgb", "pixel_diversity_rms", "same_place")
+        if (estimate := row[name]) is not None
+    }
 
 
 def gaps(subject: Subject) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from consingan_jax.data import image, pyramid
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
+from consingan_jax.generation.model import Model
 
 CROPPED = 1  # pixels by which a sample may differ from its image, and is cropped
 
@@ -40,11 +41,15 @@ def of_run(path: str, *, num_samples: int, seed: int) -> list[Subject]:
     All are taken as they are shown and rounded to 8 bits, so that files of them have the same
     measures.
     """
-    model = restore.load(path)
+    return [of_model(restore.load(path), num_samples=num_samples, seed=seed)]
+
+
+def of_model(model: Model, *, num_samples: int, seed: int) -> Subject:
+    """Returns the image of a model and samples of it, as `of_run` does."""
     samples = [_rounded(one) for one in model.samples(seed, num_samples)]
     name = pathlib.Path(model.config.image).stem
     real, reconstruction = _rounded(model.real[0]), _rounded(model.reconstruct()[0])
-    return [Subject(name, real, samples, reconstruction, model.describe())]
+    return Subject(name, real, samples, reconstruction, model.describe())
 
 
 def of_folders(real: str, samples: str) -> list[Subject]:

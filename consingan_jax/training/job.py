@@ -65,6 +65,11 @@ def prepare(config: Config) -> Job:
         config = config.fine_tuned(model.config)
         pixels, encoding = model.real[0], model.encoding
     else:
+        if config.images:
+            raise InputError(
+                f"config.images={config.images}: a set of images is trained by "
+                "`consingan train FOLDER`, in Python by `Fleet`; give config.image for one"
+            )
         if not config.image:
             raise InputError("config.image is missing: give the file of the training image")
         found = source.read(config)

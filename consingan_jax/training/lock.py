@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from consingan_jax.errors import InputError
+from consingan_jax.errors import HeldError
 
 LEASE_SECONDS = 30.0  # after which a holder that gives no sign of life has lost a directory
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -25,7 +25,7 @@ def hold(directory: pathlib.Path, name: str = "") -> Iterator[None]:
         name: of a file that is written there; empty for a run that has the whole directory.
 
     Raises:
-        InputError: another process holds it.
+        HeldError: another process holds it.
     """
     stem = f".{name}." if name else "."
     lock = filelock.FileLock(directory / f"{stem}lock", timeout=0, fallback_to_soft=False)
@@ -39,7 +39,7 @@ def hold(directory: pathlib.Path, name: str = "") -> Iterator[None]:
             lock.acquire(timeout=1.5 * LEASE_SECONDS)
     except filelock.Timeout:
         work = f"writes {directory / name}" if name else f"trains in {directory}"
-        raise InputError(f"another process {work}: let it finish") from None
+        raise HeldError(f"another process {work}: let it finish") from None
     try:
         yield
     finally:

@@ -25,6 +25,8 @@ GRID, PICTURE, LEVEL = (960, 120_000), (500, 60_000), (160, 12_000)
 LOSSES = {"critic_real": "critic, image", "critic_fake": "critic, fake", "generator": "generator"}
 ERROR = {"reconstruction_rmse": "RMSE on [-1, 1]"}
 
+FINISHED = "finished"
+
 Line = dict[str, Any]
 """What was logged at one moment: "stage", "step", and the metrics."""
 
@@ -57,9 +59,10 @@ class Page:
         if not levels:
             raise InputError(f"{self.run} has no pyramid: train on, then try again")
         lines = list(logs.read(self.run / "metrics.jsonl"))
+        state = where(config, lines)
         return {
             "title": f"{pathlib.Path(config.image).name}: {config.row.recipe}",
-            "state": self._state(config, lines),
+            "state": state if state == FINISHED else f"{state}, when this page was written",
             "image": self._pack(levels[-1], PICTURE),
             "reconstruction": self._reconstruction(lines),
             **self._samples(bool(config.naive)),
@@ -71,15 +74,6 @@ class Page:
             "commands": self._commands(config),
             "settings": config.changes(),
         }
-
-    @staticmethod
-    def _state(config: Config, lines: Sequence[Line]) -> str:
-        stage, step = (lines[-1]["stage"], lines[-1]["step"]) if lines else (0, 0)
-        total = config.stage(stage).num_iters
-        if (stage + 1, step) == (config.num_stages, total):
-            return "finished"
-        where = f"stage {stage + 1} of {config.num_stages}, iteration {step} of {total}"
-        return f"{where}, when this page was written"
 
     def _reconstruction(self, lines: Sequence[Line]) -> dict[str, str] | None:
         """Returns the newest one, of a stage that has come to its end."""
@@ -122,6 +116,15 @@ class Page:
         if key not in self._packed:
             self._packed[key] = image.data_uri(path, *limits)
         return self._packed[key]
+
+
+def where(config: Config, lines: Sequence[Line]) -> str:
+    """Returns in words where a run is, by what it has logged."""
+    stage, step = (lines[-1]["stage"], lines[-1]["step"]) if lines else (0, 0)
+    total = config.stage(stage).num_iters
+    if (stage + 1, step) == (config.num_stages, total):
+        return FINISHED
+    return f"stage {stage + 1} of {config.num_stages}, iteration {step} of {total}"
 
 
 def _stage(config: Config, number: int, level: pathlib.Path, lines: Sequence[Line]) -> Line:

@@ -165,7 +165,7 @@ def _typed(value: object) -> str:
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that a kill leaves the old one or the new one, never a part."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _visible(path: pathlib.Path) -> list[pathlib.Path]:

@@ -1,0 +1,156 @@
+"""Runs on a Ray cluster. The only file that imports Ray."""
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import pathlib
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from consingan_jax.errors import HeldError, InputError
+from consingan_jax.training.fleet import Outcome, Task
+from consingan_jax.training.watch import Watcher
+
+SECONDS = 5.0  # between two looks at what is done
+RETRIES = 10  # of a task whose process or machine has died; each goes on from its last checkpoint
+PATIENCE = 120.0  # seconds for which the lock of a machine that died may last
+
+
+@dataclasses.dataclass(frozen=True)
+class Ray:
+    """Does tasks on a Ray cluster, which begins again what dies.
+
+    All machines see the runs and the images under the same names.
+
+    Attributes:
+        address: of the cluster, "HOST:PORT", or "auto" for the one that this machine is part of;
+            empty: RAY_ADDRESS, a cluster that runs on this machine, or a new one of it alone.
+        cpus: cores that each run takes.
+        gpus: GPUs that each run takes, or a part of one.
+    """
+
+    address: str = ""
+    cpus: float = 2
+    gpus: float = 0
+
+    def __call__(
+        self, tasks: Sequence[Task], watcher: Watcher
+    ) -> Iterator[tuple[Task, Outcome | None]]:
+        """Yields tasks with their outcomes as they are done, and one with None now and then.
+
+        Raises:
+            InputError: Ray is not installed, the cluster cannot be reached, or this machine has not
+                what a run takes.
+        """
+        del watcher  # of trainings in this process
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("engine=ray needs ray: python -m pip install ray (the extra ray)")
+        if not tasks:
+            return
+        self._join()
+        import ray
+
+        try:
+            self._check_room(ray.nodes())
+            options: dict[str, Any] = {
+                "num_cpus": self.cpus,
+                "num_gpus": self.gpus,
+                "max_retries": RETRIES,
+            }
+            work = ray.remote(**options)(_work)
+            here = os.getcwd()  # paths are relative to where the command was given
+            open_tasks = {
+                work.options(name=f"train {pathlib.Path(task.run).name}").remote(here, task): task
+                for task in tasks
+            }
+            while open_tasks:
+                done, _ = ray.wait(list(open_tasks), timeout=SECONDS)
+                for reference in done:
+                    yield open_tasks.pop(reference), _outcome(reference)
+                if not done:
+                    yield next(iter(open_tasks.values())), None
+        finally:
+            ray.shutdown()
+
+    def _join(self) -> None:
+        address = self.address or os.environ.get("RAY_ADDRESS", "")
+        _check_reachable(address)
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # or Ray asks for a quarter hour
+        import ray
+
+        where: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+        where |= {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            ray.init(**where, runtime_env={"env_vars": self._environment()})
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise _unreachable(address, reason) from None
+
+    def _environment(self) -> dict[str, str]:
+        """Returns the environment of tasks: they find what this process finds, and their share."""
+        package = str(pathlib.Path(__file__).parents[2])
+        known = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        }
+        if self.gpus == 0:
+            known["JAX_PLATFORMS"] = "cpu"
+        elif self.gpus < 1:
+            known["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.75 * self.gpus:g}"
+        return known
+
+    def _check_room(self, nodes: Sequence[dict]) -> None:
+        """Sees that a run does not wait for ever: a cluster may grow, this machine does not."""
+        for node in nodes:
+            has = node["Resources"] if node["Alive"] else {}
+            if has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus:
+                return
+        fault = f"no machine has {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        if not (self.address or os.environ.get("RAY_ADDRESS")):
+            raise InputError(f"engine=ray: {fault}: give --cpus and --gpus that this one has")
+        warnings.warn(f"{fault}: the runs wait until the cluster has one", stacklevel=2)
+
+
+def _check_reachable(address: str) -> None:
+    """Raises an InputError if nobody listens at "HOST:PORT"."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()) or "://" in address:
+        return  # auto, or a client's address, for Ray to read
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
+
+
+def _unreachable(address: str, reason: str) -> InputError:
+    return InputError(f"engine=ray: no cluster at {address or 'this machine'}: {reason}")
+
+
+def _work(here: str, task: Task) -> Outcome:
+    os.chdir(here)
+    end = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                return task.work()
+            except HeldError as error:
+                if time.monotonic() > end:
+                    return Outcome(str(error), {})
+                time.sleep(SECONDS)
+    finally:
+        jax.clear_caches()  # the next task in this process may have other sizes
+
+
+def _outcome(reference) -> Outcome:
+    """Returns what came of a task; a fault of the program is what it failed of."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return Outcome(f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", {})

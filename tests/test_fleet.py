@@ -1,0 +1,191 @@
+import csv
+
+import jax
+import numpy as np
+import pytest
+
+import consingan_jax
+from consingan_jax.cli import train
+from consingan_jax.config import Config
+from consingan_jax.data import image
+from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.training import fleet, trainer
+from consingan_jax.training.fleet import Fleet
+from tests import tiny
+
+SMALL = tiny.CONFIG | {"num_stages": 2, "num_iters": 2}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pictures of two sizes, a broken one, and what is none."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    tiny.paint(pictures / "a.png")
+    image.save(pictures / "c.png", image.load(pictures / "a.png")[:, ::-1][:24])
+    (pictures / "b.png").write_text("no picture")
+    (pictures / "notes.txt").write_text("nothing")
+    (pictures / ".hidden.png").write_text("nothing")
+    return pictures
+
+
+def _fleet(folder, workdir, **options):
+    return Fleet(Config.create(images=str(folder), **SMALL), workdir, **options)
+
+
+def _rows(workdir):
+    with (workdir / "summary.csv").open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_the_images_of_a_folder_a_pattern_and_a_name_like_one(folder):
+    names = [str(folder / name) for name in ("a.png", "b.png", "c.png")]
+    assert fleet.images(str(folder)) == names
+    assert fleet.images(f"{folder}/[ab].png") == names[:2]
+    assert fleet.images([names[2], str(folder)]) == [names[2], *names[:2]]
+    literal = folder / "[ab].png"
+    tiny.paint(literal)
+    assert fleet.images(str(literal)) == [str(literal)]  # before it is read as a pattern
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("none", "images .*none: no image is there; give a folder"),
+        ("pictures/*.tif", "no image is there"),
+        ("pictures/x.png", "image .*x.png: no such file; there is .*a.png|image .*no such file"),
+    ],
+)
+def test_folders_without_images(what, message, folder, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=message):
+        fleet.images(str(tmp_path / what))
+
+
+def test_two_images_of_one_name(folder):
+    image.save(folder / "a.webp", image.load(folder / "a.png"))
+    with pytest.raises(InputError, match=r"images .*a.png and .*a.webp have one name: rename"):
+        fleet.images(str(folder))
+
+
+def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monkeypatch):
+    workdir, said = tmp_path / "set", []
+    many = _fleet(folder, workdir)
+    many.train(say=said.append, measure=lambda model: {"SIZE": float(model.size[0])})
+    assert list(many.errors) == ["b"] and [one.name for one in many.left()] == ["b"]
+    assert [line for line in said if "failed" in line] == [f"2 of 3: b failed: {many.errors['b']}"]
+    alone = trainer.train(Config.create(image=str(folder / "c.png"), **SMALL), tmp_path / "alone")
+    model = consingan_jax.load(workdir / "c")
+    jax.tree.map(np.testing.assert_array_equal, alone.tree(), model.tree())
+    rows = _rows(workdir)
+    assert [rows[name]["state"] for name in "abc"] == ["finished", "failed", "finished"]
+    assert rows["c"]["SIZE"] == str(float(model.size[0])) and not rows["b"]["SIZE"]
+    assert float(rows["a"]["rmse"]) > 0 and "not an image" in rows["b"]["error"]
+    page = (workdir / "index.html").read_text()
+    assert "2 of 3 finished, 1 failed" in page and 'href="a/report.html"' in page
+    assert all((workdir / src).is_file() for src in _sources(page)) and len(_sources(page)) == 4
+    # The same again does what is left: the broken one, mended.
+    tiny.paint(folder / "b.png")
+    trained = []
+    train_one = trainer.train
+    monkeypatch.setattr(
+        trainer, "train", lambda *args, **rest: trained.append(args[1]) or train_one(*args, **rest)
+    )
+    again = _fleet(folder, workdir)
+    again.train(say=said.append)
+    assert trained == [str(workdir / "b")] and not again.errors and not again.left()
+    assert _rows(workdir)["c"]["SIZE"]  # is kept
+    # Another picture of a name whose run is finished is no member of this set.
+    image.save(folder / "c.png", image.load(folder / "a.png")[:, ::-1])
+    (folder / "a.png").unlink()
+    changed = _fleet(folder, workdir)
+    changed.train(say=said.append)
+    assert list(changed.errors) == ["c"] and "belongs to another picture" in changed.errors["c"]
+
+
+def _sources(page):
+    return [part.partition('"')[0] for part in page.split(' src="')[1:]]
+
+
+def test_several_seeds_of_one_image_and_a_stop_between(folder, tmp_path):
+    config = Config.create(image=str(folder / "a.png"), **SMALL)
+    many = Fleet(config, tmp_path / "set", seeds=2)
+    assert [(one.name, one.config.seed) for one in many.members] == [
+        ("a-seed_0", 0),
+        ("a-seed_1", 1),
+    ]
+    with pytest.raises(StoppedError):
+        many.train(watcher=lambda moment: moment.stage == 1)
+    assert len(many.left()) == 2 and "stage 1 of 2" in _rows(tmp_path / "set")["a-seed_0"]["state"]
+    many.train()
+    first, second = (consingan_jax.load(many.run(one).path) for one in many.members)
+    assert not many.left() and not np.array_equal(first.sample(), second.sample())
+
+
+def test_the_directory_of_something_else(folder, tmp_path):
+    workdir = tmp_path / "set"
+    (tmp_path / "other").mkdir()
+    tiny.paint(tmp_path / "other/z.png")
+    with pytest.raises(InputError, match=r"pictures exists and is no set of runs: give another"):
+        _fleet(folder, folder)
+    with pytest.raises(InputError, match=r"a.png is a file: give another --workdir"):
+        _fleet(folder, folder / "a.png")
+    with pytest.raises(StoppedError):
+        _fleet(folder, workdir).train(watcher=lambda _: True)
+    with pytest.raises(InputError, match=r"belongs to a set of other images, such as a: give"):
+        _fleet(tmp_path / "other", workdir)
+    with pytest.raises(InputError, match=r"a set with config.num_iters=2, not 3: give another"):
+        Fleet(Config.create(images=str(folder), **SMALL | {"num_iters": 3}), workdir)
+    (workdir / "set.json").write_text("{}")
+    with pytest.raises(InputError, match=r"set.json is damaged: take it away"):
+        _fleet(folder, workdir)
+    (workdir / "set.json").unlink()
+    assert len(_fleet(folder, workdir).left()) == 3  # as it was told
+    for wrong in ({"fine_tune": "run", "naive": "n.png", "task": "editing"}, {}):
+        with pytest.raises(InputError, match=r"is a run of its own|an image is missing"):
+            Fleet(Config.create(**SMALL | wrong), tmp_path / "new")
+    with pytest.raises(InputError, match="seeds=0: give 1 or more"):
+        _fleet(folder, tmp_path / "new", seeds=0)
+    with pytest.raises(InputError, match="a set of images is trained by"):
+        trainer.train(Config.create(images=str(folder), **SMALL), tmp_path / "new")
+
+
+def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
+    fields = [f"--config.{name}={value}" for name, value in SMALL.items()]
+    command = [str(folder), *fields, f"--workdir={tmp_path / 'set'}", "--compilation_cache=off"]
+    train.COMMAND.run("train", [*command, "--dry_run"])
+    said = capsys.readouterr().out
+    assert "b: image" in said and "3 of 3 runs to train" in said and not (tmp_path / "set").exists()
+    with pytest.raises(SystemExit, match="2"):
+        train.COMMAND.run("train", command)
+    out, err = capsys.readouterr()
+    assert f"2 of 3 runs are finished: {tmp_path}/set/index.html" in out
+    assert "train: b failed: image " in err.splitlines()[-1]
+    assert {"SWD-1/1", "place"} & set(_rows(tmp_path / "set")["a"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "workdir"),
+    [
+        (["photos"], "runs/photos-unconditional-set"),
+        (["photos/*.jpg", "--quick"], "runs/photos-unconditional-quick-set"),
+        (["photos/a.jpg", "photos/b.jpg"], "runs/photos-unconditional-set"),
+        (["photos/a.jpg", "--seeds=3", "--task=editing"], "runs/a-editing-set"),
+        (["--config.images=photos"], "runs/photos-unconditional-set"),
+    ],
+)
+def test_where_a_set_goes(arguments, workdir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        tiny.paint(tmp_path / f"photos/{name}.jpg")
+    made = []
+
+    def stop(config, path, **options):
+        made.append((config, path, options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fleet, "Fleet", stop)
+    with pytest.raises(SystemExit, match="130"):
+        train.COMMAND.run("train", [*arguments, "--compilation_cache=off"])
+    assert made[0][1] == workdir
