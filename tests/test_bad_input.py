@@ -1,6 +1,7 @@
 """Bad input is one line, exit code 2, and nothing written; docs/errors.md shows each."""
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -12,9 +13,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def places(once, finished_run, harmonization_run):
-    files = once("bad_input", lambda path: bad_input.prepare(path, finished_run))
-    return {"RUN": finished_run, "HARMONY": harmonization_run, "FILES": files}
+def places(tmp_path_factory, finished_run, harmonization_run):
+    own = tmp_path_factory.mktemp("places")  # other tests write into the runs that all share
+    found = {"RUN": own / "run", "HARMONY": own / "harmony", "FILES": own / "files"}
+    shutil.copytree(finished_run, found["RUN"])
+    shutil.copytree(harmonization_run, found["HARMONY"])
+    found["FILES"].mkdir()
+    bad_input.prepare(found["FILES"], found["RUN"])
+    return found
 
 
 def _content(places):
