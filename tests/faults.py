@@ -29,9 +29,6 @@ from absl import app, flags, logging
 from consingan_jax import checkpoint
 from tests import tiny
 
-_KILLS = flags.DEFINE_integer("kills", 30, "How often a training is killed.")
-_OUT = flags.DEFINE_string("out", None, "Where the runs lie [a temporary directory].")
-
 SETTINGS = {
     **{"num_stages": 3, "min_size": 14, "max_size": 28, "num_filters": 4, "num_layers": 1},
     **{"num_iters": 150, "log_every": 25, "sample_every": 75, "checkpoint_minutes": 0.005},
@@ -336,16 +333,18 @@ def main(_) -> None:
     logging.set_verbosity(logging.FATAL)  # Orbax reports every file
     tiny.hear_interrupts()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(_OUT.value or temporary)
+        folder = pathlib.Path(flags.FLAGS.out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         lost = 0
         print(f"{'fault':<34}{'injected':>9}{'recovered':>11}{'lost':>6}")
-        for row in rows(folder, _KILLS.value):
+        for row in rows(folder, flags.FLAGS.kills):
             lost += row.lost
             counts = f"{row.injected:>9}{row.recovered:>11}{row.lost:>6}"
             print(f"{row.fault:<34}{counts}  {row.note}", flush=True)
     sys.exit(lost > 0)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # not of those who import this
+    flags.DEFINE_integer("kills", 30, "How often a training is killed.")
+    flags.DEFINE_string("out", None, "Where the runs lie [a temporary directory].")
     app.run(main)
