@@ -10,10 +10,13 @@ import shutil
 import tempfile
 import time
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from consingan_jax.errors import InputError
 
 CACHE_BYTES = 2**30  # of compiled programs on disk; a stage takes about half a MiB on a CPU
 
@@ -24,6 +27,29 @@ def describe() -> str:
     if device.platform == "cpu":
         return f"device: CPU, {os.cpu_count()} cores"
     return f"device: {device.platform.upper()}, {device.device_kind}"
+
+
+def chosen(number: int) -> list[jax.Device]:
+    """Returns so many devices to compute on; 0: all, or the default one where there is one.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    settings: Any = jax.config
+    given = settings.jax_default_device
+    there = jax.local_devices(backend=given) if isinstance(given, str) else jax.devices()
+    if isinstance(given, jax.Device):
+        there = [given]
+    if number > len(there):
+        is_there = "one is" if len(there) == 1 else f"{len(there)} are"
+        raise InputError(f"devices={number}: {is_there} there: give {len(there)}, or 0 for all")
+    return there[:number] if number else there
+
+
+def divide_cpu(number: int) -> None:
+    """Lets jax see the CPU as so many devices, at most its cores; comes before its first use."""
+    if number > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", min(number, os.cpu_count() or 1))
 
 
 def warning() -> str | None:

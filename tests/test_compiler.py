@@ -54,15 +54,15 @@ def test_several_models_are_trained_by_one_mapped_iteration(tiny_config, key):
 def test_the_thread_compiles_under_the_callers_settings(tiny_config, monkeypatch):
     seen = []
 
-    def note(_):
+    def note(*_):
         now = jax.config
         seen.append((now.jax_default_device, now.jax_default_matmul_precision, now.jax_enable_x64))
 
     monkeypatch.setattr(compiler, "compile_loop", note)
     device = jax.devices()[0]
     with jax.default_device(device), jax.default_matmul_precision("highest"), jax.enable_x64(True):
-        thread = compiler.Compiler(lambda _: _program(tiny_config))
-        thread.begin(0).result()
+        thread = compiler.Compiler([device])
+        thread.begin(_program(tiny_config), 1).result()
         thread.close()
     assert seen == [(device, "highest", False)]
 

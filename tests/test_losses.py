@@ -53,5 +53,5 @@ def test_generator_loss_by_hand():
     loss, parts = losses.generator_loss(
         lambda x: 3 * x, fake, jnp.full((1, 4, 4, 1), 0.5), real, rec_weight=10.0
     )
-    assert parts["reconstruction_rmse"] == pytest.approx(0.5)
+    assert parts["reconstruction_mse"] == pytest.approx(0.25)
     assert loss == pytest.approx(-6 + 10 * 0.25)

@@ -536,7 +536,7 @@ def test_a_run_that_another_process_has_finished_meanwhile(
         workdir.Workdir, "is_finished", lambda self: next(answers, None) or is_finished(self)
     )
     monkeypatch.setattr(workdir.Workdir, "check", lambda *_: None)
-    monkeypatch.setattr(trainer, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "Course", lambda *_, **__: pytest.fail("trained again"))
     assert _equal(trainer.train(config, run), expected)
 
 

@@ -1,7 +1,8 @@
 """From the arithmetic of a stage to a compiled loop, beside the training of the stage below."""
 
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from consingan_jax import device, numerics
 from consingan_jax.data import noise
 from consingan_jax.training.beside import Thread
+from consingan_jax.training.layout import ALONE, Layout, chosen
 from consingan_jax.training.state import StageData, TrainState
 from consingan_jax.training.step import StageProgram
 
@@ -37,35 +39,53 @@ def noise_shapes(program: StageProgram) -> list[jax.ShapeDtypeStruct]:
     return jax.eval_shape(lambda: noise.Source(keys).draw(wanted))
 
 
-def compile_loop(program: StageProgram) -> jax.stages.Compiled:
-    """Returns `program.run` compiled; it takes over the memory of the state that it is given."""
+def compile_loop(program: StageProgram, layout: Layout = ALONE) -> jax.stages.Compiled:
+    """Returns the loop of a stage, compiled; it takes over the memory of the state it is given."""
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    lowered = jax.jit(program.run, donate_argnums=0).lower(*shapes(program), key, count)
+    arguments = layout.shapes((*shapes(program), key, count))
+    lowered = jax.jit(layout.loop(program), donate_argnums=0).lower(*arguments)
     run = lowered.compile(device.compiler_options(small_memory=program.config.remat))
     device.release_memory()
     return run
 
 
+def memory(program: StageProgram, layout: Layout = ALONE) -> int:
+    """Returns the bytes of one device that the compiled loop of a stage needs."""
+    analysis = compile_loop(program, layout).memory_analysis()
+    assert analysis is not None, "every backend of XLA has this analysis"
+    return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+
+
+class Loop(NamedTuple):
+    """A compiled loop, and how it lies on devices."""
+
+    run: jax.stages.Compiled
+    layout: Layout
+
+
 class Compiler:
-    """Compiles the loops of a run's stages, each once, in a thread of its own."""
+    """Compiles the loops of some stages, each once, in a thread of its own."""
 
-    def __init__(self, program_of: Callable[[int], StageProgram]):
-        """Takes the function: stage -> its program. Compiles under the caller's settings."""
-        self._program_of = program_of
+    def __init__(self, devices: Sequence[jax.Device]):
+        """Takes the devices. Compiles under the caller's settings."""
+        self._devices = devices
         self._thread = Thread()
-        self._loops: dict[int, concurrent.futures.Future] = {}
+        self._loops: dict[tuple[StageProgram, int], concurrent.futures.Future[Loop]] = {}
 
-    def begin(self, stage: int) -> concurrent.futures.Future:
-        """Returns the promise of a stage's loop; it is compiled from now on, if it was not yet."""
-        if stage not in self._loops:
-            program = self._program_of(stage)
-            self._loops[stage] = self._thread.begin(lambda: compile_loop(program))
-        return self._loops[stage]
+    def begin(self, program: StageProgram, num_runs: int) -> "concurrent.futures.Future[Loop]":
+        """Returns the promise of a loop; it is compiled from now on, if it was not yet."""
+        if (program, num_runs) not in self._loops:
+            layout = chosen(num_runs, program.num_windows, self._devices)
+            self._loops[program, num_runs] = self._thread.begin(
+                lambda: Loop(compile_loop(program, layout), layout)
+            )
+        return self._loops[program, num_runs]
 
     def drop(self, stage: int) -> None:
-        """Forgets the loop of a stage."""
-        del self._loops[stage]
+        """Forgets the loops of a stage."""
+        kept = self._loops.items()
+        self._loops = {key: loop for key, loop in kept if key[0].stage != stage}
 
     def close(self) -> None:
         """Drops the compilations that nobody waits for."""

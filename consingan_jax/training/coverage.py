@@ -62,26 +62,25 @@ def check(config: Config, sizes: Sequence[Size]) -> list[str]:
 
 
 def corners(
-    key: jax.Array, step: jax.Array, num_windows: int, *, level: Size, window: Size
+    key: jax.Array, numbers: jax.Array, *, level: Size, window: Size
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns where the windows of an iteration begin.
+    """Returns where windows begin.
 
     A start is drawn from [-window, level] and then moved inside, so that a pixel at an edge is seen
     at least half as often as the pixel that is seen most, and as often where the window is less
     than half as long as the level; drawn from the places inside alone, it would hardly ever be.
-    The draws of all iterations follow one sequence that leaves no gaps.
+    The draws of a stage follow one sequence that leaves no gaps.
 
     Args:
         key: random key of the stage.
-        step: int32 scalar, the iteration.
-        num_windows: how many it takes.
+        numbers: int32 `[N]`, the windows' numbers, counted through all iterations.
         level: (height, width) of the level.
         window: (height, width) of a window.
 
     Returns:
-        First rows and first columns, int32 `[num_windows]` each.
+        First rows and first columns, int32 `[N]` each.
     """
-    number = (step * num_windows + jnp.arange(num_windows)).astype(jnp.uint32)
+    number = numbers.astype(jnp.uint32)
     first = jax.random.bits(key, (2,))
     rows, columns = (
         _start(first[axis] + number * jnp.uint32(_STEPS[axis]), level[axis], window[axis])

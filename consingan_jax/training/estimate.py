@@ -39,9 +39,7 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
 
 def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
     """Returns the bytes that the compiled training loop of stage `len(sizes) - 1` needs."""
-    analysis = compiler.compile_loop(StageProgram(config, arch, sizes)).memory_analysis()
-    assert analysis is not None, "every backend of XLA has this analysis"
-    return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+    return compiler.memory(StageProgram(config, arch, sizes))
 
 
 def num_params(arch: Architecture, num_stages: int) -> tuple[int, int]:

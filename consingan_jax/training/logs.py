@@ -101,13 +101,18 @@ class Progress:
         self._bar: tqdm.tqdm | None = None
         self._stage = 0
 
-    def start(self, stage: int, done: int, title: str) -> None:
+    def start(self, stage: int, done: int, title: str, *, is_shown: bool = True) -> None:
         """Opens the bar of a stage, of which `done` iterations are done."""
         self.close()
-        self._stage = stage
+        self._stage, self._done = stage, done
         self._seconds, self._measured = 0.0, 0
         self._bar = tqdm.tqdm(
-            total=self._iterations[stage], initial=done, desc=title, unit="it", dynamic_ncols=True
+            total=self._iterations[stage],
+            initial=done,
+            desc=title,
+            unit="it",
+            dynamic_ncols=True,
+            disable=not is_shown,
         )
 
     def begin(self, title: str) -> None:
@@ -131,12 +136,13 @@ class Progress:
         assert self._bar is not None, "start comes first"
         now = time.perf_counter()
         self._seconds += now - self._last
-        self._measured += step - self._bar.n
+        self._measured += step - self._done
         self._last = now
         left = tqdm.tqdm.format_interval(self.time_left(step))
         error = metrics["reconstruction_rmse"]
         self._bar.set_postfix_str(f"rec {error:.4f}, run ETA {left}", refresh=False)
-        self._bar.update(step - self._bar.n)
+        self._bar.update(step - self._done)
+        self._done = step
 
     def seconds_per_iteration(self) -> float | None:
         """Returns the mean over this stage, None before the first iteration."""

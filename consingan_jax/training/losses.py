@@ -59,5 +59,5 @@ def generator_loss(
     """Returns the generator's loss and its parts; all images are `[N, H, W, C]`."""
     adversarial = -scores(fake).mean()
     error = jnp.square(reconstruction - real).mean()
-    parts = {"generator": adversarial, "reconstruction_rmse": jnp.sqrt(error)}
+    parts = {"generator": adversarial, "reconstruction_mse": error}
     return adversarial + rec_weight * error, parts

@@ -77,12 +77,19 @@ class Recorder:
         for line in lines:
             tqdm.tqdm.write(line)
 
-    def compiling(self, stage: Stage) -> None:
-        """Says that the loop of a stage is being compiled."""
+    def compiling(self, stage: Stage, num_runs: int = 1) -> None:
+        """Says that the loop of a stage is being compiled.
+
+        Args:
+            stage: the stage.
+            num_runs: of how many runs the progress is shown; 0: another recorder shows it.
+        """
         height, width = self._sizes[stage.number]
-        self._title = f"stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
+        runs = f"{num_runs} runs, " if num_runs > 1 else ""
+        self._title = f"{runs}stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
         self._metrics = None
-        self._progress.start(stage.number, stage.done, f"{self._title}: compiling")
+        title = f"{self._title}: compiling"
+        self._progress.start(stage.number, stage.done, title, is_shown=num_runs > 0)
         self._log.start()
 
     def aside(self, work: Callable[[], _T], stage: Stage) -> _T:
@@ -97,11 +104,15 @@ class Recorder:
         """
         if not self._is_told_to_stop(stage):
             return
-        if self._metrics is not None:
-            self._save(stage)
+        self.keep(stage)
         kept = checkpoint.latest_step(self.run.checkpoints)
         words = "nothing is trained yet" if kept is None else f"kept: {kept}"
         raise StoppedError(f"the training in {self.run.path} was stopped; {words}")
+
+    def keep(self, stage: Stage) -> None:
+        """Saves the state, if iterations have changed it."""
+        if self._metrics is not None:
+            self._save(stage)
 
     def compiled(self) -> None:
         """Says that its iterations start now."""
@@ -115,8 +126,8 @@ class Recorder:
         seconds = self._progress.seconds_per_iteration()
         return min(due, max(1, int(SECONDS_PER_CALL / seconds))) if seconds else 1
 
-    def after_call(self, stage: Stage, metrics: Mapping[str, float]) -> None:
-        """Reports, and saves what is due.
+    def log(self, stage: Stage, metrics: Mapping[str, float]) -> None:
+        """Reports.
 
         Args:
             stage: as it is now.
@@ -124,20 +135,24 @@ class Recorder:
         """
         self._metrics = metrics
         self._progress.advance(stage.done, metrics)
-        at_end = stage.done == stage.iterations
-        is_logged = at_end or stage.done % self._config.log_every == 0
-        if is_logged:
+        if stage.done == stage.iterations or stage.done % self._config.log_every == 0:
             self._log.write(stage.number, stage.done, metrics)
-        self.attend(stage)
+
+    def after_call(self, stage: Stage) -> None:
+        """Draws and saves what is due."""
         self._progress.describe(f"{self._title}: pictures")
         drawn = self._draw(stage)
         self._progress.describe(self._title)
+        at_end = stage.done == stage.iterations
         due = time.monotonic() - self._saved > 60 * self._config.checkpoint_minutes
         if at_end or due:
             self._save(stage)
         is_last = at_end and stage.number + 1 == len(self._sizes)
         if drawn and not is_last:  # at the very end the page is written at the exit
             self._page.write()
+
+    def restart_clock(self) -> None:
+        """Says that the time since the last call was not spent on iterations."""
         self._progress.restart_clock()
 
     def catch_up(self, stage: Stage) -> None:

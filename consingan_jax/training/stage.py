@@ -1,7 +1,9 @@
 """A stage of a run, and the four ways to come by one: first, grown, restored, fine-tuned."""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import checkpoint, numerics
+from consingan_jax.config import Config
 from consingan_jax.data import noise
 from consingan_jax.data.encoding import Encoding
 from consingan_jax.generation import restore
@@ -24,17 +27,38 @@ from consingan_jax.training.step import StageProgram
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
-    """A stage in training: its arithmetic, its state, what stays the same, and the model's z*.
+    """A stage in training at some moment.
 
-    `retries` says how often the run has diverged and gone on.
+    Attributes:
+        program: its arithmetic.
+        done: how many of its iterations are done.
+        state_now: returns the state after them.
+        data: what stays the same.
+        key: of its iterations.
+        fixed: the model's z*.
+        config: of the run.
+        encoding: of its image.
+        retries: how often the run has diverged and gone on.
     """
 
     program: StageProgram
-    state: TrainState
+    done: int
+    state_now: Callable[[], TrainState]
     data: StageData
+    key: jax.Array
     fixed: noise.FixedInput
+    config: Config
     encoding: Encoding
     retries: int = 0
+
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """What training has changed so far."""
+        return self.state_now()
+
+    def kind(self) -> tuple:
+        """Returns what it has in common with the stages that one program can train with it."""
+        return self.program, jax.tree.structure(self.data)
 
     @property
     def number(self) -> int:
@@ -42,18 +66,19 @@ class Stage:
         return self.program.stage
 
     @property
-    def done(self) -> int:
-        """How many of its iterations are done."""
-        return int(self.state.step)
-
-    @property
     def iterations(self) -> int:
         """How many it has."""
-        return self.program.config.stage(self.number).num_iters
+        return self.config.stage(self.number).num_iters
 
-    def after(self, state: TrainState) -> "Stage":
-        """Returns the stage at another state."""
-        return dataclasses.replace(self, state=state)
+    def after(self, count: int, state_now: Callable[[], TrainState]) -> "Stage":
+        """Returns the stage after so many more iterations.
+
+        Args:
+            count: how many.
+            state_now: returns the state then. It is asked when something is made of it, before
+                the next iterations.
+        """
+        return dataclasses.replace(self, done=self.done + count, state_now=state_now)
 
     def model(self) -> Model:
         """Returns the model as trained so far."""
@@ -64,7 +89,7 @@ class Stage:
             real=np.asarray(self.data.real),
             arch=self.program.generator.arch,
             sizes=self.program.sizes,
-            config=self.program.config,
+            config=self.config,
             step=self.done,
             encoding=self.encoding,
         )
@@ -94,6 +119,12 @@ def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
             "step": state.step,
         },
     }
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _frozen_features(program: StageProgram, params: Params, z_star, amps) -> jax.Array | None:
+    """Returns `program.frozen_features`, compiled once for all runs of these shapes."""
+    return program.frozen_features(params, z_star, amps)
 
 
 class Stages:
@@ -170,11 +201,21 @@ class Stages:
         return self._stage(program, state, data, fixed)
 
     def _stage(self, program, state: TrainState, data: StageData, fixed) -> Stage:
-        return Stage(program, state, data, fixed, self.job.encoding, self.retries)
+        return Stage(
+            program=program,
+            done=int(state.step),
+            state_now=lambda: state,
+            data=data,
+            key=self.keys(program.stage)[1],
+            fixed=fixed,
+            config=self.config,
+            encoding=self.job.encoding,
+            retries=self.retries,
+        )
 
     def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
         z_star = program.kept(fixed.source(len(program.sizes)))
-        features = jax.jit(program.frozen_features)(params, z_star, amps)
+        features = _frozen_features(program, params, z_star, amps)
         coarsest = self.levels[0]
         if self.job.source is not None:
             assert self.job.composite is not None, "prepare has read it"

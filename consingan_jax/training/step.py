@@ -21,6 +21,7 @@ from consingan_jax.nn.windows import View
 from consingan_jax.training import coverage, losses, optimizer
 from consingan_jax.training.state import StageData, TrainState
 
+WINDOWS = "windows"  # the mesh axis over which the windows of a divided program lie
 Metrics = dict[str, jax.Array]
 METRICS = (
     "critic_real",
@@ -34,15 +35,19 @@ METRICS = (
 class StageProgram:
     """The arithmetic of one stage; what is static in it is decided when it is made."""
 
-    def __init__(self, config: Config, arch: Architecture, sizes: Sequence[Size]):
+    def __init__(
+        self, config: Config, arch: Architecture, sizes: Sequence[Size], *, parts: int = 1
+    ):
         """Prepares stage `len(sizes) - 1`.
 
         Args:
             config: the configuration.
             arch: the architecture of both networks.
             sizes: (height, width) of this stage and all below.
+            parts: over how many devices the windows are divided evenly; `run` is then for
+                `jax.shard_map` over the mesh axis `WINDOWS`.
         """
-        self.config = config
+        self.config, self.parts = config, parts
         self.generator, self.critic = Generator(arch), Critic(arch)
         self.sizes = tuple(sizes)
         self.stage = len(sizes) - 1
@@ -54,6 +59,22 @@ class StageProgram:
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
         self.window = coverage.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether the arithmetic is the same, whatever the image and the seed."""
+        return isinstance(other, StageProgram) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple:
+        config = dataclasses.replace(self.config, image="", images="", seed=0)
+        return config, self.generator.arch, self.sizes, self.parts
+
+    def divided(self, parts: int) -> "StageProgram":
+        """Returns the same with its windows divided over so many devices."""
+        return StageProgram(self.config, self.generator.arch, self.sizes, parts=parts)
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
         """Returns the optimiser for parameters shaped like `params`."""
@@ -70,13 +91,19 @@ class StageProgram:
         )
 
     def view(self, key: jax.Array, step: jax.Array) -> View:
-        """Returns the windows of one iteration; `key` is the stage's."""
+        """Returns this device's windows of one iteration; `key` is the stage's."""
         if self.window == self.sizes[-1]:
             return self.generator.view(self.sizes)
-        top, left = coverage.corners(
-            key, step, self.num_windows, level=self.sizes[-1], window=self.window
+        place = jax.lax.axis_index(WINDOWS) if self.parts > 1 else 0
+        numbers = (
+            step * self.num_windows + place * self._own_windows + jnp.arange(self._own_windows)
         )
+        top, left = coverage.corners(key, numbers, level=self.sizes[-1], window=self.window)
         return self.generator.view(self.sizes, top=top, left=left, size=self.window)
+
+    @property
+    def _own_windows(self) -> int:
+        return self.num_windows // self.parts
 
     def kept(self, fixed: noise.Source) -> noise.Source:
         """Returns z* with those of its grids stored that every iteration needs whole."""
@@ -139,7 +166,8 @@ class StageProgram:
             mixes,
         )
         image_gradient, metrics = jax.grad(self._loss_of_images(critic, real), has_aux=True)(pair)
-        (gradient,) = pullback(image_gradient)
+        gradient, metrics = self._over_devices((*pullback(image_gradient), metrics))
+        metrics["reconstruction_rmse"] = jnp.sqrt(metrics.pop("reconstruction_mse"))
         generator, generator_opt = self._generator_updates(state, gradient)
         state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1)
         return state, {**critic_metrics, **metrics}
@@ -171,7 +199,7 @@ class StageProgram:
         """Returns the function: generator parameters -> images of z, then of z*, `[2 N, ...]`."""
         first, z_star = self.num_frozen, data.fixed.draw(view.noise(self.generator.arch))
         pairs = [jnp.concatenate(both) for both in zip(z, z_star, strict=True)]
-        both = view.repeated(2) if self.num_windows > 1 else view
+        both = view.repeated(2) if self._own_windows > 1 else view
         fold = functools.partial(self.generator.features, noise_amps=data.noise_amps, view=both)
         x = None
         if data.frozen_features is not None:
@@ -193,9 +221,16 @@ class StageProgram:
 
             return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config.gp_weight)
 
-        gradient, metrics = jax.grad(loss, has_aux=True)(critic)
+        gradient, metrics = self._over_devices(jax.grad(loss, has_aux=True)(critic))
         updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)
         return (optax.apply_updates(critic, updates), critic_opt), metrics
+
+    def _over_devices(self, tree):
+        """Returns means over the devices' windows, by one collective."""
+        if self.parts == 1:
+            return tree
+        flat, unravel = ravel_pytree(tree)
+        return unravel(jax.lax.pmean(flat, WINDOWS))
 
     def _loss_of_images(self, critic, real):
         """Returns the function: images of z and z* -> generator loss."""

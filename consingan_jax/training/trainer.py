@@ -1,25 +1,19 @@
-"""The algorithm: stage by stage, each started from the one below (paper, section 3)."""
+"""Trains models: one, or several together."""
 
 import contextlib
-import functools
 import os
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax
-import numpy as np
 
-from consingan_jax import checkpoint, numerics
+from consingan_jax import checkpoint, device, numerics
 from consingan_jax.config import Config
-from consingan_jax.errors import DivergedError, InputError
+from consingan_jax.errors import NO_ROOM, DivergedError, InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
-from consingan_jax.training import beside
-from consingan_jax.training.compiler import Compiler
+from consingan_jax.training.course import Course, advance
 from consingan_jax.training.job import Job, prepare
-from consingan_jax.training.recorder import Recorder
-from consingan_jax.training.stage import Stage, Stages
 from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
 
@@ -34,6 +28,7 @@ def train(
     task: str = "generation",
     variant: str = "",
     watcher: Watcher | None = None,
+    devices: int = 0,
     **changes: Any,
 ) -> Model:
     """Trains a model of one image, or goes on where an earlier call was stopped.
@@ -48,6 +43,8 @@ def train(
         variant: other settings that the task has, such as "quick".
         watcher: is called with a `Moment` every few seconds; the training stops where it returns
             True. The same call again goes on from there.
+        devices: how many to train on: the windows of an iteration are divided over them as far as
+            they can be (`config.windows`); 0: all that are there.
         changes: fields of the configuration that differ from the task's.
 
     Returns:
@@ -64,98 +61,79 @@ def train(
         config = image if isinstance(image, Config) else Config.create(**cast(Mapping, image))
     else:
         config = Config.create(task, variant, image=image, **changes)
-    run, job = Workdir(workdir), prepare(config)
-    run.check(job)
-    if not run.is_finished():
-        with run.claim(job):
-            if not run.is_finished():  # by the process that held it before
-                _train(job, run, watcher).save(run.model)
-    return load(run.path)  # should the model be damaged, its last checkpoint has the same
+    (result,) = train_together([config], [workdir], watcher=watcher, devices=devices)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _train(job: Job, run: Workdir, watcher: Watcher | None) -> Model:
-    """Trains all stages of a run that are not trained yet."""
-    retries, news = 0, list(job.warnings)
-    while True:
-        try:
-            return _attempt(job, run, watcher, retries, news)
-        except DivergedError as error:
-            retries = error.retries + 1
-            if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
-                raise DivergedError(_advice(error, run), error.retries) from None
-            news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
+@numerics.independent
+def train_together(
+    configs: Sequence[Config],
+    workdirs: Sequence[str | os.PathLike],
+    *,
+    watcher: Watcher | None = None,
+    devices: int = 0,
+) -> list[Model | Exception]:
+    """Trains several models, those whose pyramids have the same shapes in one program.
+
+    Each equals the one that `train` makes: up to rounding where a device has several, which on a
+    CPU it has not.
+
+    Args:
+        configs: of the runs, alike but for image and seed.
+        workdirs: their directories.
+        watcher: as for `train`, called for each run; where it stops one, all are stopped.
+        devices: as for `train`.
+
+    Returns:
+        For each run its model, or the InputError, DivergedError or OSError that stands in its way.
+
+    Raises:
+        InputError: so many devices are not there.
+        StoppedError: the watcher said so; the states are kept.
+    """
+    places = device.chosen(devices)
+    faults: dict[int, Exception] = {}
+    begun: dict[int, tuple[Job, Course]] = {}
+    runs = list(map(Workdir, workdirs))
+    with contextlib.ExitStack() as held:
+        for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
+            try:
+                job = prepare(config)
+                run.check(job)
+                if run.is_finished():
+                    continue
+                held.enter_context(run.claim(job))
+                if not run.is_finished():  # by the process that held it before
+                    begun[i] = job, Course(job, run, watcher, news=job.warnings)
+            except (InputError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    raise
+                faults[i] = error
+        advance([course for _, course in begun.values()], places)
+        for i, (job, course) in begun.items():
+            try:
+                _after_faults(job, course, watcher, places).save(runs[i].model)
+            except DivergedError as error:
+                faults[i] = error
+    # Should a model be damaged, its last checkpoint has the same.
+    return [faults[i] if i in faults else load(run.path) for i, run in enumerate(runs)]
 
 
-def _attempt(
-    job: Job, run: Workdir, watcher: Watcher | None, retries: int, news: Iterable[str]
+def _after_faults(
+    job: Job, course: Course, watcher: Watcher | None, devices: Sequence[jax.Device]
 ) -> Model:
-    """Returns the model of a run that goes on from its last checkpoint."""
-    stages, last, stage = _begin(job, run, retries)
-    compiler = Compiler(stages.program)
-    recorder = Recorder(stages.job, run, (stage.number, stage.done), watcher)
-    with recorder, contextlib.closing(compiler):
-        recorder.say([*news, *_news(last)])
-        while True:
-            stage = _train_stage(stage, stages, compiler, recorder)
-            if stage.number + 1 == len(stages):
-                return stage.model()
-            stage = recorder.aside(functools.partial(stages.grown, stage), stage)
-
-
-def _begin(job: Job, run: Workdir, retries: int) -> tuple[Stages, pathlib.Path | None, Stage]:
-    """Returns the stages of a run, and the one to go on from with its checkpoint if it has one."""
-
-    def restored(path: pathlib.Path) -> tuple[Stages, pathlib.Path, Stage]:
-        before = checkpoint.metadata(path).get("retries", 0)
-        stages = Stages(job, max(retries, before))
-        return stages, path, stages.restored(path)
-
-    read = checkpoint.read_latest(run.checkpoints, restored)
-    if read is not None:
-        return read
-    stages = Stages(job, retries)
-    return stages, None, stages.first() if job.source is None else stages.fine_tuned(job.source)
-
-
-def _news(last: pathlib.Path | None) -> Iterator[str]:
-    """Yields where a run goes on, and what changes if an earlier version has begun it."""
-    if last is None:
-        return
-    about = checkpoint.metadata(last)
-    yield f"goes on at stage {len(about['sizes'])}, iteration {about['step']} ({last.name})"
-    if about["format"] == 1:
-        yield (
-            f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "
-            "noise by place, as format 2 does"
-        )
-
-
-def _train_stage(stage: Stage, stages: Stages, compiler: Compiler, recorder: Recorder) -> Stage:
-    """Returns a stage at its end."""
-    recorder.catch_up(stage)
-    if stage.done == stage.iterations:
-        return stage
-    recorder.compiling(stage)
-    run = beside.result(compiler.begin(stage.number), lambda: recorder.attend(stage))
-    recorder.compiled()
-    if stage.number + 1 < len(stages):
-        compiler.begin(stage.number + 1)  # compiled beside this stage's iterations
-    key = stages.keys(stage.number)[1]
-    while stage.done < stage.iterations:
-        count = recorder.iterations_of_call(stage)
-        state, metrics = run(stage.state, stage.data, key, np.int32(count))
-        stage = stage.after(state)
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not values.pop("finite"):
-            bad = [name for name, value in values.items() if not np.isfinite(value)]
-            raise DivergedError(
-                f"the training diverged at stage {stage.number}, iteration {stage.done}: "
-                f"{', '.join(bad) or 'a parameter'} is not a finite number",
-                stage.retries,
-            )
-        recorder.after_call(stage, values)
-    compiler.drop(stage.number)
-    return stage
+    """Returns the model of a course at its end, where it may try again if it has diverged."""
+    run = course.recorder.run
+    while error := course.fault:
+        retries = error.retries + 1
+        if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
+            raise DivergedError(_advice(error, run), error.retries)
+        news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
+        course = Course(job, run, watcher, retries=retries, news=news)
+        advance([course], devices)
+    return course.stage.model()
 
 
 def _advice(error: DivergedError, run: Workdir) -> str:

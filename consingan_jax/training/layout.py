@@ -1,0 +1,235 @@
+"""Which devices train what: one run alone, one run's windows on several, or several runs at once.
+
+Windows need their gradients summed, and runs need nothing of each other. Both are divided by
+`jax.shard_map`: XLA's own partitioner would gather the grouped convolutions that several models
+become on every device (openxla/xla issue 47945).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from consingan_jax.training.step import WINDOWS, StageProgram
+
+RUNS = "runs"  # the mesh axis over which runs are divided
+Arguments = tuple[Any, ...]
+"""State, data, key and number of iterations of a run, as `StageProgram.run` takes them."""
+
+
+class Layout(Protocol):
+    """How the loop of a stage lies on devices."""
+
+    def loop(self, program: StageProgram) -> Callable:
+        """Returns `program.run` for what `place` returns."""
+
+    def shapes(self, one: Arguments) -> Arguments:
+        """Returns the shapes of what the loop takes, from those of one run's arguments."""
+
+    def place(self, runs: Sequence[Arguments]) -> Arguments:
+        """Returns the arguments of all runs, but for the count, as the loop takes them."""
+
+    def counts(self, counts: Sequence[int]) -> Any:
+        """Returns the number of iterations of every run as the loop takes them."""
+
+    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """Returns the losses of one run, from those of all on the host."""
+
+    def of(self, placed: Any, run: int) -> Any:
+        """Returns what belongs to one run, on the device where its pictures are made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """One run on one device."""
+
+    def loop(self, program: StageProgram) -> Callable:
+        """See `Layout`."""
+        return program.run
+
+    def shapes(self, one: Arguments) -> Arguments:
+        """See `Layout`."""
+        return one
+
+    def place(self, runs: Sequence[Arguments]) -> Arguments:
+        """See `Layout`."""
+        (only,) = runs
+        return only
+
+    def counts(self, counts: Sequence[int]) -> Any:
+        """See `Layout`."""
+        return np.int32(counts[0])
+
+    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """See `Layout`."""
+        del run
+        return {name: float(value) for name, value in metrics.items()}
+
+    def of(self, placed: Any, run: int) -> Any:
+        """See `Layout`."""
+        del run
+        return placed
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """One run, the windows of an iteration divided over devices; all else is on each of them."""
+
+    devices: tuple[jax.Device, ...]
+
+    def loop(self, program: StageProgram) -> Callable:
+        """See `Layout`."""
+        run = program.divided(len(self.devices)).run
+        everywhere = PartitionSpec()
+        return jax.shard_map(
+            run, mesh=self._mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
+        )
+
+    def shapes(self, one: Arguments) -> Arguments:
+        """See `Layout`."""
+        return _lying(one, self._sharding)
+
+    def place(self, runs: Sequence[Arguments]) -> Arguments:
+        """See `Layout`."""
+        (only,) = runs
+        return jax.device_put(only, self._sharding)
+
+    def counts(self, counts: Sequence[int]) -> Any:
+        """See `Layout`."""
+        return np.int32(counts[0])
+
+    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """See `Layout`."""
+        del run
+        return {name: float(value) for name, value in metrics.items()}
+
+    def of(self, placed: Any, run: int) -> Any:
+        """See `Layout`."""
+        del run
+        return jax.tree.map(lambda x: x.addressable_data(0), placed)
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), (WINDOWS,))
+
+    @property
+    def _sharding(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec())
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Several runs, evenly divided over devices; an empty place holds a copy that stands still.
+
+    Attributes:
+        number: of runs.
+        devices: on which they train.
+    """
+
+    number: int
+    devices: tuple[jax.Device, ...]
+
+    @property
+    def each(self) -> int:
+        """How many a device trains."""
+        return -(-self.number // len(self.devices))
+
+    def loop(self, program: StageProgram) -> Callable:
+        """See `Layout`."""
+        one_device = _several(program.run, self.devices[0].platform) if self.each > 1 else None
+        own = PartitionSpec(RUNS)
+        return jax.shard_map(
+            one_device or _single(program.run),
+            mesh=self._mesh,
+            in_specs=own,
+            out_specs=own,
+            check_vma=False,
+        )
+
+    def shapes(self, one: Arguments) -> Arguments:
+        """See `Layout`."""
+        return _lying(one, self._sharding, self.each * len(self.devices))
+
+    def place(self, runs: Sequence[Arguments]) -> Arguments:
+        """See `Layout`."""
+        full = [*runs, *[runs[-1]] * self._empty]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *full)
+        return jax.device_put(stacked, self._sharding)
+
+    def counts(self, counts: Sequence[int]) -> Any:
+        """See `Layout`."""
+        return jax.device_put(np.array([*counts, *[0] * self._empty], np.int32), self._sharding)
+
+    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """See `Layout`."""
+        return {name: float(values[run]) for name, values in metrics.items()}
+
+    def of(self, placed: Any, run: int) -> Any:
+        """See `Layout`."""
+        device, place = divmod(run, self.each)
+
+        def one(stacked):
+            shards = {shard.index[0].start or 0: shard.data for shard in stacked.addressable_shards}
+            return jnp.asarray(np.asarray(shards[device * self.each])[place])
+
+        return jax.tree.map(one, placed)
+
+    @property
+    def _empty(self) -> int:
+        return self.each * len(self.devices) - self.number
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), (RUNS,))
+
+    @property
+    def _sharding(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec(RUNS))
+
+
+ALONE = Alone()
+
+
+def chosen(num_runs: int, num_windows: int, devices: Sequence[jax.Device]) -> Layout:
+    """Returns the layout of some runs, or of one with so many windows, on devices that are there.
+
+    Runs take as few devices as have none with more than its share; windows take as many as divide
+    them evenly.
+    """
+    if num_runs > 1:
+        each = -(-num_runs // len(devices))
+        return Runs(num_runs, tuple(devices[: -(-num_runs // each)]))
+    most = max(n for n in range(1, len(devices) + 1) if num_windows % n == 0)
+    return Windows(tuple(devices[:most])) if most > 1 else Alone()
+
+
+def _several(run: Callable, platform: str) -> Callable:
+    """Returns `run` for several runs of one device.
+
+    A GPU does them together. A CPU does them one after the other: it has no idle arithmetic to
+    fill, and mapped matrix products make it copy their operands first (docs/scaling.md).
+    """
+    if platform != "cpu":
+        return jax.vmap(run)
+    return lambda *runs: jax.lax.map(lambda one: run(*one), runs)
+
+
+def _single(run: Callable) -> Callable:
+    """Returns `run` for a device with one run: the plain arithmetic, not that of a stack of one."""
+
+    def only(*runs):
+        result = run(*jax.tree.map(lambda x: x[0], runs))
+        return jax.tree.map(lambda x: x[None], result)
+
+    return only
+
+
+def _lying(one: Arguments, sharding: NamedSharding, *leading: int) -> Arguments:
+    """Returns shapes with further leading dimensions and a place."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((*leading, *x.shape), x.dtype, sharding=sharding), one
+    )
