@@ -66,9 +66,10 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     """Adds a bias `[C]` to `[N, H, W, C]`.
 
-    Its gradient is summed over each image first. The critic's biases see the real image's and the
-    fake one's gradients with opposite signs, and where no unit changes its side they cancel; summed
-    in one go they leave rounding noise instead of zero, and Adam turns noise into full steps.
+    Its gradient is summed over each image first, then over the pairs that the two halves of a batch
+    make, then over all. The critic's biases see a real image's and its fake one's gradients with
+    opposite signs, and where no unit changes its side they cancel; summed in any other order they
+    leave rounding noise instead of zero, and Adam turns noise into full steps.
     """
     return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
@@ -113,8 +114,11 @@ def _add_bias_forward(x, bias):
 
 
 def _add_bias_backward(_, g):
-    each_image = widen(g).sum((1, 2))
-    return g, lax.optimization_barrier(each_image).sum(0)  # or XLA would merge the two sums
+    # The barriers, or XLA would merge the sums.
+    each = lax.optimization_barrier(widen(g).sum((1, 2)))
+    if len(each) > 2 and len(each) % 2 == 0:
+        each = lax.optimization_barrier(each[: len(each) // 2] + each[len(each) // 2 :])
+    return g, each.sum(0)
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
