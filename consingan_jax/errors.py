@@ -36,6 +36,15 @@ class StoppedError(Exception):
     """A training was told to stop: says where it is and what is kept."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error means that the memory, of this machine or of its GPU, was too small.
+
+    XLA's own error is a RuntimeError.
+    """
+    exhausted = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return exhausted or isinstance(error, MemoryError)
+
+
 @contextlib.contextmanager
 def from_tensorstore(path: pathlib.Path) -> Iterator[None]:
     """Raises what TensorStore says of the system as an OSError about `path`.

@@ -5,11 +5,11 @@ import socket
 import pytest
 
 from consingan_jax.config import Config
-from consingan_jax.errors import HeldError, InputError
-from consingan_jax.training import cluster, fleet
+from consingan_jax.errors import InputError
+from consingan_jax.training import cluster, engine
 from consingan_jax.training.cluster import Ray
 
-TASK = fleet.Task(Config.create(image="examples/scene.png"), "runs/scene", None)
+TASK = engine.Task((Config.create(image="examples/scene.png"),), ("runs/scene",))
 
 
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
@@ -58,17 +58,13 @@ def test_a_run_that_would_wait_for_ever(monkeypatch):
 
 
 def test_a_task_waits_for_the_lock_of_the_dead(monkeypatch, tmp_path):
-    held = [True, True, False]
-
-    def work(_):
-        if held.pop(0):
-            raise HeldError("another process trains in runs/scene: let it finish")
-        return fleet.Outcome("", {})
-
+    held = engine.Outcome("another process trains in runs/scene: let it finish", is_held=True)
+    done = [engine.Outcome("")]
+    outcomes = [[held], [held], done]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cluster, "SECONDS", 0.0)
-    monkeypatch.setattr(fleet.Task, "work", work)
-    assert cluster._work(str(tmp_path), TASK) == fleet.Outcome("", {})
-    held.append(True)
+    monkeypatch.setattr(engine.Task, "work", lambda _: outcomes.pop(0))
+    assert cluster._work(str(tmp_path), TASK) == done
+    outcomes.append([held])
     monkeypatch.setattr(cluster, "PATIENCE", -1.0)
-    assert "another process trains" in cluster._work(str(tmp_path), TASK).error
+    assert cluster._work(str(tmp_path), TASK) == [held]

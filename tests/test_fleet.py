@@ -87,10 +87,13 @@ def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monk
     # The same again does what is left: the broken one, mended.
     tiny.paint(folder / "b.png")
     trained = []
-    train_one = trainer.train
-    monkeypatch.setattr(
-        trainer, "train", lambda *args, **rest: trained.append(args[1]) or train_one(*args, **rest)
-    )
+    train_all = trainer.train_together
+
+    def noted(configs, runs, **rest):
+        trained.extend(runs)
+        return train_all(configs, runs, **rest)
+
+    monkeypatch.setattr(trainer, "train_together", noted)
     again = _fleet(folder, workdir)
     again.train(say=said.append)
     assert trained == [str(workdir / "b")] and not again.errors and not again.left()

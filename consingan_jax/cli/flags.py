@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_type_hints
 
-import jax
 from absl import flags as absl_flags
 from absl import logging
 from ml_collections import config_dict, config_flags
@@ -19,7 +18,7 @@ from ml_collections import config_dict, config_flags
 from consingan_jax import config
 from consingan_jax.cli import signals
 from consingan_jax.config import Config
-from consingan_jax.errors import NO_ROOM, InputError
+from consingan_jax.errors import NO_ROOM, InputError, is_out_of_memory
 
 Flags = absl_flags.FlagValues
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -72,18 +71,14 @@ class Command:
                     name, f"no room: {error.strerror}; make some, then give the command again", code
                 )
             _stop(name, f"{error.filename}: {error.strerror}" if error.filename else error, code)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            _stop(name, "out of memory: give a smaller size", FAILED)
-        except MemoryError:
-            _stop(name, "out of memory: give a smaller size", FAILED)
         except FloatingPointError as error:
             _stop(name, error, FAILED)
-        except RuntimeError as error:  # the platform that the user's environment asks for
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                _stop(name, "out of memory: give a smaller size", FAILED)
             if "Unable to initialize backend" not in str(error):
                 raise
-            asked = os.environ.get("JAX_PLATFORMS", "")
+            asked = os.environ.get("JAX_PLATFORMS", "")  # the platform that the user asks for
             _stop(name, f"JAX_PLATFORMS={asked}: not here; give JAX_PLATFORMS=cpu", BAD_INPUT)
         except KeyboardInterrupt:
             _stop(name, "interrupted", INTERRUPTED)

@@ -22,6 +22,7 @@ from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import cluster, fleet, trainer
+from consingan_jax.training.engine import Engine, here
 from consingan_jax.training.workdir import Workdir, default_name
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
@@ -48,10 +49,16 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
     absl_flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.", **to)
     absl_flags.DEFINE_integer("seeds", 1, "Models of each image.", lower_bound=1, **to)
+    absl_flags.DEFINE_integer(
+        "stack", 0, "Models of a set that train together at most [as fit].", lower_bound=0, **to
+    )
+    absl_flags.DEFINE_integer(
+        "devices", 0, "How many to train on; a CPU is divided [all].", lower_bound=0, **to
+    )
     absl_flags.DEFINE_enum("engine", "", ["", "ray"], "Who trains a set [this process].", **to)
     absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
-    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each run, with --engine.", lower_bound=0, **to)
-    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each run, with --engine.", lower_bound=0, **to)
+    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each task, with --engine.", lower_bound=0, **to)
+    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each task, with --engine.", lower_bound=0, **to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
     chosen = Flags()  # what the fields are without --config=FILE depends on these
@@ -139,6 +146,7 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
     asked, workdir = _asked_for(flags, images)
+    device.divide_cpu(flags.devices)
     if not flags.engine:  # which has other devices, and may need this one's memory
         print(device.describe())
         if warning := device.warning():
@@ -154,24 +162,27 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
     if many is not None:
         _train_set(many, flags)
         return
-    unused = [name for name in (*_OF_ENGINE, "engine") if flags[name].present]
+    unused = [name for name in (*_OF_ENGINE, "engine", "stack") if flags[name].present]
     if unused:
         raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
     finished = Workdir(workdir).is_finished()
     with _stoppable() as request:
-        model = trainer.train(asked, workdir, watcher=request)
+        model = trainer.train(asked, workdir, watcher=request, devices=flags.devices)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
     print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
 
 
 def _train_set(many: fleet.Fleet, flags: Flags) -> None:
-    engine: fleet.Engine = fleet.here
+    engine: Engine = here
     if flags.engine:
         engine = cluster.Ray(flags.address, flags.cpus, flags.gpus)
+        if flags["devices"].present:
+            raise InputError("--devices has no effect with --engine=ray: give --cpus and --gpus")
     elif given := [name for name in _OF_ENGINE if flags[name].present]:
         raise InputError(f"--{given[0]} has no effect without --engine=ray: leave it out")
-    about: dict[str, Any] = {"measure": evaluation.glance, "say": tqdm.tqdm.write}
+    about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
+    about |= {"measure": evaluation.glance, "say": tqdm.tqdm.write}
     if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
         many.train(engine=engine, **about)
     else:

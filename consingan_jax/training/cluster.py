@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from consingan_jax.errors import HeldError, InputError
-from consingan_jax.training.fleet import Outcome, Task
+from consingan_jax.errors import InputError
+from consingan_jax.training.engine import Outcome, Task
 from consingan_jax.training.watch import Watcher
 
 SECONDS = 5.0  # between two looks at what is done
@@ -31,8 +31,8 @@ class Ray:
     Attributes:
         address: of the cluster, "HOST:PORT", or "auto" for the one that this machine is part of;
             empty: RAY_ADDRESS, a cluster that runs on this machine, or a new one of it alone.
-        cpus: cores that each run takes.
-        gpus: GPUs that each run takes, or a part of one.
+        cpus: cores that each task takes.
+        gpus: GPUs that each task takes, or a part of one.
     """
 
     address: str = ""
@@ -41,12 +41,12 @@ class Ray:
 
     def __call__(
         self, tasks: Sequence[Task], watcher: Watcher
-    ) -> Iterator[tuple[Task, Outcome | None]]:
+    ) -> Iterator[tuple[Task, list[Outcome] | None]]:
         """Yields tasks with their outcomes as they are done, and one with None now and then.
 
         Raises:
             InputError: Ray is not installed, the cluster cannot be reached, or this machine has not
-                what a run takes.
+                what a task takes.
         """
         del watcher  # of trainings in this process
         if importlib.util.find_spec("ray") is None:
@@ -66,13 +66,13 @@ class Ray:
             work = ray.remote(**options)(_work)
             here = os.getcwd()  # paths are relative to where the command was given
             open_tasks = {
-                work.options(name=f"train {pathlib.Path(task.run).name}").remote(here, task): task
-                for task in tasks
+                work.options(name=f"train {_name(task)}").remote(here, task): task for task in tasks
             }
             while open_tasks:
                 done, _ = ray.wait(list(open_tasks), timeout=SECONDS)
                 for reference in done:
-                    yield open_tasks.pop(reference), _outcome(reference)
+                    task = open_tasks.pop(reference)
+                    yield task, _outcomes(reference, task)
                 if not done:
                     yield next(iter(open_tasks.values())), None
         finally:
@@ -131,26 +131,30 @@ def _unreachable(address: str, reason: str) -> InputError:
     return InputError(f"engine=ray: no cluster at {address or 'this machine'}: {reason}")
 
 
-def _work(here: str, task: Task) -> Outcome:
+def _name(task: Task) -> str:
+    """Returns what a task is called: after its runs."""
+    return " ".join(pathlib.Path(run).name for run in task.runs)
+
+
+def _work(here: str, task: Task) -> list[Outcome]:
     os.chdir(here)
     end = time.monotonic() + PATIENCE
     try:
         while True:
-            try:
-                return task.work()
-            except HeldError as error:
-                if time.monotonic() > end:
-                    return Outcome(str(error), {})
-                time.sleep(SECONDS)
+            outcomes = task.work()
+            if not any(one.is_held for one in outcomes) or time.monotonic() > end:
+                return outcomes
+            time.sleep(SECONDS)
     finally:
         jax.clear_caches()  # the next task in this process may have other sizes
 
 
-def _outcome(reference) -> Outcome:
+def _outcomes(reference, task: Task) -> list[Outcome]:
     """Returns what came of a task; a fault of the program is what it failed of."""
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
-        return Outcome(f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", {})
+        why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        return [Outcome(why)] * len(task.runs)

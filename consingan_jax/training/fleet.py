@@ -5,91 +5,23 @@ import glob
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import jax
-
-from consingan_jax import checkpoint
+from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
 from consingan_jax.data import image
-from consingan_jax.errors import NO_ROOM, DivergedError, HeldError, InputError
+from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
-from consingan_jax.generation.model import Model
-from consingan_jax.training import lock, trainer
+from consingan_jax.training import lock, stacks
+from consingan_jax.training.engine import Engine, Measure, Outcome, Task, here
 from consingan_jax.training.job import prepare
 from consingan_jax.training.overview import Overview, Row
 from consingan_jax.training.watch import Moment, Watcher
 from consingan_jax.training.workdir import Workdir, write_whole
 
 IDENTITY = "set.json"  # the file that makes a directory a set of runs
-
-Measure = Callable[[Model], Mapping[str, float]]
-"""From a finished model to measures by their names."""
-
-
-class Task(NamedTuple):
-    """What an engine does: one run.
-
-    Attributes:
-        config: its configuration.
-        run: its directory.
-        measure: is asked for measures of the finished model, if it is not None.
-    """
-
-    config: Config
-    run: str
-    measure: Measure | None
-
-    def work(self, watcher: Watcher | None = None) -> "Outcome":
-        """Trains the run, or what is left of it.
-
-        Raises:
-            HeldError: another process trains it.
-            StoppedError: the watcher said so.
-            OSError: the disk is full.
-        """
-        try:
-            model = trainer.train(self.config, self.run, watcher=watcher)
-            return Outcome("", dict(self.measure(model)) if self.measure else {})
-        except HeldError:
-            raise
-        except (InputError, DivergedError) as error:
-            return Outcome(str(error), {})
-        except MemoryError:
-            return Outcome("out of memory: give a smaller size", {})
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            return Outcome("out of memory: give a smaller size", {})
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise
-            return Outcome(f"{error.filename}: {error.strerror}", {})
-
-
-class Outcome(NamedTuple):
-    """What has come of a run: why it failed, or its measures."""
-
-    error: str
-    measures: dict[str, float]
-
-
-Engine = Callable[[Sequence[Task], Watcher], Iterable[tuple[Task, Outcome | None]]]
-"""Does tasks, in any order and anywhere; yields each with its outcome when it is done, and now and
-then one with None. The watcher is for what works in this process."""
-
-
-def here(tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Outcome]]:
-    """Does tasks in this process, one after the other."""
-    for task in tasks:
-        try:
-            outcome = task.work(watcher)
-        except HeldError as error:
-            outcome = Outcome(str(error), {})
-        yield task, outcome
-        jax.clear_caches()  # or the programs of all sizes stay in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +151,8 @@ class Fleet:
         self,
         *,
         engine: Engine = here,
+        stack: int = 0,
+        devices: int = 0,
         watcher: Watcher | None = None,
         measure: Measure | None = None,
         say: Callable[[str], object] = print,
@@ -226,15 +160,22 @@ class Fleet:
         """Trains what is left; what fails stops no other.
 
         Args:
-            engine: does the work; here, one run after the other, unless another is given.
+            engine: does the work; here, one task after the other, unless another is given.
+            stack: how many runs at most train together, of those whose pyramids have the same
+                shapes; 0: one for each of this machine's devices, on a GPU as many as its memory
+                holds.
+            devices: how many each task trains on; 0: all that are there.
             watcher: as for `trainer.train`; where it stops one run it stops all.
             measure: is asked for measures of every finished model.
             say: takes a line for each thing that happens.
 
         Raises:
-            InputError: another process trains this set.
+            InputError: another process trains this set, so many devices are not there, or the
+                stack cannot fit.
             StoppedError: the watcher said so; the state is kept.
         """
+        if stack < 0:
+            raise InputError(f"stack={stack}: give 1 or more, or 0 for as many as fit")
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
             self._check()
@@ -248,26 +189,23 @@ class Fleet:
                 overview.write_at_times(self._rows)
                 return bool(watcher and watcher(moment))
 
-            todo = [*self.left(), *(self._unmeasured() if measure else [])]
-            for member in todo:
-                self._errors.pop(member.name, None)
-            self._check_finished()
+            left, unmeasured = self._look()
+            there = device.chosen(devices) if engine is here else None
+            groups = stacks.formed([member.config for member in left], stack, there)
+            together = [[left[place] for place in group] for group in groups]
+            together += [[member] for member in unmeasured if measure]
+            tasks = [self._task(group, measure, devices) for group in together]
+            number, total = 0, sum(map(len, together))
             write()
-            tasks = [Task(member.config, str(self.path / member.name), measure) for member in todo]
-            number = 0
             try:
-                for task, outcome in engine(tasks, watch):
-                    if outcome is None:
+                for task, outcomes in engine(tasks, watch):
+                    if outcomes is None:
                         overview.write_at_times(self._rows)
                         continue
-                    number, name = number + 1, pathlib.Path(task.run).name
-                    self._errors.pop(name, None)
-                    if outcome.error:
-                        self._errors[name] = outcome.error
-                    if outcome.measures:
-                        self._measured[name] = outcome.measures
-                    how = f"failed: {outcome.error}" if outcome.error else "is finished"
-                    say(f"{number} of {len(todo)}: {name} {how}")
+                    for run, outcome in zip(task.runs, outcomes, strict=True):
+                        number += 1
+                        how = self._take(name := pathlib.Path(run).name, outcome)
+                        say(f"{number} of {total}: {name} {how}")
                     write()
             finally:
                 write()
@@ -307,21 +245,41 @@ class Fleet:
                 "give another --workdir"
             )
 
-    def _unmeasured(self) -> list[Member]:
-        """Returns the finished members that were never measured."""
-        done = [member for member in self.members if self.run(member).is_finished()]
-        return [member for member in done if member.name not in self._measured]
+    def _look(self) -> tuple[list[Member], list[Member]]:
+        """Returns the members that are not finished, and those that are but were never measured.
 
-    def _check_finished(self) -> None:
-        """Finds the finished runs that are of other pictures than the images now are."""
+        Finds the finished ones, too, that are of other pictures than the images now are.
+        """
+        left, unmeasured = self.left(), []
         for member in self.members:
-            if not self.run(member).is_finished():
+            self._errors.pop(member.name, None)
+            if member in left:
                 continue
             try:
                 self.run(member).check(prepare(member.config))
-                self._errors.pop(member.name, None)
             except InputError as error:
                 self._errors[member.name] = str(error)
+            if member.name not in self._measured:
+                unmeasured.append(member)
+        return left, unmeasured
+
+    def _task(self, members: Sequence[Member], measure: Measure | None, devices: int) -> Task:
+        return Task(
+            tuple(member.config for member in members),
+            tuple(str(self.path / member.name) for member in members),
+            measure,
+            devices,
+        )
+
+    def _take(self, name: str, outcome: Outcome) -> str:
+        """Notes what has come of a run, and returns it in words."""
+        self._errors.pop(name, None)
+        if outcome.measures:
+            self._measured[name] = dict(outcome.measures)
+        if not outcome.error:
+            return "is finished"
+        self._errors[name] = outcome.error
+        return f"failed: {outcome.error}"
 
     def _write(self) -> None:
         about: dict[str, Any] = {

@@ -1,0 +1,89 @@
+"""What an engine is: it does tasks, each some runs that train together. The plain one is here."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+
+from consingan_jax.config import Config
+from consingan_jax.errors import NO_ROOM, HeldError, is_out_of_memory
+from consingan_jax.generation.model import Model
+from consingan_jax.training import trainer
+from consingan_jax.training.watch import Watcher
+
+Measure = Callable[[Model], Mapping[str, float]]
+"""From a finished model to measures by their names."""
+
+
+class Outcome(NamedTuple):
+    """What has come of a run.
+
+    Attributes:
+        error: why it failed, empty if it has not.
+        measures: of the finished model, by their names.
+        is_held: whether it failed since another process trains it.
+    """
+
+    error: str
+    measures: Mapping[str, float] = {}
+    is_held: bool = False
+
+
+class Task(NamedTuple):
+    """What an engine does at a time: a run, or several whose pyramids have the same shapes.
+
+    Attributes:
+        configs: their configurations.
+        runs: their directories.
+        measure: is asked for measures of the finished models, if it is not None.
+        devices: as for `trainer.train`.
+    """
+
+    configs: tuple[Config, ...]
+    runs: tuple[str, ...]
+    measure: Measure | None = None
+    devices: int = 0
+
+    def work(self, watcher: Watcher | None = None) -> list[Outcome]:
+        """Trains the runs, or what is left of them, and says what has come of each.
+
+        Raises:
+            StoppedError: the watcher said so.
+            OSError: the disk is full.
+        """
+        try:
+            results = trainer.train_together(
+                self.configs, self.runs, watcher=watcher, devices=self.devices
+            )
+            return [self._outcome(result) for result in results]
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            return self._failed(f"{error.filename}: {error.strerror}")
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller = "size" if len(self.runs) == 1 else "stack"
+            return self._failed(f"out of memory: give a smaller {smaller}")
+
+    def _outcome(self, result: Model | Exception) -> Outcome:
+        if isinstance(result, OSError):
+            return Outcome(f"{result.filename}: {result.strerror}")
+        if isinstance(result, Exception):
+            return Outcome(str(result), is_held=isinstance(result, HeldError))
+        return Outcome("", dict(self.measure(result)) if self.measure else {})
+
+    def _failed(self, why: str) -> list[Outcome]:
+        return [Outcome(why)] * len(self.runs)
+
+
+Engine = Callable[[Sequence[Task], Watcher], Iterable[tuple[Task, list[Outcome] | None]]]
+"""Does tasks, in any order and anywhere; yields each with its outcomes when it is done, and now and
+then one with None. The watcher is for what works in this process."""
+
+
+def here(tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, list[Outcome]]]:
+    """Does tasks in this process, one after the other."""
+    for task in tasks:
+        yield task, task.work(watcher)
+        jax.clear_caches()  # or the programs of all sizes stay in memory
