@@ -25,6 +25,7 @@ _MAX_SIZE = flags.DEFINE_integer("max_size", 100, "Of the pyramid, in pixels.")
 _BEFORE = flags.DEFINE_integer(
     "before", 200, "Iterations of each stage below: a network that knows nothing is chaotic."
 )
+_NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "Convolutions in a stage.")
 _NUM_FILTERS = flags.DEFINE_integer("num_filters", 32, "Features of every hidden layer.")
 
 COLLECTIVE = re.compile(
@@ -60,6 +61,7 @@ def main(_) -> None:
             num_stages=3,
             min_size=40,
             max_size=_MAX_SIZE.value,
+            num_layers=_NUM_LAYERS.value,
             num_filters=_NUM_FILTERS.value,
             window=(0, 0, window),
             windows=len(devices),
