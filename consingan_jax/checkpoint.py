@@ -5,18 +5,22 @@ one. Arrays are written as numpy, so that a tree from one device is read on any 
 goes a digest of its contents, which is compared when it is read.
 """
 
+import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
 import math
+import multiprocessing
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -32,8 +36,41 @@ _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
 _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
 
 _T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable)
 
 
+@functools.cache
+def _worker() -> concurrent.futures.Executor:
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(1, context, initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what it writes is what an interruption keeps
+    jax.config.update("jax_platforms", "cpu")
+
+
+def _outside(function: _Function) -> _Function:
+    """Lets a function work in a process of its own where this one trains together with others.
+
+    Orbax would wait for them: even told that one process alone is active, it asks all for the path
+    (orbax-checkpoint 0.12).
+    """
+
+    @functools.wraps(function)
+    def outer(*args):
+        if not jax.distributed.is_initialized():
+            return function(*args)
+        return _worker().submit(outer, *jax.tree.map(_on_host, args)).result()
+
+    return cast(_Function, outer)
+
+
+def _on_host(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
+
+
+@_outside
 def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     """Writes a tree of arrays, and metadata of plain JSON types, as one Orbax checkpoint.
 
@@ -55,6 +92,7 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
             (parent / name).rename(parent / path.name)
 
 
+@_outside
 def load(path: pathlib.Path, like: Any = None) -> Any:
     """Returns the tree that `save` wrote.
 
@@ -87,6 +125,7 @@ def metadata(path: pathlib.Path) -> dict[str, Any]:
     return about
 
 
+@_outside
 def _about(path: pathlib.Path) -> dict[str, Any]:
     with _plain(path) as place, _damage(path):
         held = _held(place)

@@ -13,7 +13,7 @@ import tqdm
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
-from consingan_jax.cli import plan, signals
+from consingan_jax.cli import plan, processes, signals
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, define_config
 from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
@@ -59,6 +59,7 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
     absl_flags.DEFINE_float("cpus", 2.0, "Cores of each task, with --engine.", lower_bound=0, **to)
     absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each task, with --engine.", lower_bound=0, **to)
+    processes.define(to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
     chosen = Flags()  # what the fields are without --config=FILE depends on these
@@ -146,31 +147,46 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
     asked, workdir = _asked_for(flags, images)
+    processes.check(flags)
     device.divide_cpu(flags.devices)
-    if not flags.engine:  # which has other devices, and may need this one's memory
-        print(device.describe())
-        if warning := device.warning():
-            print(warning)
-    many = None
     if is_many(flags, asked, images):
-        many = fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds)
-    if flags.dry_run:
-        for line in plan.dry_run(asked) if many is None else plan.of_set(many):
-            print(line, flush=True)
-        return
-    device.use_compilation_cache(flags.compilation_cache)
-    if many is not None:
-        _train_set(many, flags)
+        _main_of_set(flags, fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds))
         return
     unused = [name for name in (*_OF_ENGINE, "engine", "stack") if flags[name].present]
     if unused:
         raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
-    finished = Workdir(workdir).is_finished()
-    with _stoppable() as request:
+    if flags.dry_run:
+        _say_device()
+        for line in plan.dry_run(asked):
+            print(line, flush=True)
+        return
+    with _stoppable() as request, processes.joined(flags):
+        _say_device()
+        device.use_compilation_cache(flags.compilation_cache)
+        finished = Workdir(workdir).is_finished()
         model = trainer.train(asked, workdir, watcher=request, devices=flags.devices)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
     print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
+
+
+def _say_device() -> None:
+    print(device.describe())
+    if warning := device.warning():
+        print(warning)
+
+
+def _main_of_set(flags: Flags, many: fleet.Fleet) -> None:
+    if flags.coordinator:
+        raise InputError("--coordinator has no effect on a set of images: give --engine=ray")
+    if not flags.engine:  # which has other devices, and may need this one's memory
+        _say_device()
+    if flags.dry_run:
+        for line in plan.of_set(many):
+            print(line, flush=True)
+        return
+    device.use_compilation_cache(flags.compilation_cache)
+    _train_set(many, flags)
 
 
 def _train_set(many: fleet.Fleet, flags: Flags) -> None:

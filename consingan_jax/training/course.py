@@ -13,11 +13,11 @@ from consingan_jax.errors import DivergedError, StoppedError
 from consingan_jax.training import beside
 from consingan_jax.training.compiler import Compiler
 from consingan_jax.training.job import Job
+from consingan_jax.training.peers import Peers
 from consingan_jax.training.recorder import Recorder
 from consingan_jax.training.stage import Stage, Stages
 from consingan_jax.training.state import TrainState
 from consingan_jax.training.step import StageProgram
-from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
 
 
@@ -34,7 +34,7 @@ class Course:
         self,
         job: Job,
         run: Workdir,
-        watcher: Watcher | None = None,
+        peers: Peers,
         *,
         retries: int = 0,
         news: Iterable[str] = (),
@@ -44,13 +44,15 @@ class Course:
         Args:
             job: what it works on.
             run: its directory.
-            watcher: see `Recorder`.
+            peers: the other processes that train it.
             retries: how often it has diverged.
             news: to say once it goes on.
         """
         self._stages, last, self.stage = _begin(job, run, retries)
         moment = (self.stage.number, self.stage.done)
-        self.recorder = Recorder(self._stages.job, run, moment, watcher)
+        self.recorder = Recorder(
+            self._stages.job, run, moment, peers.watcher, is_silent=not peers.leads
+        )
         self.recorder.say([*news, *_news(last)])
         self.fault: DivergedError | None = None
 
@@ -119,12 +121,13 @@ def _news(last: pathlib.Path | None) -> Iterator[str]:
         )
 
 
-def advance(courses: Sequence[Course], devices: Sequence[jax.Device]) -> None:
+def advance(courses: Sequence[Course], devices: Sequence[jax.Device], peers: Peers) -> None:
     """Trains courses to their ends, or to their faults; those that can in one program.
 
     Args:
         courses: with pyramids of one shape, and configurations that differ in image and seed.
-        devices: to train on.
+        devices: to train on, those of other processes among them.
+        peers: the other processes that train the same.
 
     Raises:
         StoppedError: a watcher said so; the states of all are kept.
@@ -136,7 +139,7 @@ def advance(courses: Sequence[Course], devices: Sequence[jax.Device]) -> None:
             stack.enter_context(course.recorder)
         try:
             while together := _furthest_behind(courses):
-                _train_stage(together, compiler)
+                _train_stage(together, compiler, peers)
                 for course in together:
                     if not (course.fault or course.is_trained):
                         course.grow()
@@ -154,7 +157,7 @@ def _furthest_behind(courses: Sequence[Course]) -> list[Course]:
     return [course for course in candidates if course.stage.kind() == candidates[0].stage.kind()]
 
 
-def _train_stage(courses: Sequence[Course], compiler: Compiler) -> None:
+def _train_stage(courses: Sequence[Course], compiler: Compiler, peers: Peers) -> None:
     """Trains courses that are at one stage to its end."""
     for course in courses:
         course.recorder.catch_up(course.stage)
@@ -171,7 +174,12 @@ def _train_stage(courses: Sequence[Course], compiler: Compiler) -> None:
     if program := lead.next_program():
         compiler.begin(program, number)  # compiled beside this stage's iterations
     state, data, key = layout.place([(c.stage.state, c.stage.data, c.stage.key) for c in courses])
-    while any(counts := [course.iterations_of_call() for course in courses]):
+    while True:
+        counts = peers.agreed([course.iterations_of_call() for course in courses])
+        if counts is None:
+            raise lead.recorder.stopped(lead.stage)
+        if not any(counts):
+            break
         state, metrics = loop(state, data, key, layout.counts(counts))
         metrics = jax.device_get(metrics)
         went = [(i, course) for i, course in enumerate(courses) if counts[i]]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from consingan_jax.training.step import WINDOWS, StageProgram
@@ -96,7 +97,17 @@ class Windows:
     def place(self, runs: Sequence[Arguments]) -> Arguments:
         """See `Layout`."""
         (only,) = runs
+        if jax.process_count() > 1:  # they may have rounded differently
+            return jax.tree.map(self._from_first, only)
         return jax.device_put(only, self._sharding)
+
+    def _from_first(self, x: jax.Array) -> jax.Array:
+        """Returns what the first process has, on all devices of all processes."""
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            data = self._from_first(jax.random.key_data(x))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        same = np.asarray(multihost_utils.broadcast_one_to_all(np.asarray(x)))
+        return jax.make_array_from_callback(same.shape, self._sharding, lambda index: same[index])
 
     def counts(self, counts: Sequence[int]) -> Any:
         """See `Layout`."""

@@ -35,6 +35,8 @@ class Recorder:
         run: Workdir,
         moment: tuple[int, int],
         watcher: Watcher | None = None,
+        *,
+        is_silent: bool = False,
     ):
         """Opens the logs.
 
@@ -45,6 +47,7 @@ class Recorder:
             moment: the stage that trains next, and its iterations that are done; what was
                 logged after it is forgotten.
             watcher: is told where the training is, and may stop it.
+            is_silent: whether another process records the run and this one leaves nothing.
         """
         self.run = run
         self._watcher = watcher
@@ -55,7 +58,9 @@ class Recorder:
         ]
         iterations = [job.config.stage(k).num_iters for k in stages]
         self._progress = Progress(operations, iterations=iterations)
-        self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
+        self._is_silent = is_silent
+        if not is_silent:
+            self._log = MetricsLog(run.path, iterations=iterations, moment=moment)
         self._page, self._live = Page(run.path), LivePicture()
         self._thread = beside.Thread()
         self._metrics: Mapping[str, float] | None = None  # of the last iteration of this stage
@@ -67,6 +72,8 @@ class Recorder:
     def __exit__(self, kind, *_) -> None:
         self._thread.close()
         self._progress.close()
+        if self._is_silent:
+            return
         self._log.close()
         # What ended the training is what the user must hear of.
         with contextlib.suppress(*([] if kind is None else [OSError, InputError])):
@@ -74,7 +81,7 @@ class Recorder:
 
     def say(self, lines: Iterable[str]) -> None:
         """Says something, each a line of its own beside the progress bar."""
-        for line in lines:
+        for line in () if self._is_silent else lines:
             tqdm.tqdm.write(line)
 
     def compiling(self, stage: Stage, num_runs: int = 1) -> None:
@@ -89,8 +96,10 @@ class Recorder:
         self._title = f"{runs}stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
         self._metrics = None
         title = f"{self._title}: compiling"
-        self._progress.start(stage.number, stage.done, title, is_shown=num_runs > 0)
-        self._log.start()
+        is_shown = num_runs > 0 and not self._is_silent
+        self._progress.start(stage.number, stage.done, title, is_shown=is_shown)
+        if not self._is_silent:
+            self._log.start()
 
     def aside(self, work: Callable[[], _T], stage: Stage) -> _T:
         """Returns what `work` returns, which may take long; meanwhile attends as `attend` does."""
@@ -102,12 +111,15 @@ class Recorder:
         Raises:
             StoppedError: the watcher says so; the state is kept.
         """
-        if not self._is_told_to_stop(stage):
-            return
+        if self._is_told_to_stop(stage):
+            raise self.stopped(stage)
+
+    def stopped(self, stage: Stage) -> StoppedError:
+        """Saves the state and returns what says where it is."""
         self.keep(stage)
         kept = checkpoint.latest_step(self.run.checkpoints)
         words = "nothing is trained yet" if kept is None else f"kept: {kept}"
-        raise StoppedError(f"the training in {self.run.path} was stopped; {words}")
+        return StoppedError(f"the training in {self.run.path} was stopped; {words}")
 
     def keep(self, stage: Stage) -> None:
         """Saves the state, if iterations have changed it."""
@@ -135,11 +147,14 @@ class Recorder:
         """
         self._metrics = metrics
         self._progress.advance(stage.done, metrics)
-        if stage.done == stage.iterations or stage.done % self._config.log_every == 0:
+        due = stage.done == stage.iterations or stage.done % self._config.log_every == 0
+        if due and not self._is_silent:
             self._log.write(stage.number, stage.done, metrics)
 
     def after_call(self, stage: Stage) -> None:
         """Draws and saves what is due."""
+        if self._is_silent:
+            return
         self._progress.describe(f"{self._title}: pictures")
         drawn = self._draw(stage)
         self._progress.describe(self._title)
@@ -157,7 +172,7 @@ class Recorder:
 
     def catch_up(self, stage: Stage) -> None:
         """Leaves the pictures of a moment at which the training was stopped before they were."""
-        if stage.done:
+        if stage.done and not self._is_silent:
             self._draw(stage, missing=True)
 
     def _is_told_to_stop(self, stage: Stage) -> bool:
@@ -180,7 +195,7 @@ class Recorder:
         return bool(self._watcher(moment))
 
     def _save(self, stage: Stage) -> None:
-        if self._kept == (stage.number, stage.done):
+        if self._is_silent or self._kept == (stage.number, stage.done):
             return
         about = {"stage": stage.number, "step": stage.done}
         checkpoint.save_step(self.run.checkpoints, stage.tree(), stage.metadata(), **about)

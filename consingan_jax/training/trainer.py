@@ -14,6 +14,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.training.course import Course, advance
 from consingan_jax.training.job import Job, prepare
+from consingan_jax.training.peers import Peers
 from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
 
@@ -93,7 +94,7 @@ def train_together(
         InputError: so many devices are not there.
         StoppedError: the watcher said so; the states are kept.
     """
-    places = device.chosen(devices)
+    places, peers = device.chosen(devices), Peers(watcher)
     faults: dict[int, Exception] = {}
     begun: dict[int, tuple[Job, Course]] = {}
     runs = list(map(Workdir, workdirs))
@@ -101,29 +102,42 @@ def train_together(
         for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
             try:
                 job = prepare(config)
+                peers.check(job.config, places)
                 run.check(job)
                 if run.is_finished():
                     continue
-                held.enter_context(run.claim(job))
+                if peers.leads:
+                    held.enter_context(run.claim(job))
                 if not run.is_finished():  # by the process that held it before
-                    begun[i] = job, Course(job, run, watcher, news=job.warnings)
+                    begun[i] = job, Course(job, run, peers, news=job.warnings)
             except (InputError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in NO_ROOM:
                     raise
                 faults[i] = error
-        advance([course for _, course in begun.values()], places)
+        courses = [course for _, course in begun.values()]
+        moments = [(course.stage.number, course.stage.done) for course in courses]
+        peers.begin(next(iter(faults.values()), None), moments[0] if moments else (-1, -1))
+        advance(courses, places, peers)
+        models: dict[int, Model] = {}
         for i, (job, course) in begun.items():
             try:
-                _after_faults(job, course, watcher, places).save(runs[i].model)
+                models[i] = _after_faults(job, course, places, peers)
+                if peers.leads:
+                    models[i].save(runs[i].model)
             except DivergedError as error:
                 faults[i] = error
-    # Should a model be damaged, its last checkpoint has the same.
-    return [faults[i] if i in faults else load(run.path) for i, run in enumerate(runs)]
+
+    def result(i: int) -> Model | Exception:
+        if i in faults:
+            return faults[i]
+        if i in models and not peers.leads:
+            return models[i]
+        return load(runs[i].path)  # should the model be damaged, its last checkpoint has the same
+
+    return [result(i) for i in range(len(runs))]
 
 
-def _after_faults(
-    job: Job, course: Course, watcher: Watcher | None, devices: Sequence[jax.Device]
-) -> Model:
+def _after_faults(job: Job, course: Course, devices: Sequence[jax.Device], peers: Peers) -> Model:
     """Returns the model of a course at its end, where it may try again if it has diverged."""
     run = course.recorder.run
     while error := course.fault:
@@ -131,8 +145,8 @@ def _after_faults(
         if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
             raise DivergedError(_advice(error, run), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
-        course = Course(job, run, watcher, retries=retries, news=news)
-        advance([course], devices)
+        course = Course(job, run, peers, retries=retries, news=news)
+        advance([course], devices, peers)
     return course.stage.model()
 
 
