@@ -12,11 +12,13 @@ import hashlib
 import json
 import math
 import multiprocessing
+import os
 import pathlib
 import re
 import shutil
 import signal
 import tempfile
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -48,6 +50,14 @@ def _worker() -> concurrent.futures.Executor:
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what it writes is what an interruption keeps
     jax.config.update("jax_platforms", "cpu")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it was spawned"
+    parent.join()
+    os._exit(1)
 
 
 def _outside(function: _Function) -> _Function:

@@ -1,5 +1,6 @@
 """Which device the arithmetic runs on."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -47,9 +48,10 @@ def chosen(number: int) -> list[jax.Device]:
 
 
 def divide_cpu(number: int) -> None:
-    """Lets jax see the CPU as so many devices, at most its cores; comes before its first use."""
+    """Lets jax see the CPU as so many devices, at most its cores; without effect after its use."""
     if number > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", min(number, os.cpu_count() or 1))
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(number, os.cpu_count() or 1))
 
 
 def warning() -> str | None:

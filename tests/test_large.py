@@ -1,14 +1,18 @@
 """Pictures that are made tile by tile, through the command."""
 
 import dataclasses
+import pickle
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
 import tensorstore
 import tifffile
 
 import consingan_jax
-from consingan_jax.cli import large, sample
+from consingan_jax.cli import large, sample, spread
 from consingan_jax.data import image
 from consingan_jax.data.encoding import Encoding
 from consingan_jax.generation import sampling
@@ -77,6 +81,38 @@ def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suff
     assert image.load(said[-1].file).std() > 0.1
 
 
+def test_each_device_makes_its_share_in_order():
+    seen, here = [], jax.devices()[0]
+
+    def make(top, left):
+        seen.append((top, jax.config.jax_default_device))
+        return np.full((1, 1, 1), top + left)
+
+    places = [(number, 1) for number in range(7)]
+    made = spread.over([here] * 3)(make, iter(places))
+    assert next(made).item() == 1 and len(seen) <= 1 + spread.AHEAD * 3  # not all at once
+    assert [piece.item() for piece in made] == [2, 3, 4, 5, 6, 7]
+    assert {device for _, device in seen} == {here}
+    assert [piece.item() for piece in spread.over([here])(make, places)] == list(range(1, 8))
+
+
+def test_on_two_devices_the_same_picture_and_elsewhere_too(run, finished_run, tmp_path):
+    """On a CPU of two devices, in another process; and from a copy that was sent there."""
+    command = [sys.executable, "-m", "consingan_jax", "sample", str(finished_run), *flags_of(SIZE)]
+    code = "from consingan_jax.generation import sampling; sampling.TILE = 32\n"
+    code += "from consingan_jax import __main__; __main__.main()"
+    command[1:3] = ["-c", code]
+    two = [*command, "--devices=2", f"--out={tmp_path / 'two.zarr'}"]
+    result = subprocess.run(two, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert run(*flags_of(SIZE), f"--out={tmp_path / 'one.zarr'}")[0] == 0
+    np.testing.assert_array_equal(read(tmp_path / "two.zarr"), read(tmp_path / "one.zarr"))
+    make = large._Sample(consingan_jax.load(finished_run), {"seed": 0, "start_stage": 0, **SIZE})
+    _ = make.input
+    sent = pickle.loads(pickle.dumps(make))
+    np.testing.assert_array_equal(sent(0, 0), make(0, 0))
+
+
 def test_one_sample_as_a_png(run, finished_run, tmp_path):
     code, out, err = run("--seed=3", f"--out={tmp_path / 'new' / 'one.png'}")
     assert code == 0 and "one.png: 21x28 px" in out, err
@@ -103,6 +139,10 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
         (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .zarr or .tif"),
         (["--reconstruct", "--out=one.png"], "--naive and --reconstruct need a directory"),
+        (["--out=big.zarr", "--cpus=2"], "--cpus has no effect without --engine=ray"),
+        (["--devices=2"], "--devices has no effect on samples: leave it out"),
+        (["--out=big.zarr", "--devices=999"], "devices=999: one is there: give 1"),
+        (["--out=big.zarr", "--engine=ray", "--devices=2"], "give --cpus and --gpus"),
         (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
     ],
 )

@@ -1,6 +1,7 @@
 """Pictures of any size, made tile by tile in flat memory: the .zarr and .tif of `sample`."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 import pathlib
@@ -12,11 +13,14 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.cli import mosaic
+from consingan_jax.cli.spread import Spread, here
 from consingan_jax.data.encoding import Encoding
+from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
 from consingan_jax.generation.tiles import Tiles
+from consingan_jax.nn.resize import Size
 
 
 def is_file(path: str) -> bool:
@@ -36,9 +40,55 @@ def is_large(path: str) -> bool:
     return pathlib.Path(path).suffix.lower() in mosaic.FORMATS
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sample:
+    """Makes the tiles of one sample, in this process or in another."""
+
+    model: Model
+    asked: dict[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "asked": self.asked}  # not `input`: no random key can be sent
+
+    @functools.cached_property
+    def input(self) -> tuple[Source, Canvas]:
+        """What it is made of."""
+        return self.model.input_of(**self.asked)
+
+    @numerics.independent
+    def __call__(self, top: int, left: int) -> np.ndarray:
+        source, canvas = self.input
+        made = canvas.window(source, top=top, left=left, size=canvas.tile)
+        return self.model.encoding.numbers(np.asarray(made[0]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Animation:
+    """Makes the tiles of one animation, all frames of each."""
+
+    model: Model
+    tile: Size
+    seed: int
+    asked: dict[str, Any]
+
+    def __call__(self, top: int, left: int) -> np.ndarray:
+        shape = (self.asked["frames"], *self.tile, self.model.arch.channels)
+        pixels = np.empty(shape, self.model.encoding.number_type)
+        frames = self.model.animate(self.seed, **self.asked, window=(top, left, *self.tile))
+        for number, frame in enumerate(frames):
+            pixels[number] = self.model.encoding.numbers(frame)
+        return pixels
+
+
 @numerics.independent
 def sample(
-    model: Model, path: str, *, seed: int, start_stage: int, **size: int | str | None
+    model: Model,
+    path: str,
+    *,
+    seed: int,
+    start_stage: int,
+    spread: Spread = here,
+    **size: int | str | None,
 ) -> Iterator[str]:
     """Writes one sample; yields a line for each thing done.
 
@@ -47,53 +97,46 @@ def sample(
         path: of the file, as for `mosaic.write`, which also says what is raised.
         seed: of the sample.
         start_stage: as for `Model.sample`.
+        spread: who makes the tiles.
         size: height and width, likewise.
 
     Raises:
         InputError: the model makes whole images only, or an argument is out of range.
     """
-    source, canvas = model.input_of(seed, start_stage=start_stage, **size)
+    make = _Sample(model, {"seed": seed, "start_stage": start_stage, **size})
+    source, canvas = make.input
     memory = canvas.memory(source) / 2**20
     yield f"{_plan(canvas)}; one takes {memory:,.0f} MiB, however large the picture is"
-
-    def make(top: int, left: int) -> np.ndarray:
-        made = canvas.window(source, top=top, left=left, size=canvas.tile)
-        return model.encoding.numbers(np.asarray(made[0]))
-
     identity = {"model": fingerprint(model), "seed": seed, "start_stage": start_stage}
     shape = (*canvas.sizes[-1], model.arch.channels)
-    about: dict[str, Any] = {
-        "identity": identity,
-        "tile": canvas.tile,
-        "encoding": _encoding(model),
-    }
-    yield from mosaic.write(path, shape, make, **about)
+    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
+    yield from mosaic.write(path, shape, make, **about, encoding=_encoding(model), spread=spread)
 
 
 @numerics.independent
 def animation(
-    model: Model, path: str, *, seed: int, height: Any, width: Any, **walk: Any
+    model: Model,
+    path: str,
+    *,
+    seed: int,
+    height: Any,
+    width: Any,
+    spread: Spread = here,
+    **walk: Any,
 ) -> Iterator[str]:
     """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
     canvas = model.canvas(height, width)
-    size = {"height": height, "width": width}
-    model.animate(seed, **size, **walk, window=(0, 0, *canvas.tile))  # refuses what cannot be
+    asked = {"height": height, "width": width, **walk}
+    model.animate(seed, **asked, window=(0, 0, *canvas.tile))  # refuses what cannot be
     shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
-    of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
     encoding = _encoding(model)
+    of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
     memory = math.prod(of_tile) * encoding.number_type.itemsize / 2**20
     yield f"{_plan(canvas)}; all frames of one take {memory:,.0f} MiB"
-
-    def make(top: int, left: int) -> np.ndarray:
-        pixels = np.empty(of_tile, encoding.number_type)
-        frames = model.animate(seed, **size, **walk, window=(top, left, *canvas.tile))
-        for number, frame in enumerate(frames):
-            pixels[number] = encoding.numbers(frame)
-        return pixels
-
     identity = {"model": fingerprint(model), "seed": seed, **walk}
-    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile, "encoding": encoding}
-    yield from mosaic.write(path, shape, make, **about)
+    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
+    make = _Animation(model, canvas.tile, seed, asked)
+    yield from mosaic.write(path, shape, make, **about, encoding=encoding, spread=spread)
 
 
 def _encoding(model: Model) -> Encoding:

@@ -2,10 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import tqdm
 
 from consingan_jax.cli.journal import Journal
 from consingan_jax.cli.preview import Preview
+from consingan_jax.cli.spread import Make, Place, Spread, here
 from consingan_jax.cli.store import Store
 from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
@@ -26,7 +28,6 @@ from consingan_jax.training import lock
 
 FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
 PLAIN = Encoding()
-Make = Callable[[int, int], np.ndarray]
 
 
 def write(
@@ -37,6 +38,7 @@ def write(
     identity: dict[str, Any],
     tile: tuple[int, int],
     encoding: Encoding = PLAIN,
+    spread: Spread = here,
 ) -> Iterator[str]:
     """Writes a picture window by window, or goes on with it; yields a line for each thing done.
 
@@ -51,6 +53,7 @@ def write(
             has the same.
         tile: (height, width) of the windows; a smaller picture is one window.
         encoding: what the numbers mean, and their type.
+        spread: who makes the windows.
 
     Raises:
         InputError: the place is taken by something else or by another process, the format cannot
@@ -67,7 +70,8 @@ def write(
     with lock.hold(path.parent, path.name), _full_disk(path, journal):
         _claim(store, journal)
         store.open()
-        yield from _fill(store, windows, journal, make, encoding)
+        made = functools.partial(spread, make)
+        yield from _fill(store, windows, journal, made, encoding)
 
 
 def _store(
@@ -133,7 +137,11 @@ def _full_disk(path: pathlib.Path, journal: Journal) -> Iterator[None]:
 
 
 def _fill(
-    store: Store, windows: Tiles, journal: Journal, make: Make, encoding: Encoding
+    store: Store,
+    windows: Tiles,
+    journal: Journal,
+    made: Callable[[Iterable[Place]], Iterator[np.ndarray]],
+    encoding: Encoding,
 ) -> Iterator[str]:
     """Makes the windows that are missing, then the preview."""
     path, file, total = store.path, _preview(store.path), journal.total
@@ -150,9 +158,11 @@ def _fill(
     with tqdm.tqdm(
         desc=path.name, total=total, initial=len(done), unit="tile", dynamic_ncols=True
     ) as bar:
-        for number in (number for number in range(total) if not journal.done[number]):
+        missing = [number for number in range(total) if not journal.done[number]]
+        pieces = made(map(windows.place, missing))
+        for number, piece in zip(missing, pieces, strict=True):
             top, left, height, width = windows.new(number)
-            pixels = np.asarray(make(*windows.place(number)))
+            pixels = np.asarray(piece)
             assert pixels.shape == (*store.shape[:-3], *windows.size, store.shape[-1]), pixels.shape
             assert pixels.dtype == store.dtype, pixels.dtype
             pixels = pixels[..., -height:, -width:, :]

@@ -7,6 +7,7 @@ the command does its work in a child, and the parent turns what is said there in
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ JOIN_SECONDS = 120  # for which a process waits for the others
 SILENT_SECONDS = 20  # without a sign of life, after which a process counts as dead
 _CHILD = "CONSINGAN_JAX_PARENT"  # in the environment of the child: its parent
 _FLAGS = ("coordinator", "num_processes", "process_id")
-_LOG_LINE = re.compile(rb"[IWEF]\d{4} \d\d:\d\d:\d\d|\[Gloo\]|\*\*\* Check failure")
+_LOG_LINE = re.compile(rb"[IWEF]\d{4} \d\d:\d\d:\d\d")
 _DEAD = re.compile(r"stopped sending heartbeats\):\s*([\d, \n]+)")
 
 
@@ -122,20 +123,33 @@ def _watch_child(flags: absl_flags.FlagValues) -> None:
 
 def _passed_on(child: subprocess.Popen) -> str:
     """Passes on what the child says on its standard error; returns what its runtime says there."""
-    assert child.stderr is not None
     kept, line, is_kept = b"", b"", False
-    while piece := os.read(child.stderr.fileno(), 1 << 16):
+    for piece in _pieces(child):
         for part in re.findall(rb"[^\n]*\n|[^\n]+$", piece):
             is_new = not line
             line += part
             if is_new:
-                is_kept = bool(kept and b"Check failure" in kept) or bool(_LOG_LINE.match(line))
+                is_kept = b"coordination" in kept or bool(_LOG_LINE.match(line))
             if is_kept:
                 kept += part
             else:
                 os.write(2, part)
             line = b"" if part.endswith(b"\n") else line
     return kept.decode(errors="replace")
+
+
+def _pieces(child: subprocess.Popen) -> Iterator[bytes]:
+    """Yields what a child says on its standard error, until it ends: others may hold that open."""
+    assert child.stderr is not None
+    while True:
+        is_over = child.poll() is not None
+        while select.select([child.stderr], [], [], 0.0 if is_over else 0.5)[0]:
+            piece = os.read(child.stderr.fileno(), 1 << 16)
+            if not piece:
+                return
+            yield piece
+        if is_over:
+            return
 
 
 def _reason(words: str, flags: absl_flags.FlagValues, code: int) -> str | None:

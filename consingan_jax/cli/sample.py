@@ -7,7 +7,7 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
-from consingan_jax.cli import large, run
+from consingan_jax.cli import engines, large, run, spread
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
@@ -61,6 +61,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("frames", 100, "How many frames.", **to)
     a.DEFINE_float("fps", 10.0, "Frames per second.", **to)
     a.DEFINE_bool("loop", False, "Let the animation close on itself without a jump.", **to)
+    engines.define(to)
 
 
 def _main(flags: Flags, others: Sequence[str]) -> None:
@@ -71,6 +72,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
             raise InputError(f"image {path}: {missing(path)}")
     if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
         raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
+    device.divide_cpu(flags.devices)
     device.use_compilation_cache(flags.compilation_cache)
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
@@ -97,6 +99,8 @@ def _check(flags: Flags) -> None:
     action = actions[0] if actions else ""
     where = f"with --{action}" if action else "on samples"
     reads = set(_READS[action])
+    if large.is_large(flags.out):  # which is made tile by tile
+        reads |= set(engines.FLAGS)
     if flags.animate and large.is_large(flags.out):
         reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
     check_used(flags, {*reads, "ckpt", "out"}, where)
@@ -116,7 +120,7 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
             return output.samples(num_samples=flags.num_samples or 8, **asked)
         large.check_alone(flags.num_samples)
         if large.is_large(flags.out):
-            return large.sample(output.model, flags.out, **asked)
+            return large.sample(output.model, flags.out, spread=_spread(flags), **asked)
         return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
@@ -126,8 +130,14 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     walk["beta"] = 0.9 if flags.beta is None else flags.beta
     walk["start_stage"] = start_stage
     if large.is_large(flags.out):
-        return large.animation(output.model, flags.out, seed=seed, **walk)
+        return large.animation(output.model, flags.out, seed=seed, spread=_spread(flags), **walk)
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
+
+
+def _spread(flags: Flags) -> spread.Spread:
+    """Returns who makes the tiles of a picture."""
+    cluster = engines.chosen(flags)
+    return cluster.spread if cluster else spread.over(device.chosen(flags.devices))
 
 
 COMMAND = Command(USAGE, _define, _main)

@@ -13,7 +13,7 @@ import tqdm
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
-from consingan_jax.cli import plan, processes, signals
+from consingan_jax.cli import engines, plan, processes, signals
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, define_config
 from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
@@ -21,7 +21,7 @@ from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.tasks import TASKS
-from consingan_jax.training import cluster, fleet, trainer
+from consingan_jax.training import fleet, trainer
 from consingan_jax.training.engine import Engine, here
 from consingan_jax.training.workdir import Workdir, default_name
 
@@ -37,7 +37,6 @@ USAGE = """Trains a generative model of one image. The same command again goes o
   consingan train FOLDER [--seeds=4]                     a model of each image, of each seed
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
-_OF_ENGINE = ("address", "cpus", "gpus")
 VARIANTS = {
     "quick": "A small size for a laptop's CPU.",
     "fast": "The paper's size from cheaper iterations.",
@@ -52,13 +51,7 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_integer(
         "stack", 0, "Models of a set that train together at most [as fit].", lower_bound=0, **to
     )
-    absl_flags.DEFINE_integer(
-        "devices", 0, "How many to train on; a CPU is divided [all].", lower_bound=0, **to
-    )
-    absl_flags.DEFINE_enum("engine", "", ["", "ray"], "Who trains a set [this process].", **to)
-    absl_flags.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
-    absl_flags.DEFINE_float("cpus", 2.0, "Cores of each task, with --engine.", lower_bound=0, **to)
-    absl_flags.DEFINE_float("gpus", 0.0, "GPUs of each task, with --engine.", lower_bound=0, **to)
+    engines.define(to)
     processes.define(to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
@@ -152,7 +145,8 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
     if is_many(flags, asked, images):
         _main_of_set(flags, fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds))
         return
-    unused = [name for name in (*_OF_ENGINE, "engine", "stack") if flags[name].present]
+    of_set = [*engines.FLAGS[1:], "stack"]
+    unused = [name for name in of_set if flags[name].present]
     if unused:
         raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
     if flags.dry_run:
@@ -190,13 +184,7 @@ def _main_of_set(flags: Flags, many: fleet.Fleet) -> None:
 
 
 def _train_set(many: fleet.Fleet, flags: Flags) -> None:
-    engine: Engine = here
-    if flags.engine:
-        engine = cluster.Ray(flags.address, flags.cpus, flags.gpus)
-        if flags["devices"].present:
-            raise InputError("--devices has no effect with --engine=ray: give --cpus and --gpus")
-    elif given := [name for name in _OF_ENGINE if flags[name].present]:
-        raise InputError(f"--{given[0]} has no effect without --engine=ray: leave it out")
+    engine: Engine = engines.chosen(flags) or here
     about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
     about |= {"measure": evaluation.glance, "say": tqdm.tqdm.write}
     if flags.engine:  # an interruption ends its tasks, whose checkpoints stay

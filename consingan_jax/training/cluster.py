@@ -1,5 +1,7 @@
 """Runs on a Ray cluster. The only file that imports Ray."""
 
+import collections
+import contextlib
 import dataclasses
 import importlib.util
 import logging
@@ -8,10 +10,11 @@ import pathlib
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from consingan_jax.errors import InputError
 from consingan_jax.training.engine import Outcome, Task
@@ -49,21 +52,10 @@ class Ray:
                 what a task takes.
         """
         del watcher  # of trainings in this process
-        if importlib.util.find_spec("ray") is None:
-            raise InputError("engine=ray needs ray: python -m pip install ray (the extra ray)")
         if not tasks:
             return
-        self._join()
-        import ray
-
-        try:
-            self._check_room(ray.nodes())
-            options: dict[str, Any] = {
-                "num_cpus": self.cpus,
-                "num_gpus": self.gpus,
-                "max_retries": RETRIES,
-            }
-            work = ray.remote(**options)(_work)
+        with self._joined() as ray:
+            work = ray.remote(**self._options())(_work)
             here = os.getcwd()  # paths are relative to where the command was given
             open_tasks = {
                 work.options(name=f"train {_name(task)}").remote(here, task): task for task in tasks
@@ -75,6 +67,46 @@ class Ray:
                     yield task, _outcomes(reference, task)
                 if not done:
                     yield next(iter(open_tasks.values())), None
+
+    def spread(
+        self, make: Callable[[int, int], np.ndarray], places: Iterable[tuple[int, int]]
+    ) -> Iterator[np.ndarray]:
+        """Yields what the machines make of each of some places, in their order.
+
+        What a machine that dies had in hand is made elsewhere.
+
+        Args:
+            make: from (top, left) of a tile to its numbers; it is sent to the machines.
+            places: of the tiles.
+
+        Raises:
+            InputError: as for the call.
+        """
+        with self._joined() as ray:
+            work = ray.remote(**self._options())(make)
+            most = max(2, int(2 * ray.cluster_resources().get("CPU", 1) / max(self.cpus, 1)))
+            begun: collections.deque = collections.deque()
+            for place in places:
+                begun.append(work.remote(*place))
+                if len(begun) == most:  # so that memory stays flat
+                    yield ray.get(begun.popleft())
+            while begun:
+                yield ray.get(begun.popleft())
+
+    def _options(self) -> dict[str, Any]:
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": RETRIES}
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[Any]:
+        """Yields Ray, joined with the cluster."""
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("engine=ray needs ray: python -m pip install ray (the extra ray)")
+        self._join()
+        import ray
+
+        try:
+            self._check_room(ray.nodes())
+            yield ray
         finally:
             ray.shutdown()
 
