@@ -27,6 +27,7 @@ SILENT_SECONDS = 20  # without a sign of life, after which a process counts as d
 _CHILD = "CONSINGAN_JAX_PARENT"  # in the environment of the child: its parent
 _FLAGS = ("coordinator", "num_processes", "process_id")
 _LOG_LINE = re.compile(rb"[IWEF]\d{4} \d\d:\d\d:\d\d")
+_LAST_WORDS = re.compile(rb"coordination_service|Terminating process")
 _DEAD = re.compile(r"stopped sending heartbeats\):\s*([\d, \n]+)")
 
 
@@ -129,7 +130,8 @@ def _passed_on(child: subprocess.Popen) -> str:
             is_new = not line
             line += part
             if is_new:
-                is_kept = b"coordination" in kept or bool(_LOG_LINE.match(line))
+                # The runtime's last words have many lines.
+                is_kept = bool(_LAST_WORDS.search(kept) or _LOG_LINE.match(line))
             if is_kept:
                 kept += part
             else:
