@@ -2,9 +2,11 @@
 
     python -m tests.cluster [--num_images=4] [--num_iters=300]
 
-Needs the extra `ray`. Trains small images without Ray, then on the cluster by the command with
-`--engine=ray`; in the middle one worker process that trains is killed. Every model must be there
-and equal, array by array, to the one trained without Ray. Prints a table; exits with 1 otherwise.
+Needs the extra `ray`. Trains small images without Ray, one after the other, then on the cluster by
+the command with `--engine=ray`, two at a time (`--stack=2`); in the middle one worker process that
+trains is killed. Every model must be there and equal, array by array, to the one trained without
+Ray. Then a large sample is made with and without the cluster, and must be the same. Prints a table;
+exits with 1 otherwise.
 """
 
 import os
@@ -55,7 +57,8 @@ def workers(run: str) -> list[int]:
             words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:
             continue
-        if words.rstrip(b"\0 ") == f"ray::train {run}".encode():
+        name = words.rstrip(b"\0 ").split()
+        if name[:1] == [b"ray::train"] and run.encode() in name:
             found.append(int(entry.name))
     return found
 
@@ -76,6 +79,7 @@ def main(_) -> None:
         subprocess.run(command(folder / "images", alone), check=True, capture_output=True)
         killed = _on_cluster(command(folder / "images", clustered), clustered)
         expected, found = models(alone), models(clustered)
+        pictures = [_files(run / "a" / "big.zarr") for run in (alone, clustered)]
     equal = {
         name: name in found and all(map(np.array_equal, arrays, found[name]))
         for name, arrays in expected.items()
@@ -84,7 +88,14 @@ def main(_) -> None:
     for name, is_equal in equal.items():
         there = "there" if name in found else "missing"
         print(f"{name}: {there}, {'equal' if is_equal else 'not equal'}")
-    sys.exit(not (killed and len(equal) == _NUM_IMAGES.value and all(equal.values())))
+    is_same = len(pictures[0]) > 4 and pictures[0] == pictures[1]
+    print(f"large sample: {len(pictures[0])} files, {'the same' if is_same else 'another'}")
+    sys.exit(not (is_same and killed and len(equal) == _NUM_IMAGES.value and all(equal.values())))
+
+
+def _files(folder: pathlib.Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def _on_cluster(asked: list[str], workdir: pathlib.Path) -> int:
@@ -94,7 +105,7 @@ def _on_cluster(asked: list[str], workdir: pathlib.Path) -> int:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     engine = ["--engine=ray", f"--address={cluster.address}", "--cpus=1"]
-    process = subprocess.Popen([*asked, *engine])
+    process = subprocess.Popen([*asked, "--stack=2", *engine])
     killed, end = 0, time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
         begun = {path.parents[1].name for path in workdir.glob("*/checkpoints/stage_*")}
@@ -104,6 +115,10 @@ def _on_cluster(asked: list[str], workdir: pathlib.Path) -> int:
             os.kill(killed, signal.SIGKILL)
         time.sleep(0.2)
     code = process.wait()
+    for run, where in ((workdir.parent / "alone", []), (workdir, engine)):
+        sample = ["sample", str(run / "a"), "--width=1500", "--height=1200"]
+        sample += [f"--out={run / 'a' / 'big.zarr'}", *where]
+        subprocess.run([sys.executable, "-m", "consingan_jax", *sample], check=True)
     cluster.shutdown()
     if code:
         raise SystemExit(f"the command ended with {code}")

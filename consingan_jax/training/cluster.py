@@ -83,7 +83,11 @@ class Ray:
             InputError: as for the call.
         """
         with self._joined() as ray:
-            work = ray.remote(**self._options())(make)
+
+            def tile(top: int, left: int) -> np.ndarray:  # sent once, with what it is made from
+                return make(top, left)
+
+            work = ray.remote(**self._options())(tile)
             most = max(2, int(2 * ray.cluster_resources().get("CPU", 1) / max(self.cpus, 1)))
             begun: collections.deque = collections.deque()
             for place in places:

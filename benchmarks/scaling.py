@@ -1,0 +1,121 @@
+"""Images per hour of stacks of models, and iterations of many windows, on several devices.
+
+    python -m benchmarks.scaling [--max_size=64] [--seconds=4] [--published]
+
+A stack of 1, 2, 4, 8, 16 models of one image at --max_size, on 1, 2, 4, 8 devices into which the
+CPU is divided, each in a process of its own: seconds of an iteration at stages 1, 3 and 5, which
+stand for two each, and from them images per hour for 2000 iterations a stage without compilation,
+pictures and checkpoints. The first line is measured again at the end. --published adds the
+published program, as benchmarks/torch_baseline.py has it (the extra `torch`). Then seconds of an
+iteration at the last stage of a pyramid of twice that size, in 1, 2, 4, 8 windows of half its
+sides, and the collectives of the compiled text. Close what else runs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from absl import app, flags
+
+_MAX_SIZE = flags.DEFINE_integer("max_size", 64, "Of the pyramid, in pixels.")
+_SECONDS = flags.DEFINE_float("seconds", 4.0, "Of each measurement, about.")
+_PUBLISHED = flags.DEFINE_bool("published", False, "Measure the published program too.")
+_SERVE = flags.DEFINE_string("serve", "", "For the measured processes: what, as JSON.")
+
+STACKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (2, 2), (4, 2), (8, 2), (16, 2), (8, 4), (8, 8)]
+WINDOWS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (4, 2), (8, 2), (8, 4), (8, 8)]
+STAGES = (1, 3, 5)
+ITERATIONS = 2000
+
+
+def served(what: dict) -> dict:
+    """Returns a measurement, made in this process."""
+    import jax
+
+    from consingan_jax import numerics
+    from consingan_jax.config import Config
+    from consingan_jax.generation.architecture import architecture
+    from consingan_jax.training import compiler, layout
+    from consingan_jax.training.job import prepare
+    from consingan_jax.training.step import StageProgram
+    from tests.devices import collectives
+
+    windows, stack = what.get("windows"), what.get("stack", 1)
+    changes = {"windows": windows, "window": 0.5} if windows else {}
+    size = _MAX_SIZE.value * (2 if windows else 1)
+    config = Config.create(image="examples/scene.png", max_size=size, **changes)
+    sizes, arch = prepare(config).sizes, architecture(config, channels=3)
+    answer: dict = {"seconds": [], "collectives": {}}
+    for stage in STAGES[-1:] if windows else STAGES:
+        program = StageProgram(config, arch, sizes[: stage + 1])
+        if what.get("published"):
+            from benchmarks.train_step import Published
+
+            run = Published(program).iterations
+        else:
+            where = layout.chosen(stack, windows or 1, jax.devices())
+            loop = compiler.compile_loop(program, where)
+            answer["collectives"] |= collectives(loop.as_text())
+            state, data = jax.jit(lambda program=program: compiler.placeholders(program))()
+            keys = [jax.random.fold_in(numerics.key(0), run) for run in range(stack)]
+            held = [*where.place([(state, data, key) for key in keys])]
+
+            def run(count, held=held, loop=loop, where=where):
+                held[0], metrics = loop(*held, where.counts([count] * stack))
+                jax.block_until_ready((held[0], metrics))
+
+        run(1)
+        start = time.perf_counter()
+        run(1)
+        count = max(2, int(_SECONDS.value / (time.perf_counter() - start)))
+        start = time.perf_counter()
+        run(count)
+        answer["seconds"].append((time.perf_counter() - start) / count)
+    return answer
+
+
+def measured(devices: int, **what) -> dict:
+    """Returns what a process of so many devices measures."""
+    forced = f"--xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "benchmarks.scaling", f"--serve={json.dumps(what)}"]
+    command += [f"--max_size={_MAX_SIZE.value}", f"--seconds={_SECONDS.value}"]
+    environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {forced}"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(result.stderr)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def main(_) -> None:
+    """Prints both tables."""
+    if _SERVE.value:
+        print(json.dumps(served(json.loads(_SERVE.value))))
+        return
+    print(f"os.cpu_count() {os.cpu_count()}; stacks at {_MAX_SIZE.value} px")
+    print(
+        "| models | devices | seconds of an iteration of all | images per hour |\n|---|---|---|---|"
+    )
+    for stack, devices in [*STACKS, STACKS[0]]:
+        seconds = measured(devices, stack=stack)["seconds"]
+        _line(stack, devices, seconds)
+    if _PUBLISHED.value:
+        _line("published, 1", 1, measured(1, published=True)["seconds"])
+    print(f"\nwindows of half a side at {2 * _MAX_SIZE.value} px")
+    print("| windows | devices | seconds of an iteration | collectives |\n|---|---|---|---|")
+    for windows, devices in WINDOWS:
+        answer = measured(devices, windows=windows)
+        found = ", ".join(f"{n} {name}" for name, n in answer["collectives"].items()) or "none"
+        print(f"| {windows} | {devices} | {answer['seconds'][0]:.3f} | {found} |", flush=True)
+
+
+def _line(stack, devices, seconds) -> None:
+    number = stack if isinstance(stack, int) else 1
+    per_hour = 3600 * number / (ITERATIONS * 2 * sum(seconds))
+    words = ", ".join(f"{each:.3f}" for each in seconds)
+    print(f"| {stack} | {devices} | {words} | {per_hour:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
