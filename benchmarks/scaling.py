@@ -1,6 +1,6 @@
 """Images per hour of stacks of models, and iterations of many windows, on several devices.
 
-    python -m benchmarks.scaling [--max_size=64] [--seconds=4] [--published]
+    python -m benchmarks.scaling [--max_size=64] [--turn=4] [--published]
 
 A stack of 1, 2, 4, 8, 16 models of one image at --max_size, on 1, 2, 4, 8 devices into which the
 CPU is divided, each in a process of its own: seconds of an iteration at stages 1, 3 and 5, which
@@ -20,9 +20,9 @@ import time
 from absl import app, flags
 
 _MAX_SIZE = flags.DEFINE_integer("max_size", 64, "Of the pyramid, in pixels.")
-_SECONDS = flags.DEFINE_float("seconds", 4.0, "Of each measurement, about.")
+_TURN = flags.DEFINE_float("turn", 4.0, "Seconds of each measurement, about.")
 _PUBLISHED = flags.DEFINE_bool("published", False, "Measure the published program too.")
-_SERVE = flags.DEFINE_string("serve", "", "For the measured processes: what, as JSON.")
+_MEASURE = flags.DEFINE_string("measure", "", "For the measured processes: what, as JSON.")
 
 STACKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (2, 2), (4, 2), (8, 2), (16, 2), (8, 4), (8, 8)]
 WINDOWS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (4, 2), (8, 2), (8, 4), (8, 8)]
@@ -40,7 +40,7 @@ def served(what: dict) -> dict:
     from consingan_jax.training import compiler, layout
     from consingan_jax.training.job import prepare
     from consingan_jax.training.step import StageProgram
-    from tests.devices import collectives
+    from tests.collectives import collectives
 
     windows, stack = what.get("windows"), what.get("stack", 1)
     changes = {"windows": windows, "window": 0.5} if windows else {}
@@ -69,7 +69,7 @@ def served(what: dict) -> dict:
         run(1)
         start = time.perf_counter()
         run(1)
-        count = max(2, int(_SECONDS.value / (time.perf_counter() - start)))
+        count = max(2, int(_TURN.value / (time.perf_counter() - start)))
         start = time.perf_counter()
         run(count)
         answer["seconds"].append((time.perf_counter() - start) / count)
@@ -79,8 +79,8 @@ def served(what: dict) -> dict:
 def measured(devices: int, **what) -> dict:
     """Returns what a process of so many devices measures."""
     forced = f"--xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-m", "benchmarks.scaling", f"--serve={json.dumps(what)}"]
-    command += [f"--max_size={_MAX_SIZE.value}", f"--seconds={_SECONDS.value}"]
+    command = [sys.executable, "-m", "benchmarks.scaling", f"--measure={json.dumps(what)}"]
+    command += [f"--max_size={_MAX_SIZE.value}", f"--turn={_TURN.value}"]
     environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {forced}"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -90,8 +90,8 @@ def measured(devices: int, **what) -> dict:
 
 def main(_) -> None:
     """Prints both tables."""
-    if _SERVE.value:
-        print(json.dumps(served(json.loads(_SERVE.value))))
+    if _MEASURE.value:
+        print(json.dumps(served(json.loads(_MEASURE.value))))
         return
     print(f"os.cpu_count() {os.cpu_count()}; stacks at {_MAX_SIZE.value} px")
     print(

@@ -10,10 +10,8 @@ compiled loops by their names, and prints the seconds of an iteration. Exits wit
 exceeded, or a collective is there that has no business there.
 """
 
-import collections
 import functools
 import os
-import re
 import sys
 import time
 
@@ -28,15 +26,6 @@ _BEFORE = flags.DEFINE_integer(
 _NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "Convolutions in a stage.")
 _NUM_FILTERS = flags.DEFINE_integer("num_filters", 32, "Features of every hidden layer.")
 
-COLLECTIVE = re.compile(
-    r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
-)
-
-
-def collectives(text: str) -> dict[str, int]:
-    """Returns how many collectives of each name a compiled program has."""
-    return dict(collections.Counter(COLLECTIVE.findall(text)))
-
 
 def main(_) -> None:
     """Trains and compares."""
@@ -50,6 +39,7 @@ def main(_) -> None:
     from consingan_jax.training.job import prepare
     from consingan_jax.training.layout import ALONE, Runs, Windows
     from consingan_jax.training.stage import Stages
+    from tests.collectives import collectives
 
     devices, failed = tuple(jax.devices()), False
     assert len(devices) == _DEVICES.value, devices
