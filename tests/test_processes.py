@@ -67,7 +67,7 @@ def test_a_set_is_for_ray(picture, capsys):
         (DEAD + FATAL.format("UNAVAILABLE"), 0, 4, "process 1, 3 gave no sign of life for 20 s"),
         (FATAL.format(NOBODY), 0, 2, "process 1 did not come within 120 s"),
         (FATAL.format(NOBODY), 1, 3, "process 0 at head:1234, or another one, did not come"),
-        (FATAL.format(NOBODY), 0, 3, "the other 2 processes did not come"),
+        (FATAL.format(NOBODY), 0, 3, "one of the processes 1 to 2 did not come"),
         (FATAL.format(LOST), 1, 2, "process 0 at head:1234 is gone: start all of them again"),
     ],
 )

@@ -1,6 +1,7 @@
 """Several models in one program: who goes together, and that each is as if it were alone."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import device
+from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
@@ -167,3 +168,34 @@ def test_on_several_devices_it_comes_out_the_same():
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("apart:") == 3 and "{'all-reduce': 2}" in result.stdout
+
+
+def test_a_stop_after_one_has_diverged_keeps_the_others_and_nothing_broken(
+    seeds, tmp_path, monkeypatch
+):
+    take = course.Course.take
+
+    def taken(self, count, values, state_now):
+        if self.recorder.run.path.name == "1" and self.stage.done == 1:
+            values["finite"] = 0.0
+        take(self, count, values, state_now)
+
+    monkeypatch.setattr(course.Course, "take", taken)
+    runs = [tmp_path / str(i) for i in range(3)]
+    with pytest.raises(StoppedError):
+        trainer.train_together(
+            [dataclasses.replace(seed, checkpoint_minutes=60.0) for seed in seeds],
+            runs,
+            watcher=lambda moment: moment.step == 3,
+        )
+    assert [consingan_jax.load(run).step for run in (runs[0], runs[2])] == [3, 3]
+    assert checkpoint.latest_step(runs[1] / "checkpoints") is None
+
+
+def test_one_whose_model_cannot_be_read_is_one_line(seeds, tmp_path, monkeypatch):
+    runs = [tmp_path / "0", tmp_path / "1"]
+    trainer.train(seeds[0], runs[0])
+    shutil.rmtree(runs[0] / "checkpoints")
+    shutil.rmtree(runs[0] / "model" / "state")
+    first, second = trainer.train_together(seeds[:2], runs)
+    assert isinstance(first, InputError) and second.finished

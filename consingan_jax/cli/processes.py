@@ -43,6 +43,8 @@ def define(to: dict[str, Any]) -> None:
 def check(flags: absl_flags.FlagValues) -> None:
     """Raises an InputError unless the flags say who this process is, or none of them is given."""
     given = [name for name in _FLAGS if flags[name].present]
+    if given and "devices" in flags and flags["devices"].present:
+        raise InputError("--devices has no effect with --coordinator: all devices train")
     if given and not flags.coordinator:
         raise InputError(f"--{given[0]}: give --coordinator=HOST:PORT too")
     if not given or flags.coordinator == "auto":
@@ -69,6 +71,7 @@ def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
     if _CHILD not in os.environ:
         _watch_child(flags)
     _end_with(int(os.environ[_CHILD]))
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM to itself
     try:
         jax.distributed.initialize(
             None if flags.coordinator == "auto" else flags.coordinator,
@@ -76,6 +79,7 @@ def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
             flags.process_id,
             initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=SILENT_SECONDS,
+            shutdown_timeout_seconds=SILENT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -111,14 +115,15 @@ def _watch_child(flags: absl_flags.FlagValues) -> None:
         env={**os.environ, _CHILD: str(os.getpid())},
         stderr=subprocess.PIPE,
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: child.send_signal(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal gives it to the child as well
     words = _passed_on(child)
     code = child.wait()
     if line := _reason(words, flags, code):
         print(f"consingan train: {line}", file=sys.stderr)
         code = 1
+    elif code:
+        os.write(2, words.encode())
     signals.leave(code if code >= 0 else 128 - code)
 
 
@@ -127,7 +132,8 @@ def _passed_on(child: subprocess.Popen) -> str:
     kept, line, is_kept = b"", b"", False
     for piece in _pieces(child):
         for part in re.findall(rb"[^\n]*\n|[^\n]+$", piece):
-            is_new = not line
+            is_new = not line or (not is_kept and bool(_LOG_LINE.match(part)))
+            line = b"" if is_new else line
             line += part
             if is_new:
                 # The runtime's last words have many lines.
@@ -160,11 +166,13 @@ def _reason(words: str, flags: absl_flags.FlagValues, code: int) -> str | None:
         return None
     goes_on = "start all of them again, and the run goes on from its last checkpoint"
     if "RegisterTask" in words:
-        others = f"the other {(flags.num_processes or 2) - 1} processes"
+        others = "another process"
         if flags.num_processes == 2:
             others = f"process {1 - flags.process_id}"
         elif flags.process_id:
             others = f"process 0 at {flags.coordinator}, or another one,"
+        elif flags.num_processes:
+            others = f"one of the processes 1 to {flags.num_processes - 1}"
         return f"{others} did not come within {JOIN_SECONDS} s: start all of them"
     if dead := _DEAD.search(words):
         numbers = ", ".join(re.findall(r"\d+", dead[1]))

@@ -4,9 +4,11 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one: its terminal was closed
+SAME_SECONDS = 0.2  # in which a signal that comes twice, as to a group and from a parent, is one
 _PLAIN = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -15,7 +17,7 @@ class Request:
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
-        self.signal = 0
+        self.signal, self._heard = 0, 0.0
 
     def __call__(self, moment: object) -> bool:
         """Returns whether it was."""
@@ -23,9 +25,12 @@ class Request:
         return self.signal != 0
 
     def _hear(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        if self.signal and now - self._heard < SAME_SECONDS:
+            return
         if self.signal:
             end(number)
-        self.signal = number
+        self.signal, self._heard = number, now
         # By the system: a handler may have interrupted a print.
         os.write(2, b"\nstopping: the state is saved first; once more ends it at once\n")
 

@@ -5,6 +5,7 @@ import dataclasses
 import glob
 import pathlib
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -208,7 +209,7 @@ def _stoppable() -> Iterator[signals.Request]:
             yield request
         except StoppedError as error:
             print(f"consingan train: {error}", file=sys.stderr)
-            signals.end(request.signal)
+            signals.end(request.signal or signal.SIGTERM)
             raise
 
 

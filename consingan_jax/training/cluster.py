@@ -88,14 +88,18 @@ class Ray:
                 return make(top, left)
 
             work = ray.remote(**self._options())(tile)
-            most = max(2, int(2 * ray.cluster_resources().get("CPU", 1) / max(self.cpus, 1)))
+            there = ray.cluster_resources()
+            shares = [("CPU", self.cpus), ("GPU", self.gpus)]
+            workers = min(
+                (there.get(kind, 0) / share for kind, share in shares if share), default=1
+            )
             begun: collections.deque = collections.deque()
             for place in places:
                 begun.append(work.remote(*place))
-                if len(begun) == most:  # so that memory stays flat
-                    yield ray.get(begun.popleft())
+                if len(begun) >= 2 * workers:  # so that memory stays flat
+                    yield _tile(begun.popleft())
             while begun:
-                yield ray.get(begun.popleft())
+                yield _tile(begun.popleft())
 
     def _options(self) -> dict[str, Any]:
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": RETRIES}
@@ -174,15 +178,31 @@ def _name(task: Task) -> str:
 
 def _work(here: str, task: Task) -> list[Outcome]:
     os.chdir(here)
-    end = time.monotonic() + PATIENCE
     try:
-        while True:
-            outcomes = task.work()
-            if not any(one.is_held for one in outcomes) or time.monotonic() > end:
-                return outcomes
+        outcomes = task.work()
+        end = time.monotonic() + PATIENCE
+        while held := [i for i, one in enumerate(outcomes) if one.is_held]:
+            if time.monotonic() > end:
+                break
             time.sleep(SECONDS)
+            for i, outcome in zip(held, task.only(held).work(), strict=True):
+                outcomes[i] = outcome
+        return outcomes
     finally:
         jax.clear_caches()  # the next task in this process may have other sizes
+
+
+def _tile(reference) -> np.ndarray:
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        raise InputError(f"engine=ray: a tile could not be made: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
 
 
 def _outcomes(reference, task: Task) -> list[Outcome]:
@@ -192,5 +212,4 @@ def _outcomes(reference, task: Task) -> list[Outcome]:
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
-        why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
-        return [Outcome(why)] * len(task.runs)
+        return [Outcome(_words(error))] * len(task.runs)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from consingan_jax import checkpoint
-from consingan_jax.errors import DivergedError, StoppedError
+from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.training import beside
 from consingan_jax.training.compiler import Compiler
 from consingan_jax.training.job import Job
@@ -73,8 +73,10 @@ class Course:
         self.stage = self.recorder.aside(grown, self.stage)
 
     def iterations_of_call(self) -> int:
-        """Returns how many iterations to make at once; none at the stage's end or after a fault."""
-        ends = self.fault or self.stage.done == self.stage.iterations
+        """Returns how many iterations to make at once; 0 at the stage's end, -1 after a fault."""
+        if self.fault:
+            return -1
+        ends = self.stage.done == self.stage.iterations
         return 0 if ends else self.recorder.iterations_of_call(self.stage)
 
     def take(
@@ -86,11 +88,15 @@ class Course:
             self.recorder.log(self.stage, values)
         else:
             bad = [name for name, value in values.items() if not np.isfinite(value)]
-            self.fault = DivergedError(
-                f"the training diverged at stage {self.stage.number}, iteration "
-                f"{self.stage.done}: {', '.join(bad) or 'a parameter'} is not a finite number",
-                self.stage.retries,
-            )
+            self.fault = self.diverged(", ".join(bad) or "a parameter")
+
+    def diverged(self, what: str) -> DivergedError:
+        """Returns the error that says what is no finite number any more."""
+        return DivergedError(
+            f"the training diverged at stage {self.stage.number}, iteration "
+            f"{self.stage.done}: {what} is not a finite number",
+            self.stage.retries,
+        )
 
 
 def _begin(job: Job, run: Workdir, retries: int) -> tuple[Stages, pathlib.Path | None, Stage]:
@@ -137,15 +143,22 @@ def advance(courses: Sequence[Course], devices: Sequence[jax.Device], peers: Pee
         stack.enter_context(contextlib.closing(compiler))
         for course in courses:
             stack.enter_context(course.recorder)
+        for course in courses:
+            course.recorder.catch_up(course.stage)
         try:
             while together := _furthest_behind(courses):
                 _train_stage(together, compiler, peers)
                 for course in together:
                     if not (course.fault or course.is_trained):
                         course.grow()
-        except StoppedError:
+        except (StoppedError, InputError, OSError) as error:
+            hidden = () if isinstance(error, StoppedError) else (InputError, OSError)
             for course in courses:
-                course.recorder.keep(course.stage)
+                with contextlib.suppress(*hidden):
+                    if not course.fault:
+                        course.recorder.keep(course.stage)
+            if isinstance(error, StoppedError):
+                peers.end()
             raise
 
 
@@ -159,8 +172,6 @@ def _furthest_behind(courses: Sequence[Course]) -> list[Course]:
 
 def _train_stage(courses: Sequence[Course], compiler: Compiler, peers: Peers) -> None:
     """Trains courses that are at one stage to its end."""
-    for course in courses:
-        course.recorder.catch_up(course.stage)
     courses = [course for course in courses if course.stage.done < course.stage.iterations]
     if not courses:
         return
@@ -177,7 +188,12 @@ def _train_stage(courses: Sequence[Course], compiler: Compiler, peers: Peers) ->
     while True:
         counts = peers.agreed([course.iterations_of_call() for course in courses])
         if counts is None:
-            raise lead.recorder.stopped(lead.stage)
+            raise peers.stopped()
+        for course, count in zip(courses, counts, strict=True):
+            course.fault = course.fault or (
+                course.diverged("a parameter in another process") if count < 0 else None
+            )
+        counts = [max(0, count) for count in counts]
         if not any(counts):
             break
         state, metrics = loop(state, data, key, layout.counts(counts))

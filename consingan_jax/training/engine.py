@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from consingan_jax.config import Config
-from consingan_jax.errors import NO_ROOM, HeldError, is_out_of_memory
+from consingan_jax.errors import NO_ROOM, HeldError, InputError, is_out_of_memory
 from consingan_jax.generation.model import Model
 from consingan_jax.training import trainer
 from consingan_jax.training.watch import Watcher
@@ -56,6 +56,8 @@ class Task(NamedTuple):
                 self.configs, self.runs, watcher=watcher, devices=self.devices
             )
             return [self._outcome(result) for result in results]
+        except InputError as error:
+            return self._failed(str(error))
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
@@ -65,6 +67,12 @@ class Task(NamedTuple):
                 raise
             smaller = "size" if len(self.runs) == 1 else "stack"
             return self._failed(f"out of memory: give a smaller {smaller}")
+
+    def only(self, places: Sequence[int]) -> "Task":
+        """Returns the task with some of its runs."""
+        return self._replace(
+            configs=tuple(self.configs[i] for i in places), runs=tuple(self.runs[i] for i in places)
+        )
 
     def _outcome(self, result: Model | Exception) -> Outcome:
         if isinstance(result, OSError):

@@ -168,8 +168,14 @@ class Runs:
     def place(self, runs: Sequence[Arguments]) -> Arguments:
         """See `Layout`."""
         full = [*runs, *[runs[-1]] * self._empty]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *full)
-        return jax.device_put(stacked, self._sharding)
+        return jax.tree.map(self._stacked, *full)
+
+    def _stacked(self, *leaves: jax.Array) -> jax.Array:
+        """Returns arrays of all runs as one, each where its run is: no device sees all of it."""
+        if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+            data = self._stacked(*map(jax.random.key_data, leaves))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaves[0]))
+        return jax.device_put(np.stack([np.asarray(leaf) for leaf in leaves]), self._sharding)
 
     def counts(self, counts: Sequence[int]) -> Any:
         """See `Layout`."""

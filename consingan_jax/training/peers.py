@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from consingan_jax.config import Config
-from consingan_jax.errors import InputError
+from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training.watch import Moment, Watcher
 
 
@@ -39,11 +39,24 @@ class Peers:
         return False
 
     def agreed(self, counts: Sequence[int]) -> Sequence[int] | None:
-        """Returns the first process' numbers; None if any of the processes is told to stop."""
+        """Returns the first process' numbers; None if any of the processes is told to stop.
+
+        What is below 0 with one of them is so for all.
+        """
         if self._number == 1:
             return counts
         said = self._gathered(self._is_told, *counts)
-        return None if said[:, 0].any() else said[0, 1:].tolist()
+        fewest = said[:, 1:].min(0)
+        return None if said[:, 0].any() else np.where(fewest < 0, fewest, said[0, 1:]).tolist()
+
+    def stopped(self) -> StoppedError:
+        """Returns what says that all of them stop."""
+        return StoppedError(f"all {self._number} processes stop; the first saves the state")
+
+    def end(self) -> None:
+        """Waits until all have ended, however long the first one writes."""
+        if self._number > 1:
+            self._gathered(0)
 
     def begin(self, fault: Exception | None, moment: tuple[int, int]) -> None:
         """Waits for the others to begin.

@@ -1,6 +1,7 @@
 """What a run leaves behind and says while it trains, and when."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -207,11 +208,8 @@ class Recorder:
         They are a grid of samples with the training image at the top left, at the end of a stage
         the reconstruction, and with the lines of metrics what the model makes of the composite.
         """
-        model, composite, at_end = (
-            stage.model(),
-            self._job.composite,
-            stage.done == stage.iterations,
-        )
+        model = functools.cache(stage.model)  # is made if something is due
+        composite, at_end = self._job.composite, stage.done == stage.iterations
         moment = f"stage_{stage.number}_step_{stage.done:06d}.png"
         drawn = False
 
@@ -220,22 +218,22 @@ class Recorder:
             return due and not (missing and (self.run.path / name).exists())
 
         if composite is not None and is_due(f"naive/{moment}", self._config.log_every):
-            made = self.aside(lambda: model.harmonize(composite), stage)
+            made = self.aside(lambda: model().harmonize(composite), stage)
             pair = image.grid([made.composite, made.result], columns=2)
             self._leave("naive", moment, pair, stage)
         if is_due(f"samples/{moment}", self._config.sample_every):
             samples = self.aside(
-                lambda: list(map(np.asarray, model.samples(0, GRID_SAMPLES))), stage
+                lambda: list(map(np.asarray, model().samples(0, GRID_SAMPLES))), stage
             )
             pictures = (
-                image.shrunk(np.asarray(one), image.CELL) for one in (model.real[0], *samples)
+                image.shrunk(np.asarray(one), image.CELL) for one in (model().real[0], *samples)
             )
             self._leave("samples", moment, sheet := image.grid(list(pictures)), stage)
             self._live.show(lambda: image.to_png(sheet))
             drawn = True
         last = f"reconstruction/stage_{stage.number}.png"
         if at_end and is_due(last, 1):
-            image.save(self.run.path / last, self.aside(lambda: model.reconstruct()[0], stage))
+            image.save(self.run.path / last, self.aside(lambda: model().reconstruct()[0], stage))
         return drawn
 
     def _leave(self, folder: str, name: str, picture: np.ndarray, stage: Stage) -> None:

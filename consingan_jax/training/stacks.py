@@ -10,7 +10,7 @@ from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.training import compiler
 from consingan_jax.training.job import prepare
-from consingan_jax.training.layout import ALONE, chosen
+from consingan_jax.training.layout import ALONE, Runs, chosen
 from consingan_jax.training.step import StageProgram
 
 MOST = 16  # runs of one device that are put together unasked
@@ -73,9 +73,10 @@ def _check(program: StageProgram, size: int, there: Sequence[jax.Device]) -> Non
     limit = device.memory_limit()
     if limit is None:
         return
-    needed = compiler.memory(program, chosen(size, 1, there))
-    if _is_cpu(there):
-        needed *= len(there)
+    layout = chosen(size, 1, there)
+    needed = compiler.memory(program, layout)
+    if _is_cpu(there) and isinstance(layout, Runs):  # whose devices share it
+        needed *= len(layout.devices)
     if needed > limit:
         height, width = program.sizes[-1]
         raise InputError(

@@ -124,15 +124,21 @@ def train_together(
                 models[i] = _after_faults(job, course, places, peers)
                 if peers.leads:
                     models[i].save(runs[i].model)
-            except DivergedError as error:
+            except (DivergedError, InputError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    raise
                 faults[i] = error
+        peers.end()
 
     def result(i: int) -> Model | Exception:
         if i in faults:
             return faults[i]
         if i in models and not peers.leads:
             return models[i]
-        return load(runs[i].path)  # should the model be damaged, its last checkpoint has the same
+        try:
+            return load(runs[i].path)  # or, should the model be damaged, from its last checkpoint
+        except InputError as error:
+            return error
 
     return [result(i) for i in range(len(runs))]
 
@@ -146,6 +152,7 @@ def _after_faults(job: Job, course: Course, devices: Sequence[jax.Device], peers
             raise DivergedError(_advice(error, run), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
         course = Course(job, run, peers, retries=retries, news=news)
+        peers.begin(None, (course.stage.number, course.stage.done))
         advance([course], devices, peers)
     return course.stage.model()
 
