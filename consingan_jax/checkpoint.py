@@ -47,6 +47,13 @@ def _worker() -> concurrent.futures.Executor:
     return concurrent.futures.ProcessPoolExecutor(1, context, initializer=_begin_worker)
 
 
+def close() -> None:
+    """Ends the process that has written checkpoints, if there is one."""
+    if _worker.cache_info().currsize:
+        _worker().shutdown()
+        _worker.cache_clear()
+
+
 def _begin_worker() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)  # what it writes is what an interruption keeps

@@ -3,8 +3,8 @@
     python -m tests.processes [--num_iters=300]
 
 Two commands with `--coordinator` train the windows of one image together; then again, where one of
-them is killed on the way, first the second and then the first. The survivor must say in one line
-who is gone, within a minute; the same two commands again go on, and their model must equal, array
+them is told to stop, which both then do, and where one of them is killed. The survivor must say in
+one line who is gone, within a minute; the same two commands again go on, and their model must equal, array
 by array, that of the undisturbed ones. A process that waits for another in vain must say so. One
 process that trains all the windows must come to the same within the limits of the recordings after
 20 iterations. Prints a table; exits with 1 otherwise.
@@ -73,13 +73,19 @@ def ended(process: subprocess.Popen, seconds: float) -> tuple[int, str]:
     return process.returncode, lines[-1] if lines else ""
 
 
-def kill_one(picture: pathlib.Path, run: pathlib.Path, victim: int) -> tuple[int, str, float]:
-    """Kills one of two in the second stage; returns how the other ended, and after which time."""
+def both_in_second_stage(picture: pathlib.Path, run: pathlib.Path) -> list[subprocess.Popen]:
+    """Returns both processes, with a checkpoint of the second stage."""
     processes = both(picture, run, _NUM_ITERS.value)
     while "stage_1" not in str(checkpoint.latest_step(run / "checkpoints")):
         if any(one.poll() is not None for one in processes):
             raise SystemExit(str([ended(one, PATIENCE) for one in processes]))
         time.sleep(0.2)
+    return processes
+
+
+def kill_one(picture: pathlib.Path, run: pathlib.Path, victim: int) -> tuple[int, str, float]:
+    """Kills one of two in the second stage; returns how the other ended, and after which time."""
+    processes = both_in_second_stage(picture, run)
     children = pathlib.Path(f"/proc/{processes[victim].pid}/task/{processes[victim].pid}/children")
     for child in children.read_text().split():
         os.kill(int(child), signal.SIGKILL)
@@ -113,19 +119,28 @@ def main(_) -> None:
             failed |= not good
             print(f"{'yes' if good else 'NO':<4}{what}  {said}", flush=True)
 
-        ends = [ended(one, 600) for one in both(picture, folder / "whole", _NUM_ITERS.value)]
-        check("two processes train one image", [code for code, _ in ends] == [0, 0], ends)
-        for victim in (1, 0):
-            run = folder / f"killed_{victim}"
-            code, line, seconds = kill_one(picture, run, victim)
-            named = f"process {victim} " in line and "last checkpoint" in line
-            check(f"process {victim} killed: {seconds:.0f} s", code == 1 and named, line)
+        def go_on(run: pathlib.Path) -> None:
             kept = checkpoint.latest_step(run / "checkpoints")
             codes = [ended(one, 600)[0] for one in both(picture, run, _NUM_ITERS.value)]
             check(f"  gone on from {kept and kept.name}", codes == [0, 0], codes)
             pairs = [checkpoint.load(path / "model") for path in (folder / "whole", run)]
             same = jax.tree.all(jax.tree.map(np.array_equal, *pairs))
             check("  equal to the undisturbed one", same)
+
+        ends = [ended(one, 600) for one in both(picture, folder / "whole", _NUM_ITERS.value)]
+        check("two processes train one image", [code for code, _ in ends] == [0, 0], ends)
+        run = folder / "stopped"
+        processes = both_in_second_stage(picture, run)
+        processes[1].send_signal(signal.SIGTERM)
+        ends = [ended(one, PATIENCE) for one in processes]
+        check("one is told to stop, and both do", [code for code, _ in ends] == [143, 143], ends)
+        go_on(run)
+        for victim in (1, 0):
+            run = folder / f"killed_{victim}"
+            code, line, seconds = kill_one(picture, run, victim)
+            named = f"process {victim} " in line and "last checkpoint" in line
+            check(f"process {victim} killed: {seconds:.0f} s", code == 1 and named, line)
+            go_on(run)
         code, line = ended(begun(picture, folder / "vain", 0, 45_017, 20), 120)
         check("one waits in vain", code == 1 and "process 1 did not come" in line, line)
         for number in (1, 20):
