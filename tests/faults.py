@@ -127,18 +127,18 @@ def killed(ground: Ground) -> Iterator[Row]:
     places = ("at random", "in a write", "in a compilation")
     rows = {place: Row(f"SIGKILL {place}") for place in places}
     turns, rng = itertools.cycle(places), random.Random(0)
-    left = ground.kills
+    left, place = ground.kills, next(turns)
     for number in itertools.count():
         run, here = ground.folder / f"killed_{number}", []
         while left and not checkpoint.exists(run / "model"):
-            if _kill(ground, run, place := next(turns), rng):
+            if _kill(ground, run, place, rng):  # else it came to its end before: once more
                 here.append(place)
-                left -= 1
+                left, place = left - 1, next(turns)
         ground.ends(run)
         good = ground.is_whole(run)
-        for place in here:
-            rows[place].injected += 1
-            rows[place].recovered += good
+        for where in here:
+            rows[where].injected += 1
+            rows[where].recovered += good
         if not left:
             break
     yield from rows.values()

@@ -4,8 +4,8 @@
 
 Two commands with `--coordinator` train the windows of one image together; then again, where one of
 them is told to stop, which both then do, and where one of them is killed. The survivor must say in
-one line who is gone, within a minute; the same two commands again go on, and their model must equal, array
-by array, that of the undisturbed ones. A process that waits for another in vain must say so. One
+one line who is gone, within a minute; the same two commands again go on, and their model must
+equal, array by array, that of the undisturbed ones. A process that waits in vain must say so. One
 process that trains all the windows must come to the same within the limits of the recordings after
 20 iterations. Prints a table; exits with 1 otherwise.
 """
