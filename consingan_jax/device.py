@@ -38,9 +38,7 @@ def chosen(number: int) -> list[jax.Device]:
     """
     settings: Any = jax.config
     given = settings.jax_default_device
-    there = jax.local_devices(backend=given) if isinstance(given, str) else jax.devices()
-    if isinstance(given, jax.Device):
-        there = [given]
+    there = [given] if isinstance(given, jax.Device) else jax.devices(given)  # of a platform
     if number > len(there):
         is_there = "one is" if len(there) == 1 else f"{len(there)} are"
         raise InputError(f"devices={number}: {is_there} there: give {len(there)}, or 0 for all")

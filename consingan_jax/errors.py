@@ -36,6 +36,11 @@ class StoppedError(Exception):
     """A training was told to stop: says where it is and what is kept."""
 
 
+def is_no_room(error: BaseException) -> bool:
+    """Returns whether an error means that the disk is full."""
+    return isinstance(error, OSError) and error.errno in NO_ROOM
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error means that the memory, of this machine or of its GPU, was too small.
 

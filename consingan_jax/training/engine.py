@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from consingan_jax.config import Config
-from consingan_jax.errors import NO_ROOM, HeldError, InputError, is_out_of_memory
+from consingan_jax.errors import HeldError, InputError, is_no_room, is_out_of_memory
 from consingan_jax.generation.model import Model
 from consingan_jax.training import trainer
 from consingan_jax.training.watch import Watcher
@@ -59,7 +59,7 @@ class Task(NamedTuple):
         except InputError as error:
             return self._failed(str(error))
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if is_no_room(error):
                 raise
             return self._failed(f"{error.filename}: {error.strerror}")
         except Exception as error:

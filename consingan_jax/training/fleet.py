@@ -250,13 +250,15 @@ class Fleet:
 
         Finds the finished ones, too, that are of other pictures than the images now are.
         """
-        left, unmeasured = self.left(), []
+        left, unmeasured = [], []
         for member in self.members:
             self._errors.pop(member.name, None)
-            if member in left:
+            run = self.run(member)
+            if not run.is_finished():
+                left.append(member)
                 continue
             try:
-                self.run(member).check(prepare(member.config))
+                run.check(prepare(member.config))
             except InputError as error:
                 self._errors[member.name] = str(error)
             if member.name not in self._measured:

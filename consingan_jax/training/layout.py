@@ -44,8 +44,21 @@ class Layout(Protocol):
         """Returns what belongs to one run, on the device where its pictures are made."""
 
 
+class _OneRun:
+    """What the layouts of one run have in common."""
+
+    def counts(self, counts: Sequence[int]) -> Any:
+        """See `Layout`."""
+        return np.int32(counts[0])
+
+    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """See `Layout`."""
+        del run
+        return {name: float(value) for name, value in metrics.items()}
+
+
 @dataclasses.dataclass(frozen=True)
-class Alone:
+class Alone(_OneRun):
     """One run on one device."""
 
     def loop(self, program: StageProgram) -> Callable:
@@ -61,15 +74,6 @@ class Alone:
         (only,) = runs
         return only
 
-    def counts(self, counts: Sequence[int]) -> Any:
-        """See `Layout`."""
-        return np.int32(counts[0])
-
-    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
-        """See `Layout`."""
-        del run
-        return {name: float(value) for name, value in metrics.items()}
-
     def of(self, placed: Any, run: int) -> Any:
         """See `Layout`."""
         del run
@@ -77,7 +81,7 @@ class Alone:
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class Windows(_OneRun):
     """One run, the windows of an iteration divided over devices; all else is on each of them."""
 
     devices: tuple[jax.Device, ...]
@@ -103,20 +107,10 @@ class Windows:
 
     def _from_first(self, x: jax.Array) -> jax.Array:
         """Returns what the first process has, on all devices of all processes."""
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            data = self._from_first(jax.random.key_data(x))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        if _is_key(x):
+            return _as_data(self._from_first, x)
         same = np.asarray(multihost_utils.broadcast_one_to_all(np.asarray(x)))
         return jax.make_array_from_callback(same.shape, self._sharding, lambda index: same[index])
-
-    def counts(self, counts: Sequence[int]) -> Any:
-        """See `Layout`."""
-        return np.int32(counts[0])
-
-    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
-        """See `Layout`."""
-        del run
-        return {name: float(value) for name, value in metrics.items()}
 
     def of(self, placed: Any, run: int) -> Any:
         """See `Layout`."""
@@ -151,15 +145,10 @@ class Runs:
 
     def loop(self, program: StageProgram) -> Callable:
         """See `Layout`."""
-        one_device = _several(program.run, self.devices[0].platform) if self.each > 1 else None
-        own = PartitionSpec(RUNS)
-        return jax.shard_map(
-            one_device or _single(program.run),
-            mesh=self._mesh,
-            in_specs=own,
-            out_specs=own,
-            check_vma=False,
-        )
+        run, own = _single(program.run), PartitionSpec(RUNS)
+        if self.each > 1:
+            run = _several(program.run, self.devices[0].platform)
+        return jax.shard_map(run, mesh=self._mesh, in_specs=own, out_specs=own, check_vma=False)
 
     def shapes(self, one: Arguments) -> Arguments:
         """See `Layout`."""
@@ -172,9 +161,8 @@ class Runs:
 
     def _stacked(self, *leaves: jax.Array) -> jax.Array:
         """Returns arrays of all runs as one, each where its run is: no device sees all of it."""
-        if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-            data = self._stacked(*map(jax.random.key_data, leaves))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaves[0]))
+        if _is_key(leaves[0]):
+            return _as_data(self._stacked, *leaves)
         return jax.device_put(np.stack([np.asarray(leaf) for leaf in leaves]), self._sharding)
 
     def counts(self, counts: Sequence[int]) -> Any:
@@ -243,6 +231,16 @@ def _single(run: Callable) -> Callable:
         return jax.tree.map(lambda x: x[None], result)
 
     return only
+
+
+def _is_key(x: jax.Array) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _as_data(place: Callable[..., jax.Array], *keys: jax.Array) -> jax.Array:
+    """Returns random keys placed by a function that knows plain arrays alone."""
+    data = place(*map(jax.random.key_data, keys))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(keys[0]))
 
 
 def _lying(one: Arguments, sharding: NamedSharding, *leading: int) -> Arguments:

@@ -9,7 +9,7 @@ import jax
 
 from consingan_jax import checkpoint, device, numerics
 from consingan_jax.config import Config
-from consingan_jax.errors import NO_ROOM, DivergedError, InputError
+from consingan_jax.errors import DivergedError, InputError, is_no_room
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.training.course import Course, advance
@@ -111,7 +111,7 @@ def train_together(
                 if not run.is_finished():  # by the process that held it before
                     begun[i] = job, Course(job, run, peers, news=job.warnings)
             except (InputError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                if is_no_room(error):
                     raise
                 faults[i] = error
         courses = [course for _, course in begun.values()]
@@ -125,7 +125,7 @@ def train_together(
                 if peers.leads:
                     models[i].save(runs[i].model)
             except (DivergedError, InputError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                if is_no_room(error):
                     raise
                 faults[i] = error
         peers.end()
