@@ -5,29 +5,24 @@ one. Arrays are written as numpy, so that a tree from one device is read on any 
 goes a digest of its contents, which is compared when it is read.
 """
 
-import concurrent.futures
 import contextlib
-import functools
 import hashlib
 import json
 import math
-import multiprocessing
-import os
 import pathlib
 import re
 import shutil
-import signal
 import tempfile
-import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from consingan_jax import outside
 from consingan_jax.errors import DamagedError, InputError, from_tensorstore
 
 FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
@@ -38,57 +33,9 @@ _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
 _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
 
 _T = TypeVar("_T")
-_Function = TypeVar("_Function", bound=Callable)
 
 
-@functools.cache
-def _worker() -> concurrent.futures.Executor:
-    context = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(1, context, initializer=_begin_worker)
-
-
-def close() -> None:
-    """Ends the process that has written checkpoints, if there is one."""
-    if _worker.cache_info().currsize:
-        _worker().shutdown()
-        _worker.cache_clear()
-
-
-def _begin_worker() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.SIG_IGN)  # what it writes is what an interruption keeps
-    jax.config.update("jax_platforms", "cpu")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "it was spawned"
-    parent.join()
-    os._exit(1)
-
-
-def _outside(function: _Function) -> _Function:
-    """Lets a function work in a process of its own where this one trains together with others.
-
-    Orbax would wait for them: even told that one process alone is active, it asks all for the path
-    (orbax-checkpoint 0.12).
-    """
-
-    @functools.wraps(function)
-    def outer(*args):
-        if not jax.distributed.is_initialized():
-            return function(*args)
-        return _worker().submit(outer, *jax.tree.map(_on_host, args)).result()
-
-    return cast(_Function, outer)
-
-
-def _on_host(leaf: Any) -> Any:
-    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
-
-
-@_outside
+@outside.alone
 def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     """Writes a tree of arrays, and metadata of plain JSON types, as one Orbax checkpoint.
 
@@ -110,7 +57,7 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
             (parent / name).rename(parent / path.name)
 
 
-@_outside
+@outside.alone
 def load(path: pathlib.Path, like: Any = None) -> Any:
     """Returns the tree that `save` wrote.
 
@@ -143,7 +90,7 @@ def metadata(path: pathlib.Path) -> dict[str, Any]:
     return about
 
 
-@_outside
+@outside.alone
 def _about(path: pathlib.Path) -> dict[str, Any]:
     with _plain(path) as place, _damage(path):
         held = _held(place)

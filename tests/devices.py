@@ -11,11 +11,21 @@ exceeded, or a collective is there that has no business there.
 """
 
 import functools
-import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax
+import numpy as np
 from absl import app, flags
+
+from consingan_jax.config import Config
+from consingan_jax.training import compiler
+from consingan_jax.training.job import prepare
+from consingan_jax.training.layout import ALONE, Layout, Runs, Windows
+from consingan_jax.training.stage import Stage, Stages
+from tests.collectives import collectives
 
 _DEVICES = flags.DEFINE_integer("devices", 8, "Into how many the CPU is divided.")
 _NUM_ITERS = flags.DEFINE_integer("num_iters", 20, "Iterations to compare after.")
@@ -26,100 +36,110 @@ _BEFORE = flags.DEFINE_integer(
 _NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "Convolutions in a stage.")
 _NUM_FILTERS = flags.DEFINE_integer("num_filters", 32, "Features of every hidden layer.")
 
+_compiled = functools.cache(compiler.compile_loop)  # all seeds have the same programs
+
+
+class Result(NamedTuple):
+    """What a run has become: the parameters of both networks, and its reconstruction error."""
+
+    parameters: tuple
+    reconstruction: float
+
 
 def main(_) -> None:
     """Trains and compares."""
-    forced = f"--xla_force_host_platform_device_count={_DEVICES.value}"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {forced}"
-    import jax
-    import numpy as np
-
-    from consingan_jax.config import Config
-    from consingan_jax.training import compiler
-    from consingan_jax.training.job import prepare
-    from consingan_jax.training.layout import ALONE, Runs, Windows
-    from consingan_jax.training.stage import Stages
-    from tests.collectives import collectives
-
-    devices, failed = tuple(jax.devices()), False
+    jax.config.update("jax_num_cpu_devices", _DEVICES.value)
+    devices = tuple(jax.devices())
     assert len(devices) == _DEVICES.value, devices
+    exceeded = [_windows_differ(devices), _seeds_differ(devices)]
+    sys.exit(any(exceeded))
 
-    def stage(seed, window):
-        config = Config.create(
-            image="examples/scene.png",
-            seed=seed,
-            num_stages=3,
-            min_size=40,
-            max_size=_MAX_SIZE.value,
-            num_layers=_NUM_LAYERS.value,
-            num_filters=_NUM_FILTERS.value,
-            window=(0, 0, window),
-            windows=len(devices),
-        )
-        stages = Stages(prepare(config))
-        below = begun(stages.grown(begun(stages.first())))
-        return stages.grown(below)
 
-    compiled = functools.cache(compiler.compile_loop)  # all seeds have the same programs
-
-    def begun(stage):
-        state = copied(stage.state)
-        state, _ = compiled(stage.program)(state, stage.data, stage.key, np.int32(_BEFORE.value))
-        return stage.after(_BEFORE.value, lambda: state)
-
-    def copied(tree):
-        """Returns arrays for a loop, which takes over the memory of its state."""
-        return jax.tree.map(lambda x: x.copy(), tree)
-
-    def train(layout, of):
-        """Returns what every run has become, and prints what that took."""
-        loop = compiled(of[0].program, layout)
-        found = collectives(loop.as_text())
-        state, data, key = layout.place([(s.state, s.data, s.key) for s in of])
-        state = copied(state)
-        counts = [_NUM_ITERS.value] * len(of)
-        start = time.perf_counter()
-        state, metrics = jax.block_until_ready(loop(state, data, key, layout.counts(counts)))
-        seconds = (time.perf_counter() - start) / _NUM_ITERS.value
-        metrics = jax.device_get(metrics)
-        print(f"{seconds:8.3f} s an iteration; collectives: {found or 'none'}", flush=True)
-        runs = [
-            (jax.device_get(layout.of(state, i)), layout.numbers(metrics, i))
-            for i in range(len(of))
-        ]
-        return runs, found
-
-    def compare(before, one, other):
-        """Prints how far two results lie apart; returns whether that is too far."""
-
-        def change(a, b, start):
-            return np.linalg.norm(a - b) / max(np.linalg.norm(b - start), 1e-12)
-
-        parts = [(s.generator, s.critic) for s in (other[0], one[0], before)]
-        worst = max(jax.tree.leaves(jax.tree.map(change, *parts)))
-        error = abs(one[1]["reconstruction_rmse"] - other[1]["reconstruction_rmse"])
-        print(
-            f"         apart: {worst:.2%} of a tensor's change, {error:.1e} in the reconstruction"
-        )
-        return worst > 0.02 or error > 2e-3
-
-    windows = stage(0, 0.5)
-    before = jax.device_get(windows.state)
-    print(f"{len(devices)} windows of {windows.program.window} in {windows.program.sizes[-1]} px")
+def _windows_differ(devices: Sequence[jax.Device]) -> bool:
+    """Trains windows on one, two and all devices; returns whether they come out otherwise."""
+    stage, differ = _last_stage(seed=0, window=0.5), False
+    print(f"{len(devices)} windows of {stage.program.window} in {stage.program.sizes[-1]} px")
     print("on one device")
-    (first,), _ = train(ALONE, [windows])
+    (alone,), _ = _trained(ALONE, [stage])
     for number in sorted({2, len(devices)}):
         print(f"on {number} devices")
-        (result,), found = train(Windows(devices[:number]), [windows])
-        failed |= compare(before, first, result) or set(found) != {"all-reduce"}
-    seeds = [stage(seed, 0) for seed in range(len(devices))]
-    print(f"{len(devices)} seeds of {seeds[0].program.sizes[-1]} px, the first of them alone")
-    (alone,), _ = train(ALONE, seeds[:1])
+        (result,), found = _trained(Windows(tuple(devices[:number])), [stage])
+        differ |= _differ(stage, alone, result) or set(found) != {"all-reduce"}
+    return differ
+
+
+def _seeds_differ(devices: Sequence[jax.Device]) -> bool:
+    """Trains seeds together; returns whether the first comes out otherwise than alone."""
+    seeds = [_last_stage(seed=seed, window=0) for seed in range(len(devices))]
+    differ = False
+    print(f"{len(seeds)} seeds of {seeds[0].program.sizes[-1]} px, the first of them alone")
+    (alone,), _ = _trained(ALONE, seeds[:1])
     for number in sorted({1, len(devices)}):
         print(f"all of them, {len(devices) // number} on each of {number}")
-        results, found = train(Runs(len(seeds), devices[:number]), seeds)
-        failed |= compare(jax.device_get(seeds[0].state), alone, results[0]) or bool(found)
-    sys.exit(failed)
+        results, found = _trained(Runs(len(seeds), tuple(devices[:number])), seeds)
+        differ |= _differ(seeds[0], alone, results[0]) or bool(found)
+    return differ
+
+
+def _last_stage(*, seed: int, window: float) -> Stage:
+    """Returns the last of three stages at its start; those below have been trained a while."""
+    config = Config.create(
+        image="examples/scene.png",
+        seed=seed,
+        num_stages=3,
+        min_size=40,
+        max_size=_MAX_SIZE.value,
+        num_layers=_NUM_LAYERS.value,
+        num_filters=_NUM_FILTERS.value,
+        window=(0, 0, window),
+        windows=_DEVICES.value,
+    )
+    stages = Stages(prepare(config))
+    return stages.grown(_begun(stages.grown(_begun(stages.first()))))
+
+
+def _begun(stage: Stage) -> Stage:
+    loop, count = _compiled(stage.program), _BEFORE.value
+    state, _ = loop(_copied(stage.state), stage.data, stage.key, np.int32(count))
+    return stage.after(count, lambda: state)
+
+
+def _copied(tree):
+    """Returns arrays for a loop, which takes over the memory of its state."""
+    return jax.tree.map(lambda x: x.copy(), tree)
+
+
+def _trained(layout: Layout, of: Sequence[Stage]) -> tuple[list[Result], dict[str, int]]:
+    """Returns what every run has become, and the loop's collectives; prints what that took."""
+    loop = _compiled(of[0].program, layout)
+    found = collectives(loop.as_text())
+    state, data, key = layout.place([(stage.state, stage.data, stage.key) for stage in of])
+    state, counts = _copied(state), layout.counts([_NUM_ITERS.value] * len(of))
+    start = time.perf_counter()
+    state, metrics = jax.block_until_ready(loop(state, data, key, counts))
+    seconds = (time.perf_counter() - start) / _NUM_ITERS.value
+    print(f"{seconds:8.3f} s an iteration; collectives: {found or 'none'}", flush=True)
+    metrics = jax.device_get(metrics)
+    results = []
+    for i in range(len(of)):
+        one = jax.device_get(layout.of(state, i))
+        error = layout.numbers(metrics, i)["reconstruction_rmse"]
+        results.append(Result((one.generator, one.critic), error))
+    return results, found
+
+
+def _differ(before: Stage, one: Result, other: Result) -> bool:
+    """Prints how far two results lie apart; returns whether that is too far."""
+
+    def change(a, b, start):
+        return np.linalg.norm(a - b) / max(np.linalg.norm(b - start), 1e-12)
+
+    start = jax.device_get((before.state.generator, before.state.critic))
+    apart = jax.tree.map(change, other.parameters, one.parameters, start)
+    worst = max(jax.tree.leaves(apart))
+    error = abs(one.reconstruction - other.reconstruction)
+    print(f"         apart: {worst:.2%} of a tensor's change, {error:.1e} in the reconstruction")
+    return not (worst <= 0.02 and error <= 2e-3)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Course:
     """A run under way, from its last checkpoint on.
 
     Attributes:
+        job: what it works on.
         stage: where it is.
         recorder: writes down what happens.
         fault: why it cannot go on, if so.
@@ -48,6 +49,7 @@ class Course:
             retries: how often it has diverged.
             news: to say once it goes on.
         """
+        self.job = job
         self._stages, last, self.stage = _begin(job, run, retries)
         moment = (self.stage.number, self.stage.done)
         self.recorder = Recorder(

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -13,7 +13,7 @@ from consingan_jax.errors import DivergedError, InputError, is_no_room
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.training.course import Course, advance
-from consingan_jax.training.job import Job, prepare
+from consingan_jax.training.job import prepare
 from consingan_jax.training.peers import Peers
 from consingan_jax.training.watch import Watcher
 from consingan_jax.training.workdir import Workdir
@@ -95,66 +95,80 @@ def train_together(
         StoppedError: the watcher said so; the states are kept.
     """
     places, peers = device.chosen(devices), Peers(watcher)
-    faults: dict[int, Exception] = {}
-    begun: dict[int, tuple[Job, Course]] = {}
-    runs = list(map(Workdir, workdirs))
+    results: dict[int, Model | Exception] = {}
+    courses: dict[int, Course] = {}
     with contextlib.ExitStack() as held:
-        for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
-            try:
-                job = prepare(config)
-                peers.check(job.config, places)
-                run.check(job)
-                if run.is_finished():
-                    continue
-                if peers.leads:
-                    held.enter_context(run.claim(job))
-                if not run.is_finished():  # by the process that held it before
-                    begun[i] = job, Course(job, run, peers, news=job.warnings)
-            except (InputError, OSError) as error:
-                if is_no_room(error):
-                    raise
-                faults[i] = error
-        courses = [course for _, course in begun.values()]
-        moments = [(course.stage.number, course.stage.done) for course in courses]
-        peers.begin(next(iter(faults.values()), None), moments[0] if moments else (-1, -1))
-        advance(courses, places, peers)
-        models: dict[int, Model] = {}
-        for i, (job, course) in begun.items():
-            try:
-                models[i] = _after_faults(job, course, places, peers)
-                if peers.leads:
-                    models[i].save(runs[i].model)
-            except (DivergedError, InputError, OSError) as error:
-                if is_no_room(error):
-                    raise
-                faults[i] = error
+        for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
+            with _fault_as_result(results, i):
+                begun = _begin(config, Workdir(workdir), places, peers, held)
+                if isinstance(begun, Course):
+                    courses[i] = begun
+                else:
+                    results[i] = begun
+        faults = (result for result in results.values() if isinstance(result, Exception))
+        peers.begin(next(faults, None), next(map(_moment, courses.values()), (-1, -1)))
+        advance(list(courses.values()), places, peers)
+        for i, course in courses.items():
+            with _fault_as_result(results, i):
+                results[i] = _end(course, places, peers)
         peers.end()
-
-    def result(i: int) -> Model | Exception:
-        if i in faults:
-            return faults[i]
-        if i in models and not peers.leads:
-            return models[i]
-        try:
-            return load(runs[i].path)  # or, should the model be damaged, from its last checkpoint
-        except InputError as error:
-            return error
-
-    return [result(i) for i in range(len(runs))]
+    return [results[i] for i in range(len(configs))]
 
 
-def _after_faults(job: Job, course: Course, devices: Sequence[jax.Device], peers: Peers) -> Model:
-    """Returns the model of a course at its end, where it may try again if it has diverged."""
-    run = course.recorder.run
+@contextlib.contextmanager
+def _fault_as_result(results: dict[int, Model | Exception], i: int) -> Iterator[None]:
+    """Lets what stands in the way of one run be its result, and stop no other."""
+    try:
+        yield
+    except (DivergedError, InputError, OSError) as error:
+        if is_no_room(error):
+            raise
+        results[i] = error
+
+
+def _begin(
+    config: Config,
+    run: Workdir,
+    devices: Sequence[jax.Device],
+    peers: Peers,
+    held: contextlib.ExitStack,
+) -> Course | Model:
+    """Returns a run under way, and claims its directory; or its model, if it is finished."""
+    job = prepare(config)
+    peers.check(job.config, devices)
+    run.check(job)
+    if not run.is_finished() and peers.leads:
+        held.enter_context(run.claim(job))
+    if run.is_finished():  # perhaps by the process that held it before
+        return load(run.path)
+    return Course(job, run, peers, news=job.warnings)
+
+
+def _end(course: Course, devices: Sequence[jax.Device], peers: Peers) -> Model:
+    """Returns the model of a course that has been trained; the process that leads writes it."""
+    model, run = _after_faults(course, devices, peers).stage.model(), course.recorder.run
+    if not peers.leads:
+        return model
+    model.save(run.model)
+    return load(run.path)  # or, should what is there be damaged, from its last checkpoint
+
+
+def _after_faults(course: Course, devices: Sequence[jax.Device], peers: Peers) -> Course:
+    """Returns a course at its end: a new one, where it has diverged and may try again."""
+    job, run = course.job, course.recorder.run
     while error := course.fault:
         retries = error.retries + 1
         if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
             raise DivergedError(_advice(error, run), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
         course = Course(job, run, peers, retries=retries, news=news)
-        peers.begin(None, (course.stage.number, course.stage.done))
+        peers.begin(None, _moment(course))
         advance([course], devices, peers)
-    return course.stage.model()
+    return course
+
+
+def _moment(course: Course) -> tuple[int, int]:
+    return course.stage.number, course.stage.done
 
 
 def _advice(error: DivergedError, run: Workdir) -> str:

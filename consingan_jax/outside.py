@@ -1,0 +1,65 @@
+"""A process beside this one, for what would otherwise wait for the others that train with it.
+
+Orbax does: even told that one process alone is active, it asks all of them for the path
+(orbax-checkpoint 0.12).
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import jax
+import numpy as np
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+def alone(function: _Function) -> _Function:
+    """Lets a function work in a process of its own where this one trains together with others.
+
+    Arguments and result go there and back as numpy arrays.
+    """
+
+    @functools.wraps(function)
+    def outer(*args):
+        if not jax.distributed.is_initialized():
+            return function(*args)
+        return _worker().submit(outer, *jax.tree.map(_on_host, args)).result()
+
+    return cast(_Function, outer)
+
+
+def close() -> None:
+    """Ends the other process, if there is one."""
+    if _worker.cache_info().currsize:
+        _worker().shutdown()
+        _worker.cache_clear()
+
+
+@functools.cache
+def _worker() -> concurrent.futures.Executor:
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(1, context, initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)  # what it writes is what an interruption keeps
+    jax.config.update("jax_platforms", "cpu")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it was spawned"
+    parent.join()
+    os._exit(1)
+
+
+def _on_host(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
