@@ -29,6 +29,7 @@ from tests.collectives import collectives
 
 _DEVICES = flags.DEFINE_integer("devices", 8, "Into how many the CPU is divided.")
 _NUM_ITERS = flags.DEFINE_integer("num_iters", 20, "Iterations to compare after.")
+_NUM_STAGES = flags.DEFINE_integer("num_stages", 3, "Of which the last is compared.")
 _MAX_SIZE = flags.DEFINE_integer("max_size", 100, "Of the pyramid, in pixels.")
 _BEFORE = flags.DEFINE_integer(
     "before", 200, "Iterations of each stage below: a network that knows nothing is chaotic."
@@ -82,20 +83,24 @@ def _seeds_differ(devices: Sequence[jax.Device]) -> bool:
 
 
 def _last_stage(*, seed: int, window: float) -> Stage:
-    """Returns the last of three stages at its start; those below have been trained a while."""
+    """Returns the last stage at its start; those below have been trained a while."""
+    below = _NUM_STAGES.value - 1
     config = Config.create(
         image="examples/scene.png",
         seed=seed,
-        num_stages=3,
+        num_stages=_NUM_STAGES.value,
         min_size=40,
         max_size=_MAX_SIZE.value,
         num_layers=_NUM_LAYERS.value,
         num_filters=_NUM_FILTERS.value,
-        window=(0, 0, window),
+        window=(*[0.0] * below, window),
         windows=_DEVICES.value,
     )
     stages = Stages(prepare(config))
-    return stages.grown(_begun(stages.grown(_begun(stages.first()))))
+    stage = stages.first()
+    for _ in range(below):
+        stage = stages.grown(_begun(stage))
+    return stage
 
 
 def _begun(stage: Stage) -> Stage:

@@ -165,6 +165,7 @@ def test_layouts(num_runs, num_windows, devices, expected):
 def test_on_several_devices_it_comes_out_the_same():
     command = [sys.executable, "-m", "tests.devices", "--devices=2", "--num_iters=5"]
     command += ["--max_size=60", "--num_filters=8", "--before=1", "--num_layers=1"]
+    command += ["--num_stages=2"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("apart:") == 3 and "{'all-reduce': 2}" in result.stdout
