@@ -7,7 +7,9 @@ import shutil
 # Compilation is most of the time that the tests take, and they measure no speed. What a user's
 # programs compute, fully optimised, is checked by `python -m tests.parity`.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
 )
 
 import filelock

@@ -29,6 +29,17 @@ def seeds(picture):
     return [Config.create(**SMALL, image=str(picture), seed=seed) for seed in range(3)]
 
 
+@pytest.fixture
+def users_fusion(monkeypatch):
+    """Fuses as a user's programs do: a model's numbers are the same, bit for bit, in a loop."""
+    options = device.compiler_options
+
+    def fused(**how):
+        return (options(**how) or {}) | {"xla_cpu_use_fusion_emitters": True}
+
+    monkeypatch.setattr(device, "compiler_options", fused)
+
+
 def _equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one.tree(), other.tree())
 
@@ -71,6 +82,7 @@ def test_a_stack_that_cannot_fit_is_one_line(seeds, tmp_path, monkeypatch):
         many.train(devices=99)
 
 
+@pytest.mark.usefixtures("users_fusion")
 def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, monkeypatch):
     (tmp_path / "broken.png").write_text("no picture")
     broken = dataclasses.replace(seeds[0], image=str(tmp_path / "broken.png"))
@@ -114,6 +126,7 @@ def test_a_run_that_diverges_may_try_again_after_the_others(seeds, tmp_path, mon
     assert second.config.lr_critic == first.config.lr_critic / 2
 
 
+@pytest.mark.usefixtures("users_fusion")
 def test_a_stack_is_stopped_and_goes_on_in_others(seeds, tmp_path):
     runs = [tmp_path / str(i) for i in range(3)]
     alone = [trainer.train(seed, tmp_path / f"alone{i}") for i, seed in enumerate(seeds)]

@@ -101,10 +101,10 @@ def train_together(
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
                 begun = _begin(config, Workdir(workdir), places, peers, held)
-                if isinstance(begun, Course):
-                    courses[i] = begun
-                else:
+                if isinstance(begun, Model):
                     results[i] = begun
+                else:
+                    courses[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
         peers.begin(next(faults, None), next(map(_moment, courses.values()), (-1, -1)))
         advance(list(courses.values()), places, peers)
