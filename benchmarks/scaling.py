@@ -5,10 +5,11 @@
 A stack of 1, 2, 4, 8, 16 models of one image at --max_size, on 1, 2, 4, 8 devices into which the
 CPU is divided, each in a process of its own: seconds of an iteration at stages 1, 3 and 5, which
 stand for two each, and from them images per hour for 2000 iterations a stage without compilation,
-pictures and checkpoints. The first line is measured again at the end. --published adds the
-published program, as benchmarks/torch_baseline.py has it (the extra `torch`). Then seconds of an
-iteration at the last stage of a pyramid of twice that size, in 1, 2, 4, 8 windows of half its
-sides, and the collectives of the compiled text. Close what else runs.
+pictures and checkpoints. The line "4, mapped" is such a stack as a GPU trains it, by `jax.vmap`, on
+the CPU. The first line is measured again at the end. --published adds the published program, as
+benchmarks/torch_baseline.py has it (the extra `torch`). Then seconds of an iteration at the last
+stage of a pyramid of twice that size, in 1, 2, 4, 8 windows of half its sides, and the collectives
+of the compiled text. Close what else runs.
 """
 
 import json
@@ -16,8 +17,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
+import jax
 from absl import app, flags
+
+from consingan_jax import numerics
+from consingan_jax.config import Config
+from consingan_jax.generation.architecture import architecture
+from consingan_jax.training import compiler, layout
+from consingan_jax.training.job import prepare
+from consingan_jax.training.step import StageProgram
+from tests.collectives import collectives
 
 _MAX_SIZE = flags.DEFINE_integer("max_size", 64, "Of the pyramid, in pixels.")
 _TURN = flags.DEFINE_float("turn", 4.0, "Seconds of each measurement, about.")
@@ -26,22 +37,21 @@ _MEASURE = flags.DEFINE_string("measure", "", "For the measured processes: what,
 
 STACKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (2, 2), (4, 2), (8, 2), (16, 2), (8, 4), (8, 8)]
 WINDOWS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (4, 2), (8, 2), (8, 4), (8, 8)]
+MAPPED = 4  # models
 STAGES = (1, 3, 5)
 ITERATIONS = 2000
 
 
+class Mapped(layout.Runs):
+    """Several runs of one device as a GPU trains them, wherever that is."""
+
+    def loop(self, program: StageProgram) -> Callable:
+        """See `layout.Layout`."""
+        return jax.vmap(program.run)
+
+
 def served(what: dict) -> dict:
     """Returns a measurement, made in this process."""
-    import jax
-
-    from consingan_jax import numerics
-    from consingan_jax.config import Config
-    from consingan_jax.generation.architecture import architecture
-    from consingan_jax.training import compiler, layout
-    from consingan_jax.training.job import prepare
-    from consingan_jax.training.step import StageProgram
-    from tests.collectives import collectives
-
     windows, stack = what.get("windows"), what.get("stack", 1)
     changes = {"windows": windows, "window": 0.5} if windows else {}
     size = _MAX_SIZE.value * (2 if windows else 1)
@@ -56,6 +66,8 @@ def served(what: dict) -> dict:
             run = Published(program).iterations
         else:
             where = layout.chosen(stack, windows or 1, jax.devices())
+            if what.get("mapped"):
+                where = Mapped(stack, tuple(jax.devices()))
             loop = compiler.compile_loop(program, where)
             answer["collectives"] |= collectives(loop.as_text())
             state, data = jax.jit(lambda program=program: compiler.placeholders(program))()
@@ -99,9 +111,10 @@ def main(_) -> None:
     )
     for stack, devices in [*STACKS, STACKS[0]]:
         seconds = measured(devices, stack=stack)["seconds"]
-        _line(stack, devices, seconds)
+        _line(stack, devices, seconds, stack)
+    _line(f"{MAPPED}, mapped", 1, measured(1, stack=MAPPED, mapped=True)["seconds"], MAPPED)
     if _PUBLISHED.value:
-        _line("published, 1", 1, measured(1, published=True)["seconds"])
+        _line("published, 1", 1, measured(1, published=True)["seconds"], 1)
     print(f"\nwindows of half a side at {2 * _MAX_SIZE.value} px")
     print("| windows | devices | seconds of an iteration | collectives |\n|---|---|---|---|")
     for windows, devices in WINDOWS:
@@ -110,11 +123,10 @@ def main(_) -> None:
         print(f"| {windows} | {devices} | {answer['seconds'][0]:.3f} | {found} |", flush=True)
 
 
-def _line(stack, devices, seconds) -> None:
-    number = stack if isinstance(stack, int) else 1
+def _line(name, devices, seconds, number) -> None:
     per_hour = 3600 * number / (ITERATIONS * 2 * sum(seconds))
     words = ", ".join(f"{each:.3f}" for each in seconds)
-    print(f"| {stack} | {devices} | {words} | {per_hour:.2f} |", flush=True)
+    print(f"| {name} | {devices} | {words} | {per_hour:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
