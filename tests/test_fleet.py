@@ -1,4 +1,5 @@
 import csv
+import json
 
 import jax
 import numpy as np
@@ -139,6 +140,11 @@ def test_the_directory_of_something_else(folder, tmp_path):
         _fleet(tmp_path / "other", workdir)
     with pytest.raises(InputError, match=r"a set with config.num_iters=2, not 3: give another"):
         Fleet(Config.create(images=str(folder), **SMALL | {"num_iters": 3}), workdir)
+    about = json.loads((workdir / "set.json").read_text())
+    for damage in ({"names": []}, {"names": [1]}, {"seeds": "x"}, {"errors": 3}, {"format": None}):
+        (workdir / "set.json").write_text(json.dumps(about | damage))
+        with pytest.raises(InputError, match=r"set.json (is damaged: take it away|has the format)"):
+            _fleet(folder, workdir)
     (workdir / "set.json").write_text("{}")
     with pytest.raises(InputError, match=r"set.json is damaged: take it away"):
         _fleet(folder, workdir)
@@ -165,6 +171,20 @@ def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
     assert f"2 of 3 runs are finished: {tmp_path}/set/index.html" in out
     assert "train: b failed: image " in err.splitlines()[-1]
     assert {"SWD-1/1", "place"} & set(_rows(tmp_path / "set")["a"])
+    # Its directory alone says which images it is of.
+    tiny.paint(folder / "b.png")
+    goes_on = [f"--workdir={tmp_path / 'set'}", "--compilation_cache=off"]
+    with pytest.raises(SystemExit, match="2"):
+        train.COMMAND.run("train", [*goes_on, "--config.num_iters=9"])
+    assert "a set with config.num_iters=2, not 9: give another" in capsys.readouterr().err
+    train.COMMAND.run("train", goes_on)
+    assert "3 of 3 runs are finished" in capsys.readouterr().out
+    # An earlier version did not write the images down, but for the word of the configuration.
+    about = json.loads((tmp_path / "set/set.json").read_text())
+    del about["images"], about["seeds"]
+    (tmp_path / "set/set.json").write_text(json.dumps(about))
+    train.COMMAND.run("train", [*goes_on, "--dry_run"])
+    assert "0 of 3 runs to train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

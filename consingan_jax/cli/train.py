@@ -34,7 +34,7 @@ USAGE = """Trains a generative model of one image. The same command again goes o
   consingan train photo.jpg --task=retarget --dry_run    says what the run would be and cost
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
   consingan train --config=FILE.py:quick                 a file with a function get_config
-  consingan train --workdir=RUN                          goes on with a run
+  consingan train --workdir=RUN                          goes on with a run, or with a set
   consingan train FOLDER [--seeds=4]                     a model of each image, of each seed
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
@@ -134,15 +134,29 @@ def _goes_on(flags: Flags) -> bool:
     return restore.is_run(flags.workdir) and not said
 
 
+def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> fleet.Fleet | None:
+    """Returns the set that is named where nothing says which images, if it is one."""
+    chosen: Any = flags["config"]
+    says = any(flags[name].present for name in ("task", *VARIANTS, "config"))
+    says |= any(name in chosen.override_values for name in ("image", "images", "fine_tune"))
+    if images or says or not (flags.workdir and fleet.is_set(flags.workdir)):
+        return None
+    seeds = flags.seeds if flags["seeds"].present else 0
+    return fleet.restored(flags.workdir, seeds=seeds, **chosen.override_values)
+
+
 def _main(flags: Flags, images: Sequence[str]) -> None:
     if flags.fields:
         check_used(flags, {"fields"}, "with --fields")
         for name, default, words, meaning in config.fields():
             print(f"{name:<19}{default:<14}{meaning}" + (f" ({words})" if words else ""))
         return
-    asked, workdir = _asked_for(flags, images)
     processes.check(flags)
     device.divide_cpu(flags.devices)
+    if known := _set_that_goes_on(flags, images):
+        _main_of_set(flags, known)
+        return
+    asked, workdir = _asked_for(flags, images)
     if is_many(flags, asked, images):
         _main_of_set(flags, fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds))
         return

@@ -2,26 +2,24 @@
 
 import dataclasses
 import glob
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from consingan_jax import checkpoint, device
+from consingan_jax import device
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
-from consingan_jax.training import lock, stacks
+from consingan_jax.training import lock, manifest, stacks
 from consingan_jax.training.engine import Engine, Measure, Outcome, Task, here
 from consingan_jax.training.job import prepare
+from consingan_jax.training.manifest import Manifest
 from consingan_jax.training.overview import Overview, Row
 from consingan_jax.training.watch import Moment, Watcher
-from consingan_jax.training.workdir import Workdir, write_whole
-
-IDENTITY = "set.json"  # the file that makes a directory a set of runs
+from consingan_jax.training.workdir import Workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Member:
 
 def is_set(path: str | os.PathLike) -> bool:
     """Returns whether a directory is a set of runs."""
-    return (pathlib.Path(path) / IDENTITY).is_file()
+    return (pathlib.Path(path) / manifest.IDENTITY).is_file()
 
 
 def _is_of_set(entry: pathlib.Path) -> bool:
@@ -85,6 +83,22 @@ def _is_image(file: pathlib.Path) -> bool:
     return not file.name.startswith(".") and (is_array or image.has_image_suffix(file))
 
 
+def restored(workdir: str | os.PathLike, *, seeds: int = 0, **changes: Any) -> "Fleet":
+    """Returns the set of runs that a directory holds, with the images it was last called for.
+
+    Args:
+        workdir: the directory of the set.
+        seeds: how many runs of each image; 0: as many as there were.
+        changes: fields of the configuration that are asked for; they must be as they were.
+
+    Raises:
+        InputError: the set cannot be read, its images are gone, or its configuration is another.
+    """
+    known = Manifest.read(pathlib.Path(workdir))
+    config = dataclasses.replace(known.config, **changes)
+    return Fleet(config, workdir, paths=known.images, seeds=seeds or known.seeds)
+
+
 class Fleet:
     """The runs of one configuration: what there is to do, and what has come of it."""
 
@@ -111,8 +125,8 @@ class Fleet:
         if seeds < 1:
             raise InputError(f"seeds={seeds}: give 1 or more")
         self.path = pathlib.Path(workdir)
-        self._config = config
-        asked = list(paths) or [config.images or config.image]
+        self._config, self._seeds = config, seeds
+        self._asked = asked = list(paths) or [config.images or config.image]
         if config.fine_tune:
             raise InputError(
                 f"config.fine_tune={config.fine_tune}: a fine-tuning is a run of its own, and not "
@@ -224,25 +238,18 @@ class Fleet:
                     f"workdir {self.path} exists and is no set of runs: give another --workdir"
                 )
             return
-        file = self.path / IDENTITY
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-            checkpoint.check_format(file, known["format"])
-            old, names = Config.restore(known["config"]), set(known["names"])
-            self._errors, self._measured = dict(known["errors"]), dict(known["measures"])
-        except InputError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{file} is damaged: take it away, and the runs stay") from None
-        if field := old.difference(self._config):
+        known = Manifest.read(self.path)
+        self._errors, self._measured = known.errors, known.measures
+        if field := known.config.difference(self._config):
+            was = getattr(known.config, field)
             raise InputError(
-                f"workdir {self.path} belongs to a set with config.{field}={getattr(old, field)}, "
+                f"workdir {self.path} belongs to a set with config.{field}={was}, "
                 f"not {getattr(self._config, field)}: give another --workdir"
             )
-        if names.isdisjoint(member.name for member in self.members):
+        if set(known.names).isdisjoint(member.name for member in self.members):
             raise InputError(
-                f"workdir {self.path} belongs to a set of other images, such as {min(names)}: "
-                "give another --workdir"
+                f"workdir {self.path} belongs to a set of other images, such as "
+                f"{min(known.names)}: give another --workdir"
             )
 
     def _look(self) -> tuple[list[Member], list[Member]]:
@@ -284,14 +291,11 @@ class Fleet:
         return f"failed: {outcome.error}"
 
     def _write(self) -> None:
-        about: dict[str, Any] = {
-            "format": checkpoint.FORMAT,
-            "config": self._config.to_dict(),
-            "names": [member.name for member in self.members],
-            "errors": self._errors,
-            "measures": self._measured,
-        }
-        write_whole(self.path / IDENTITY, json.dumps(about, indent=1) + "\n")
+        names = [member.name for member in self.members]
+        about = Manifest(
+            self._config, names, self._errors, self._measured, self._asked, self._seeds
+        )
+        about.write(self.path)
 
     def _rows(self) -> list[Row]:
         return [
