@@ -12,6 +12,7 @@ import numpy as np
 
 import consingan_jax
 from consingan_jax.data import image
+from consingan_jax.generation import film
 
 HERE = pathlib.Path(__file__).parent
 
@@ -35,7 +36,7 @@ def main():
     image.save(docs / "wider.png", image.grid([np.asarray(row) for row in rows], columns=2))
     walk = {"frames": 40, "start_stage": 1, "loop": True}
     frames = model("animation", runs).animate(0, **walk)
-    image.save_animation(docs / "loop.gif", frames, frames_per_second=10)
+    film.save(docs / "loop.gif", frames, frames_per_second=10)
 
 
 if __name__ == "__main__":

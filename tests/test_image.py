@@ -5,7 +5,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from consingan_jax.data import image
-from consingan_jax.errors import InputError
 
 GREY = np.array([[0, 128], [255, 64]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
@@ -158,19 +157,6 @@ def test_grid_places_images_row_by_row():
     assert sheet[3, 4, 0] == 1 and sheet[2, 0, 0] == 1 and sheet[0, 3, 0] == 1
 
 
-@pytest.mark.parametrize("fps", [24.0, 30.0, 40.0])
-def test_a_gif_keeps_its_speed_over_many_frames(fps, tmp_path):
-    """GIF counts in 10 ms; what rounding takes from one frame the next gets back."""
-    frames = np.random.default_rng(0).uniform(-1, 1, (30, 8, 8, 3))
-    image.save_animation(tmp_path / "film.gif", iter(frames), frames_per_second=fps)
-    with Image.open(tmp_path / "film.gif") as film:
-        durations = []
-        for number in range(film.n_frames):
-            film.seek(number)
-            durations.append(film.info["duration"])
-    assert sum(durations) == pytest.approx(1000 * 30 / fps, abs=10)
-
-
 def test_a_damaged_png_is_one_line(tmp_path):
     path = tmp_path / "broken.png"
     image.save(path, np.random.default_rng(0).uniform(-1, 1, (40, 40, 3)))
@@ -183,16 +169,6 @@ def test_a_damaged_png_is_one_line(tmp_path):
         image.load(path)
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".mp4"])
-def test_frames_beyond_what_a_format_holds(suffix, tmp_path):
-    if suffix == ".mp4":
-        pytest.importorskip("av")
-    frames = iter([np.zeros((8, 17000, 3), np.float32)] * 2)
-    with pytest.raises(InputError, match="out"):
-        image.save_animation(tmp_path / f"film{suffix}", frames, frames_per_second=10)
-    assert not list(tmp_path.iterdir())
-
-
 def test_pictures_show_themselves():
     rng = np.random.default_rng(0)
     several = rng.uniform(-1, 1, (4, 5, 6, 3)).view(image.Pictures)
@@ -202,37 +178,3 @@ def test_pictures_show_themselves():
     assert type(several + 1) is np.ndarray and type(several.max()) is np.float64
     shown = np.asarray(Image.open(io.BytesIO(several[2]._repr_png_())))
     np.testing.assert_array_equal(shown, image.to_uint8(several[2]))
-
-
-def _durations(path):
-    with Image.open(path) as file:
-        found = []
-        for number in range(file.n_frames):
-            file.seek(number)
-            file.load()
-            found.append(file.info["duration"])
-        return found
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
-def test_frames_without_change_last_as_long(suffix, tmp_path):
-    one, two = np.zeros((8, 8, 3)), np.ones((8, 8, 3))
-    path = tmp_path / f"film{suffix}"
-    image.save_animation(path, iter([one, one, two, two, two]), frames_per_second=30)
-    assert _durations(path) == [70, 100]  # to 10 ms, of 66.7 and 100
-    for still in ([one], [one] * 100):
-        image.save_animation(path, iter(still), frames_per_second=0.1)
-        with Image.open(path) as file:
-            assert getattr(file, "n_frames", 1) == 1
-    long = [one] * {".gif": 66, ".webp": 1678, ".png": 7}[suffix] + [two]
-    with pytest.raises(ValueError, match=r"stands still for longer than the .* give a larger fps"):
-        image.save_animation(path, iter(long), frames_per_second=0.1)
-
-
-def test_frames_that_are_alike_in_few_colours_only(tmp_path):
-    noise = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3))
-    frames = [noise.copy() for _ in range(80)]
-    for frame in frames[::2]:  # one pixel flickers by one level
-        frame[5, 5, 0] = image.to_uint8(frame[5, 5, 0]) / 127.5 - 1 + 1 / 127.5
-    with pytest.raises(ValueError, match=r"stands still for longer than the 655.35 s that .gif"):
-        image.save_animation(tmp_path / "film.gif", iter(frames), frames_per_second=0.1)

@@ -8,6 +8,7 @@ from PIL import Image
 
 import consingan_jax
 from consingan_jax.data import image
+from consingan_jax.generation import film
 from consingan_jax.generation.output import Output
 
 
@@ -157,7 +158,7 @@ def test_bad_animations_write_nothing(name, changes, message, generator, tmp_pat
 
 
 def test_mp4_names_its_extra(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(image.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(film.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="mp4 needs av: python -m pip install av"):
         list(generator.animation(str(tmp_path / "f.mp4"), beta=0.9, start_stage=0, **_walk()))
 

@@ -12,7 +12,7 @@ from consingan_jax import checkpoint
 from consingan_jax.data import image, source
 from consingan_jax.data.encoding import Encoding
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite, restore
+from consingan_jax.generation import composite, film, restore
 from consingan_jax.generation.model import Model
 
 GRID = 24  # at most so many samples in the grid, besides the training image
@@ -117,10 +117,10 @@ class Output:
     def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Made]:
         """Writes one animation; `walk` as for `Model.animate`."""
         file = pathlib.Path(path)
-        image.check_animation(file, fps)
+        film.check(file, fps)
         frames = self.model.animate(seed, **walk)
         file.parent.mkdir(parents=True, exist_ok=True)
-        image.save_animation(file, frames, frames_per_second=fps)
+        film.save(file, frames, frames_per_second=fps)
         yield Made(f"{walk['frames']} frames at {fps:g} per second: {file}", file)
 
     def animations(
@@ -141,11 +141,11 @@ class Output:
         sheet: list[np.ndarray] = []
         for stage, value in itertools.product(stages, BETAS if beta is None else [beta]):
             name = f"start_stage_{stage}_beta_{value:.2f}.gif"
-            image.check_animation(pathlib.Path(name), fps)
+            film.check(pathlib.Path(name), fps)
             frames = self.model.animate(seed, beta=value, start_stage=stage, **walk)
             out = self._directory("animation")
             file = out / name
-            image.save_animation(file, _keep(frames, shown, sheet), frames_per_second=fps)
+            film.save(file, _keep(frames, shown, sheet), frames_per_second=fps)
             yield Made(str(file), file)
         file = out / "contact_sheet.png"
         image.save(file, image.grid(sheet, columns=len(set(shown))))
