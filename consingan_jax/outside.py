@@ -22,7 +22,7 @@ _Function = TypeVar("_Function", bound=Callable)
 def alone(function: _Function) -> _Function:
     """Lets a function work in a process of its own where this one trains together with others.
 
-    Arguments and result go there and back as numpy arrays.
+    Arrays among the arguments go there as numpy arrays.
     """
 
     @functools.wraps(function)

@@ -1,5 +1,7 @@
 import csv
+import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -10,7 +12,7 @@ from consingan_jax.cli import train
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import fleet, trainer
+from consingan_jax.training import fleet, job, trainer
 from consingan_jax.training.fleet import Fleet
 from tests import tiny
 
@@ -141,10 +143,16 @@ def test_the_directory_of_something_else(folder, tmp_path):
     with pytest.raises(InputError, match=r"a set with config.num_iters=2, not 3: give another"):
         Fleet(Config.create(images=str(folder), **SMALL | {"num_iters": 3}), workdir)
     about = json.loads((workdir / "set.json").read_text())
-    for damage in ({"names": []}, {"names": [1]}, {"seeds": "x"}, {"errors": 3}, {"format": None}):
+    for damage in (
+        *({"names": []}, {"names": [1]}, {"names": "abc"}, {"images": "photos"}),
+        *({"seeds": "x"}, {"seeds": -1}, {"seeds": float("inf")}, {"format": None}),
+        *({"errors": 3}, {"errors": []}, {"errors": {"a": 1}}, {"measures": {"a": 3}}),
+    ):
         (workdir / "set.json").write_text(json.dumps(about | damage))
         with pytest.raises(InputError, match=r"set.json (is damaged: take it away|has the format)"):
             _fleet(folder, workdir)
+    (workdir / "set.json").write_text(json.dumps(about | {"of_a_later_version": 1}))
+    assert len(_fleet(folder, workdir).left()) == 3
     (workdir / "set.json").write_text("{}")
     with pytest.raises(InputError, match=r"set.json is damaged: take it away"):
         _fleet(folder, workdir)
@@ -164,7 +172,9 @@ def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
     command = [str(folder), *fields, f"--workdir={tmp_path / 'set'}", "--compilation_cache=off"]
     train.COMMAND.run("train", [*command, "--dry_run"])
     said = capsys.readouterr().out
-    assert "b: image" in said and "3 of 3 runs to train" in said and not (tmp_path / "set").exists()
+    assert "b: image" in said and "  image: 30x40 px, 3 channels of uint8" in said
+    assert "TFLOP; a large matmul makes" in said
+    assert "3 of 3 runs to train" in said and not (tmp_path / "set").exists()
     with pytest.raises(SystemExit, match="2"):
         train.COMMAND.run("train", command)
     out, err = capsys.readouterr()
@@ -179,12 +189,68 @@ def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
     assert "a set with config.num_iters=2, not 9: give another" in capsys.readouterr().err
     train.COMMAND.run("train", goes_on)
     assert "3 of 3 runs are finished" in capsys.readouterr().out
-    # An earlier version did not write the images down, but for the word of the configuration.
+
+
+def _stopped(many):
+    with pytest.raises(StoppedError):
+        many.train(watcher=lambda _: True)
+
+
+def test_a_set_goes_on_from_another_directory(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config.create(**SMALL)
+    _stopped(
+        Fleet(config, "set", paths=[pathlib.Path("pictures/a.png"), "pictures/[c].png"], seeds=2)
+    )
+    names = ["a-seed_0", "a-seed_1", "c-seed_0", "c-seed_1"]
+    # A part of it that is asked for does not make it smaller.
+    _stopped(Fleet(config, "set", paths=["pictures/a.png"], seeds=2))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = fleet.restored("../set")
+    assert [member.name for member in again.members] == names
+    with pytest.raises(InputError, match="a set with 2 seeds of each image, not 1: give another"):
+        fleet.restored("../set", seeds=1)
+    # More images, and more seeds, make it larger.
+    _stopped(Fleet(config, "../set", paths=["../pictures/a.png", "../pictures/c.png"], seeds=3))
+    assert len(fleet.restored("../set").members) == 6
+    # An earlier version did not say which images.
     about = json.loads((tmp_path / "set/set.json").read_text())
     del about["images"], about["seeds"]
     (tmp_path / "set/set.json").write_text(json.dumps(about))
-    train.COMMAND.run("train", [*goes_on, "--dry_run"])
-    assert "0 of 3 runs to train" in capsys.readouterr().out
+    with pytest.raises(InputError, match="does not name its images: give them, and --seeds, once"):
+        fleet.restored("../set")
+    assert len(Fleet(config, "../set", paths=["../pictures/a.png"], seeds=2).members) == 2
+
+
+def test_a_mask_for_each_image(folder, tmp_path):
+    (folder / "b.png").unlink()
+    (tmp_path / "masks").mkdir()
+    halves = np.where(np.arange(40) < 20, -1.0, 1.0)
+    for name, height in (("a", 30), ("c", 24)):
+        image.save(
+            tmp_path / f"masks/{name}.png", np.broadcast_to(halves[:, None], (height, 40, 1))
+        )
+    config = Config.create(images=str(folder), mask=str(tmp_path / "masks"), **SMALL)
+    many = Fleet(config, tmp_path / "set")
+    assert [job.prepare(one.config).pixels.shape[-1] for one in many.members] == [4, 4]
+    assert [one.config.mask for one in many.members] == [
+        str(tmp_path / f"masks/{name}.png") for name in "ac"
+    ]
+    (tmp_path / "masks/c.png").unlink()
+    (one,) = [one for one in Fleet(config, tmp_path / "set").members if one.name == "c"]
+    with pytest.raises(InputError, match=r"config.mask: image .*masks/c.png: no such file"):
+        job.prepare(one.config)
+    for mask, message in (
+        ("masks/a.png", "is the mask of one image: for several give a folder"),
+        ("mask", "no such directory; there is .*masks"),
+    ):
+        wrong = dataclasses.replace(config, mask=str(tmp_path / mask))
+        with pytest.raises(InputError, match=message):
+            Fleet(wrong, tmp_path / "set")
+    image.save(tmp_path / "masks/a.webp", image.load(tmp_path / "masks/a.png"))
+    with pytest.raises(InputError, match=r"masks .*a.png and .*a.webp have one name: rename one"):
+        Fleet(config, tmp_path / "set")
 
 
 @pytest.mark.parametrize(

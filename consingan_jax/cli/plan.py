@@ -1,11 +1,14 @@
 """What a run would be and cost, in words: the dry run."""
 
+import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
+from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
 from consingan_jax.training import coverage, estimate
 from consingan_jax.training.fleet import Fleet
@@ -38,8 +41,8 @@ def dry_run(config: Config) -> Iterator[str]:
     rate = device.matmul_flops()
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
     yield (
-        f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate the run takes "
-        f"{_duration(total / rate)}, and the compilation of {len(trained)} stages the first time"
+        f"{_at_rate(total, rate, 'the run takes')}, and the compilation of {len(trained)} stages "
+        "the first time"
     )
     memory = estimate.memory(config, arch, sizes)
     yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
@@ -47,20 +50,47 @@ def dry_run(config: Config) -> Iterator[str]:
         yield warning
 
 
+@numerics.independent
 def of_set(many: Fleet) -> Iterator[str]:
-    """Yields what each run of a set would be, or why it cannot be; writes nothing."""
+    """Yields what each run of a set would be and what all would cost, or why one cannot be.
+
+    Times a large matmul; writes nothing.
+    """
+    operations = functools.cache(_operations)  # those of one shape cost the same
+    total = 0.0
     for member in many.members:
         if many.run(member).is_finished():
             yield f"{member.name}: finished"
             continue
         try:
-            sizes = prepare(member.config).sizes
+            job = prepare(member.config)
         except InputError as error:
             yield f"{member.name}: {error}"
             continue
-        levels = " -> ".join(f"{height}x{width}" for height, width in sizes)
+        levels = " -> ".join(f"{height}x{width}" for height, width in job.sizes)
         yield f"{member.name}: {member.config.image}, seed {member.config.seed}: {levels} px"
+        yield from (f"  {line}" for line in job.warnings)
+        alike = dataclasses.replace(job.config, image="", mask="", seed=0)
+        total += sum(operations(alike, job.arch, tuple(job.sizes)))
     yield f"{len(many.left())} of {len(many.members)} runs to train in {many.path}"
+    if total:
+        rate = device.matmul_flops()
+        yield f"operations of all: {total / 1e12:,.1f} TFLOP; {_at_rate(total, rate, 'they take')}"
+
+
+def _operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> list[float]:
+    """Returns the operations of every stage."""
+    return [
+        config.stage(k).num_iters * estimate.operations(config, arch, sizes[: k + 1])
+        for k in range(len(sizes))
+    ]
+
+
+def _at_rate(total: float, rate: float, words: str) -> str:
+    return (
+        f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate {words} "
+        f"{_duration(total / rate)}"
+    )
 
 
 def _duration(seconds: float) -> str:

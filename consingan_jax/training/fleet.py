@@ -78,6 +78,38 @@ def _of(what: str) -> Iterator[str]:
         yield from sorted(filter(os.path.isfile, glob.glob(what, recursive=True)))
 
 
+def _from_anywhere(what: str) -> str:
+    """Returns a file, a folder or a pattern such that it means the same in any directory."""
+    what = os.path.expanduser(what)
+    here = os.getcwd()
+    return os.path.join(here if os.path.exists(what) else glob.escape(here), what)
+
+
+def _masks(mask: str, found: Sequence[str]) -> list[str]:
+    """Returns the mask of each image: in a folder of masks the one that is called as the image.
+
+    Raises:
+        InputError: one mask for several images, or two of one name.
+    """
+    folder = pathlib.Path(mask)
+    if not mask or (len(found) == 1 and not folder.is_dir()):
+        return [mask] * len(found)
+    if not folder.exists():
+        raise InputError(f"config.mask={mask}: {missing(folder, 'directory')}")
+    if not folder.is_dir():
+        raise InputError(
+            f"config.mask={mask} is the mask of one image: for several give a folder with one for "
+            "each, called as the image"
+        )
+    masks: dict[str, str] = {}
+    for file in filter(_is_image, sorted(folder.iterdir())):
+        if file.stem in masks:
+            raise InputError(f"masks {masks[file.stem]} and {file} have one name: rename one")
+        masks[file.stem] = str(file)
+    stems = [pathlib.Path(path).stem for path in found]
+    return [masks.get(stem, str(folder / f"{stem}.png")) for stem in stems]
+
+
 def _is_image(file: pathlib.Path) -> bool:
     is_array = file.suffix.lower() == ".npy" and file.is_file()
     return not file.name.startswith(".") and (is_array or image.has_image_suffix(file))
@@ -95,6 +127,11 @@ def restored(workdir: str | os.PathLike, *, seeds: int = 0, **changes: Any) -> "
         InputError: the set cannot be read, its images are gone, or its configuration is another.
     """
     known = Manifest.read(pathlib.Path(workdir))
+    if not known.images:
+        raise InputError(
+            f"workdir {workdir}: an earlier version has begun this set and does not name its "
+            "images: give them, and --seeds, once more"
+        )
     config = dataclasses.replace(known.config, **changes)
     return Fleet(config, workdir, paths=known.images, seeds=seeds or known.seeds)
 
@@ -125,8 +162,10 @@ class Fleet:
         if seeds < 1:
             raise InputError(f"seeds={seeds}: give 1 or more")
         self.path = pathlib.Path(workdir)
-        self._config, self._seeds = config, seeds
-        self._asked = asked = list(paths) or [config.images or config.image]
+        mask = _from_anywhere(config.mask) if config.mask else ""
+        self._config, self._seeds = dataclasses.replace(config, mask=mask), seeds
+        asked = list(map(os.fspath, paths)) or [config.images or config.image]
+        self._words = list(map(_from_anywhere, asked))
         if config.fine_tune:
             raise InputError(
                 f"config.fine_tune={config.fine_tune}: a fine-tuning is a run of its own, and not "
@@ -138,11 +177,13 @@ class Fleet:
         self.members = [
             Member(
                 pathlib.Path(path).stem + (f"-seed_{seed}" if seeds > 1 else ""),
-                dataclasses.replace(config, images="", image=path, seed=seed),
+                dataclasses.replace(config, images="", image=path, mask=mask, seed=seed),
             )
-            for path in found
+            for path, mask in zip(found, _masks(config.mask, found), strict=True)
             for seed in range(config.seed, config.seed + seeds)
         ]
+        self._known: Manifest | None = None
+        self._finished: dict[str, Row] = {}  # which change no more
         self._errors: dict[str, str] = {}
         self._measured: dict[str, dict[str, float]] = {}
         self._check()
@@ -238,13 +279,18 @@ class Fleet:
                     f"workdir {self.path} exists and is no set of runs: give another --workdir"
                 )
             return
-        known = Manifest.read(self.path)
+        self._known = known = Manifest.read(self.path)
         self._errors, self._measured = known.errors, known.measures
         if field := known.config.difference(self._config):
             was = getattr(known.config, field)
             raise InputError(
                 f"workdir {self.path} belongs to a set with config.{field}={was}, "
                 f"not {getattr(self._config, field)}: give another --workdir"
+            )
+        if known.seeds and (known.seeds == 1) != (self._seeds == 1):
+            raise InputError(
+                f"workdir {self.path} belongs to a set with {known.seeds} seeds of each image, not "
+                f"{self._seeds}: give another --workdir"
             )
         if set(known.names).isdisjoint(member.name for member in self.members):
             raise InputError(
@@ -283,6 +329,7 @@ class Fleet:
     def _take(self, name: str, outcome: Outcome) -> str:
         """Notes what has come of a run, and returns it in words."""
         self._errors.pop(name, None)
+        self._finished.pop(name, None)
         if outcome.measures:
             self._measured[name] = dict(outcome.measures)
         if not outcome.error:
@@ -291,19 +338,27 @@ class Fleet:
         return f"failed: {outcome.error}"
 
     def _write(self) -> None:
+        """Writes down what is known; a set stays what it was where a part of it was asked for."""
         names = [member.name for member in self.members]
-        about = Manifest(
-            self._config, names, self._errors, self._measured, self._asked, self._seeds
-        )
+        known, whole = self._known, (names, self._words, self._seeds)
+        if known and known.images and set(names) < set(known.names):
+            whole = (known.names, known.images, known.seeds)
+        names, words, seeds = whole
+        about = Manifest(self._config, names, self._errors, self._measured, words, seeds)
         about.write(self.path)
 
     def _rows(self) -> list[Row]:
-        return [
-            Row.of(
-                self.path / member.name,
-                member.config,
-                error=self._errors.get(member.name, ""),
-                measures=self._measured.get(member.name, {}),
-            )
-            for member in self.members
-        ]
+        return list(map(self._row, self.members))
+
+    def _row(self, member: Member) -> Row:
+        if member.name in self._finished:
+            return self._finished[member.name]
+        row = Row.of(
+            self.path / member.name,
+            member.config,
+            error=self._errors.get(member.name, ""),
+            measures=self._measured.get(member.name, {}),
+        )
+        if row.state == "finished":
+            self._finished[member.name] = row
+        return row

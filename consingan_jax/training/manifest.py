@@ -21,9 +21,9 @@ class Manifest:
         names: of the runs.
         errors: why runs have failed, by their names.
         measures: of finished models, by their names.
-        images: what the images were called: files, folders, patterns; an earlier version wrote
-            none.
-        seeds: how many runs of each image.
+        images: files, folders and patterns of the images, such that they hold from any directory;
+            an earlier version wrote none.
+        seeds: how many runs of each image; 0: an earlier version did not say.
     """
 
     config: Config
@@ -31,7 +31,7 @@ class Manifest:
     errors: dict[str, str]
     measures: dict[str, dict[str, float]]
     images: list[str] = dataclasses.field(default_factory=list)
-    seeds: int = 1
+    seeds: int = 0
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> "Manifest":
@@ -41,15 +41,27 @@ class Manifest:
             about = json.loads(file.read_text(encoding="utf-8"))
             checkpoint.check_format(file, about.pop("format"))
             about["config"] = Config.restore(about["config"])
-            found = cls(**about)
-            words = [*found.names, *found.images, *dict(found.errors).values()]
-            if not (found.names and all(isinstance(word, str) for word in words)):
+            names = [field.name for field in dataclasses.fields(cls)]
+            found = cls(**{name: about[name] for name in names if name in about})
+            if not found._is_sound():
                 raise ValueError
-            return dataclasses.replace(found, measures=dict(found.measures), seeds=int(found.seeds))
+            return found
         except InputError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{file} is damaged: take it away, and the runs stay") from None
+
+    def _is_sound(self) -> bool:
+        """Returns whether everything is of the type that it should be."""
+        lists, dicts = (self.names, self.images), (self.errors, self.measures)
+        if not (isinstance(self.seeds, int) and self.seeds >= 0 and self.names):
+            return False
+        if not all(isinstance(one, list) for one in lists):
+            return False
+        if not all(isinstance(one, dict) for one in (*dicts, *dict(self.measures).values())):
+            return False
+        words = [*self.names, *self.images, *self.errors.values()]
+        return all(isinstance(word, str) for word in words)
 
     def write(self, directory: pathlib.Path) -> None:
         """Writes the file; the old one is there until it is complete."""
