@@ -56,7 +56,7 @@ class Config:
     )
     mask: str = field(
         "",
-        "file of a mask of the image, learned with it as one more channel",
+        "file of a mask of the image, learned with it as one more channel; of a set their folder",
         of_model=True,
         is_path=True,
     )
