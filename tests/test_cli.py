@@ -34,10 +34,11 @@ UNCONDITIONAL = "--config=configs/unconditional.py"
 
 
 @pytest.fixture(autouse=True)
-def _here(monkeypatch):
+def _here(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(device, "use_compilation_cache", lambda _: None)  # the tests have theirs
     monkeypatch.setattr(run_of_a_command, "RUNS", ROOT / "no_runs")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # the studio sets it for good
     # ml_collections runs a configuration file in the module of the one before.
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
 
