@@ -189,6 +189,9 @@ def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
     assert "a set with config.num_iters=2, not 9: give another" in capsys.readouterr().err
     train.COMMAND.run("train", goes_on)
     assert "3 of 3 runs are finished" in capsys.readouterr().out
+    # One of them asked for again: the page has all.
+    train.COMMAND.run("train", [str(folder / "c.png"), "--seeds=1", *command[1:]])
+    assert set(_rows(tmp_path / "set")) == set("abc")
 
 
 def _stopped(many):

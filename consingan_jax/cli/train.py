@@ -125,7 +125,8 @@ def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:
     """Returns whether a set of runs is asked for."""
     is_word = len(images) == 1 and not pathlib.Path(images[0]).is_file()
     is_folder = is_word and (pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0]))
-    return bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder
+    of_set = bool(flags.workdir) and fleet.is_set(flags.workdir)
+    return bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder or of_set
 
 
 def _goes_on(flags: Flags) -> bool:

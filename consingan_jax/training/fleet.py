@@ -1,5 +1,6 @@
 """Many runs of one configuration in one directory: an image each, or a seed each."""
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -183,6 +184,7 @@ class Fleet:
             for seed in range(config.seed, config.seed + seeds)
         ]
         self._known: Manifest | None = None
+        self._others: list[Member] = []  # of the set, which are not asked for now
         self._finished: dict[str, Row] = {}  # which change no more
         self._errors: dict[str, str] = {}
         self._measured: dict[str, dict[str, float]] = {}
@@ -245,6 +247,7 @@ class Fleet:
                 return bool(watcher and watcher(moment))
 
             left, unmeasured = self._look()
+            self._others = list(self._not_asked_for())
             there = device.chosen(devices) if engine is here else None
             groups = stacks.formed([member.config for member in left], stack, there)
             together = [[left[place] for place in group] for group in groups]
@@ -318,6 +321,14 @@ class Fleet:
                 unmeasured.append(member)
         return left, unmeasured
 
+    def _not_asked_for(self) -> Iterator[Member]:
+        """Yields the runs of the set that are there and not asked for now."""
+        asked = {member.name for member in self.members}
+        for name in self._known.names if self._known else ():
+            if name not in asked and restore.is_run(self.path / name):
+                with contextlib.suppress(InputError):  # a damaged one is met when it is asked for
+                    yield Member(name, Workdir(self.path / name).config())
+
     def _task(self, members: Sequence[Member], measure: Measure | None, devices: int) -> Task:
         return Task(
             tuple(member.config for member in members),
@@ -348,7 +359,7 @@ class Fleet:
         about.write(self.path)
 
     def _rows(self) -> list[Row]:
-        return list(map(self._row, self.members))
+        return list(map(self._row, [*self.members, *self._others]))
 
     def _row(self, member: Member) -> Row:
         if member.name in self._finished:
