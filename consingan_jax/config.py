@@ -305,6 +305,10 @@ class Config:
         tuned._check_stages()
         return tuned
 
+    def of_any_picture(self) -> "Config":
+        """Returns what runs of one program have in common: all but picture, mask and seed."""
+        return dataclasses.replace(self, image="", images="", mask="", seed=0)
+
     def difference(self, other: "Config") -> str | None:
         """Returns the first field that keeps a run from going on as `other`, or None.
 

@@ -60,6 +60,16 @@ def test_those_of_one_shape_go_together(seeds, tmp_path, monkeypatch):
         assert list(stacks.formed(configs, stack, there)) == [[0], [1], [2], [3], [4]]
 
 
+def test_masks_of_their_own_keep_none_apart(seeds, tmp_path):
+    masks = np.where(np.arange(40) < 20, -1.0, 1.0) * np.ones((30, 1))
+    configs = []
+    for number, mask in enumerate((masks, -masks)):
+        path = tmp_path / f"{number}.png"
+        image.save(path, mask[..., None])
+        configs.append(dataclasses.replace(seeds[number], mask=str(path)))
+    assert list(stacks.formed(configs, 2, None)) == [[0, 1]]
+
+
 def test_as_many_as_a_gpu_holds(seeds, monkeypatch):
     monkeypatch.setattr(stacks, "_is_cpu", lambda _: False)
     monkeypatch.setattr(compiler, "memory", lambda *_: 100)

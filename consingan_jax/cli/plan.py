@@ -1,6 +1,5 @@
 """What a run would be and cost, in words: the dry run."""
 
-import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ def dry_run(config: Config) -> Iterator[str]:
     yield json.dumps(config.to_dict(), indent=2)
     yield from job.warnings
     yield "pyramid (height x width):"
-    operations = [estimate.operations(config, arch, sizes[: k + 1]) for k in stages]
+    operations = _operations(config, arch, sizes)
     for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
         size = f"{height}x{width} px{_windows(config, stage, (height, width))}"
         yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
@@ -57,7 +56,7 @@ def of_set(many: Fleet) -> Iterator[str]:
     Times a large matmul; writes nothing.
     """
     operations = functools.cache(_operations)  # those of one shape cost the same
-    total = 0.0
+    total = 0
     for member in many.members:
         if many.run(member).is_finished():
             yield f"{member.name}: finished"
@@ -70,20 +69,17 @@ def of_set(many: Fleet) -> Iterator[str]:
         levels = " -> ".join(f"{height}x{width}" for height, width in job.sizes)
         yield f"{member.name}: {member.config.image}, seed {member.config.seed}: {levels} px"
         yield from (f"  {line}" for line in job.warnings)
-        alike = dataclasses.replace(job.config, image="", mask="", seed=0)
-        total += sum(operations(alike, job.arch, tuple(job.sizes)))
+        counts = operations(job.config.of_any_picture(), job.arch, tuple(job.sizes))
+        total += sum(job.config.stage(k).num_iters * count for k, count in enumerate(counts))
     yield f"{len(many.left())} of {len(many.members)} runs to train in {many.path}"
     if total:
         rate = device.matmul_flops()
         yield f"operations of all: {total / 1e12:,.1f} TFLOP; {_at_rate(total, rate, 'they take')}"
 
 
-def _operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> list[float]:
-    """Returns the operations of every stage."""
-    return [
-        config.stage(k).num_iters * estimate.operations(config, arch, sizes[: k + 1])
-        for k in range(len(sizes))
-    ]
+def _operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> list[int]:
+    """Returns the operations of an iteration of every stage."""
+    return [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
 
 
 def _at_rate(total: float, rate: float, words: str) -> str:

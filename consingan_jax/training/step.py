@@ -69,8 +69,7 @@ class StageProgram:
 
     @property
     def _identity(self) -> tuple:
-        config = dataclasses.replace(self.config, image="", images="", seed=0)
-        return config, self.generator.arch, self.sizes, self.parts
+        return self.config.of_any_picture(), self.generator.arch, self.sizes, self.parts
 
     def divided(self, parts: int) -> "StageProgram":
         """Returns the same with its windows divided over so many devices."""
