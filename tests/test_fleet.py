@@ -10,7 +10,7 @@ import pytest
 import consingan_jax
 from consingan_jax.cli import train
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import image, listing
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training import fleet, job, trainer
 from consingan_jax.training.fleet import Fleet
@@ -43,12 +43,12 @@ def _rows(workdir):
 
 def test_the_images_of_a_folder_a_pattern_and_a_name_like_one(folder):
     names = [str(folder / name) for name in ("a.png", "b.png", "c.png")]
-    assert fleet.images(str(folder)) == names
-    assert fleet.images(f"{folder}/[ab].png") == names[:2]
-    assert fleet.images([names[2], str(folder)]) == [names[2], *names[:2]]
+    assert listing.images(str(folder)) == names
+    assert listing.images(f"{folder}/[ab].png") == names[:2]
+    assert listing.images([names[2], str(folder)]) == [names[2], *names[:2]]
     literal = folder / "[ab].png"
     tiny.paint(literal)
-    assert fleet.images(str(literal)) == [str(literal)]  # before it is read as a pattern
+    assert listing.images(str(literal)) == [str(literal)]  # before it is read as a pattern
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_the_images_of_a_folder_a_pattern_and_a_name_like_one(folder):
 def test_folders_without_images(what, message, folder, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=message):
-        fleet.images(str(tmp_path / what))
+        listing.images(str(tmp_path / what))
 
 
 def test_two_images_of_one_name(folder):
     image.save(folder / "a.webp", image.load(folder / "a.png"))
     with pytest.raises(InputError, match=r"images .*a.png and .*a.webp have one name: rename"):
-        fleet.images(str(folder))
+        listing.images(str(folder))
 
 
 def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monkeypatch):

@@ -125,22 +125,30 @@ def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:
     """Returns whether a set of runs is asked for."""
     is_word = len(images) == 1 and not pathlib.Path(images[0]).is_file()
     is_folder = is_word and (pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0]))
-    of_set = bool(flags.workdir) and fleet.is_set(flags.workdir)
-    return bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder or of_set
+    several = bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder
+    return several or _names_set(flags)
+
+
+def _names_set(flags: Flags) -> bool:
+    return bool(flags.workdir) and fleet.is_set(flags.workdir)
+
+
+def _says_what(flags: Flags) -> bool:
+    """Returns whether flags say what the run is for."""
+    return any(flags[name].present for name in ("task", *VARIANTS))
 
 
 def _goes_on(flags: Flags) -> bool:
     """Returns whether a run is named that can say itself what it is."""
-    said = any(flags[name].present for name in ("task", *VARIANTS))
-    return restore.is_run(flags.workdir) and not said
+    return restore.is_run(flags.workdir) and not _says_what(flags)
 
 
 def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> fleet.Fleet | None:
     """Returns the set that is named where nothing says which images, if it is one."""
     chosen: Any = flags["config"]
-    says = any(flags[name].present for name in ("task", *VARIANTS, "config"))
+    says = _says_what(flags) or flags["config"].present
     says |= any(name in chosen.override_values for name in ("image", "images", "fine_tune"))
-    if images or says or not (flags.workdir and fleet.is_set(flags.workdir)):
+    if images or says or not _names_set(flags):
         return None
     seeds = flags.seeds if flags["seeds"].present else 0
     return fleet.restored(flags.workdir, seeds=seeds, **chosen.override_values)

@@ -2,17 +2,17 @@
 
 import contextlib
 import dataclasses
-import glob
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
+
 from consingan_jax import device
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import listing
 from consingan_jax.errors import InputError
-from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.training import lock, manifest, stacks
 from consingan_jax.training.engine import Engine, Measure, Outcome, Task, here
@@ -40,80 +40,6 @@ def _is_of_set(entry: pathlib.Path) -> bool:
     """Returns whether a file or a directory may lie in a set's directory."""
     own = entry.name.startswith(".") or entry.name in ("index.html", "summary.csv")
     return own or (entry / restore.IDENTITY).is_file()
-
-
-def images(what: str | Sequence[str]) -> list[str]:
-    """Returns the images of a folder or of a pattern; what exists is taken as it is called.
-
-    Args:
-        what: a folder, a file, a pattern such as `photos/*.jpg`, or several of them.
-
-    Raises:
-        InputError: there is none, or two would have one name.
-    """
-    asked = [what] if isinstance(what, str) else list(what)
-    found: dict[str, str] = {}
-    for path in dict.fromkeys(path for one in asked for path in _of(os.path.expanduser(one))):
-        name = pathlib.Path(path).stem
-        if name in found:
-            raise InputError(f"images {found[name]} and {path} have one name: rename one of them")
-        found[name] = path
-    if not found:
-        raise InputError(
-            f"images {', '.join(asked)}: no image is there; give a folder of images, or a "
-            "pattern such as 'photos/*.jpg'"
-        )
-    return list(found.values())
-
-
-def _of(what: str) -> Iterator[str]:
-    """Yields what one word stands for."""
-    path = pathlib.Path(what)
-    if path.is_dir():
-        yield from (str(file) for file in sorted(path.iterdir()) if _is_image(file))
-    elif path.exists():
-        yield what
-    elif not glob.has_magic(what):
-        raise InputError(f"image {what}: {missing(what)}")
-    else:
-        yield from sorted(filter(os.path.isfile, glob.glob(what, recursive=True)))
-
-
-def _from_anywhere(what: str) -> str:
-    """Returns a file, a folder or a pattern such that it means the same in any directory."""
-    what = os.path.expanduser(what)
-    here = os.getcwd()
-    return os.path.join(here if os.path.exists(what) else glob.escape(here), what)
-
-
-def _masks(mask: str, found: Sequence[str]) -> list[str]:
-    """Returns the mask of each image: in a folder of masks the one that is called as the image.
-
-    Raises:
-        InputError: one mask for several images, or two of one name.
-    """
-    folder = pathlib.Path(mask)
-    if not mask or (len(found) == 1 and not folder.is_dir()):
-        return [mask] * len(found)
-    if not folder.exists():
-        raise InputError(f"config.mask={mask}: {missing(folder, 'directory')}")
-    if not folder.is_dir():
-        raise InputError(
-            f"config.mask={mask} is the mask of one image: for several give a folder with one for "
-            "each, called as the image"
-        )
-    masks: dict[str, str] = {}
-    for file in filter(_is_image, sorted(folder.iterdir())):
-        if file.stem in masks:
-            raise InputError(f"masks {masks[file.stem]} and {file} have one name: rename one")
-        masks[file.stem] = str(file)
-    stems = [pathlib.Path(path).stem for path in found]
-    return [masks.get(stem, str(folder / f"{stem}.png")) for stem in stems]
-
-
-def _is_image(file: pathlib.Path) -> bool:
-    is_array = file.suffix.lower() == ".npy" and file.is_file()
-    return not file.name.startswith(".") and (is_array or image.has_image_suffix(file))
 
 
 def restored(workdir: str | os.PathLike, *, seeds: int = 0, **changes: Any) -> "Fleet":
@@ -163,10 +89,10 @@ class Fleet:
         if seeds < 1:
             raise InputError(f"seeds={seeds}: give 1 or more")
         self.path = pathlib.Path(workdir)
-        mask = _from_anywhere(config.mask) if config.mask else ""
+        mask = listing.from_anywhere(config.mask) if config.mask else ""
         self._config, self._seeds = dataclasses.replace(config, mask=mask), seeds
         asked = list(map(os.fspath, paths)) or [config.images or config.image]
-        self._words = list(map(_from_anywhere, asked))
+        self._words = list(map(listing.from_anywhere, asked))
         if config.fine_tune:
             raise InputError(
                 f"config.fine_tune={config.fine_tune}: a fine-tuning is a run of its own, and not "
@@ -174,17 +100,16 @@ class Fleet:
             )
         if not all(asked):
             raise InputError("an image is missing: give its file, or a folder of images")
-        found = images(asked)
+        found = listing.images(asked)
         self.members = [
             Member(
                 pathlib.Path(path).stem + (f"-seed_{seed}" if seeds > 1 else ""),
-                dataclasses.replace(config, images="", image=path, mask=mask, seed=seed),
+                dataclasses.replace(config, images="", image=path, mask=own, seed=seed),
             )
-            for path, mask in zip(found, _masks(config.mask, found), strict=True)
+            for path, own in zip(found, listing.masks(config.mask, found), strict=True)
             for seed in range(config.seed, config.seed + seeds)
         ]
         self._known: Manifest | None = None
-        self._others: list[Member] = []  # of the set, which are not asked for now
         self._finished: dict[str, Row] = {}  # which change no more
         self._errors: dict[str, str] = {}
         self._measured: dict[str, dict[str, float]] = {}
@@ -236,29 +161,27 @@ class Fleet:
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
             self._check()
-            overview = Overview(self.path)
+            overview, shown = Overview(self.path), [*self.members, *self._not_asked_for()]
+
+            def rows() -> list[Row]:
+                return list(map(self._row, shown))
 
             def write() -> None:
                 self._write()
-                overview.write(self._rows())
+                overview.write(rows())
 
             def watch(moment: Moment) -> bool:
-                overview.write_at_times(self._rows)
+                overview.write_at_times(rows)
                 return bool(watcher and watcher(moment))
 
-            left, unmeasured = self._look()
-            self._others = list(self._not_asked_for())
             there = device.chosen(devices) if engine is here else None
-            groups = stacks.formed([member.config for member in left], stack, there)
-            together = [[left[place] for place in group] for group in groups]
-            together += [[member] for member in unmeasured if measure]
-            tasks = [self._task(group, measure, devices) for group in together]
-            number, total = 0, sum(map(len, together))
+            tasks = self._tasks(stack, there, measure, devices)
+            number, total = 0, sum(len(task.runs) for task in tasks)
             write()
             try:
                 for task, outcomes in engine(tasks, watch):
                     if outcomes is None:
-                        overview.write_at_times(self._rows)
+                        overview.write_at_times(rows)
                         continue
                     for run, outcome in zip(task.runs, outcomes, strict=True):
                         number += 1
@@ -329,6 +252,20 @@ class Fleet:
                 with contextlib.suppress(InputError):  # a damaged one is met when it is asked for
                     yield Member(name, Workdir(self.path / name).config())
 
+    def _tasks(
+        self,
+        stack: int,
+        there: Sequence[jax.Device] | None,
+        measure: Measure | None,
+        devices: int,
+    ) -> list[Task]:
+        """Returns what there is to do: runs that train together, then what was never measured."""
+        left, unmeasured = self._look()
+        groups = stacks.formed([member.config for member in left], stack, there)
+        together = [[left[place] for place in group] for group in groups]
+        together += [[member] for member in unmeasured if measure]
+        return [self._task(group, measure, devices) for group in together]
+
     def _task(self, members: Sequence[Member], measure: Measure | None, devices: int) -> Task:
         return Task(
             tuple(member.config for member in members),
@@ -350,16 +287,12 @@ class Fleet:
 
     def _write(self) -> None:
         """Writes down what is known; a set stays what it was where a part of it was asked for."""
-        names = [member.name for member in self.members]
-        known, whole = self._known, (names, self._words, self._seeds)
+        names, words, seeds = [member.name for member in self.members], self._words, self._seeds
+        known = self._known
         if known and known.images and set(names) < set(known.names):
-            whole = (known.names, known.images, known.seeds)
-        names, words, seeds = whole
+            names, words, seeds = known.names, known.images, known.seeds
         about = Manifest(self._config, names, self._errors, self._measured, words, seeds)
         about.write(self.path)
-
-    def _rows(self) -> list[Row]:
-        return list(map(self._row, [*self.members, *self._others]))
 
     def _row(self, member: Member) -> Row:
         if member.name in self._finished:
