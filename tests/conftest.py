@@ -4,13 +4,11 @@ import os
 import pathlib
 import shutil
 
-# Compilation is most of the time that the tests take, and they measure no speed. What a user's
-# programs compute, fully optimised, is checked by `python -m tests.parity`.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_use_fusion_emitters=false",
-)
+from tests import xla_flags
+
+# Before jax reads them. What a user's programs compute, fully optimised, is checked by
+# `python -m tests.parity`. Test processes inherit what the first one has found.
+os.environ["XLA_FLAGS"] = xla_flags.checked(os.environ.get("XLA_FLAGS"))
 
 import filelock
 import jax
