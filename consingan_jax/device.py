@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax import numerics
 from consingan_jax.errors import InputError
 
 CACHE_BYTES = 2**30  # of compiled programs on disk; a stage takes about half a MiB on a CPU
@@ -96,17 +97,6 @@ def _processor() -> str:
     return f"{platform.machine()}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 
-def compiler_options(*, small_memory: bool) -> dict[str, str | bool] | None:
-    """Returns XLA's options for a program that shall keep as little as possible at a time.
-
-    XLA's CPU compiler orders operations for concurrency otherwise, and `jax.checkpoint` saves
-    nothing; its GPU compiler orders them for memory always.
-    """
-    if not small_memory or jax.default_backend() != "cpu":
-        return None
-    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-
-
 def release_memory() -> None:
     """Gives the memory that is free but held by the C library back to the system.
 
@@ -137,7 +127,7 @@ def matmul_flops(size: int = 2048) -> float:
     That is in full float32, which on a GPU is several times slower than its default precision.
     """
     x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
-    product = jax.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
+    product = numerics.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
     product(x, x).block_until_ready()
     seconds = []
     for _ in range(3):

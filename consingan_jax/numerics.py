@@ -1,18 +1,23 @@
-"""The settings of jax that decide which numbers come out, as this package needs them.
+"""The settings of jax and its compiler that decide which numbers come out.
 
 A seed is the identity of an image, so neither a caller's nor the environment's settings may change
-what it gives. Public functions that compute wear `independent`.
+what it gives. Public entry points that compute are decorated with `@independent`, and every program
+of this package is compiled by `jit`.
 """
 
 import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax
 
 RANDOM_NUMBERS = "threefry2x32"
+# XLA's CPU compiler hands fusions of a matrix product, a broadcast or a sum to YNNPACK, and some of
+# them compute wrong numbers, silently (jax issue 39103; docs/numerics.md). Empty: none are made.
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_LITTLE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 _Function = TypeVar("_Function", bound=Callable)
 
 
@@ -49,3 +54,77 @@ def independent(function: _Function) -> _Function:
             yield item
 
     return cast(_Function, generator)
+
+
+def jit(function: Callable, *, little_memory: bool = False, **how: Any) -> "Program":
+    """Returns a function that is compiled under `compiler_options` when it is called.
+
+    Args:
+        function: as for `jax.jit`.
+        little_memory: as for `compiler_options`.
+        **how: what else `jax.jit` takes, such as `static_argnames`.
+    """
+    return Program(function, little_memory, how)
+
+
+class Program:
+    """A function as `jax.jit` returns it, with the compiler options of this package.
+
+    Called while another program is traced it becomes a part of that program, whose options hold:
+    jax takes none for a part.
+    """
+
+    def __init__(self, function: Callable, little_memory: bool, how: dict[str, Any]):
+        """Compiles nothing yet: which options there are depends on the device."""
+        self.function, self.little_memory, self.how = function, little_memory, how
+        self._part = jax.jit(function, **how)
+        self._whole = functools.cache(lambda platform: self.compiled_for(platform))
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the function returns."""
+        is_part = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
+        return (self._part if is_part else self._whole(_platform()))(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """Returns the program for such arguments, ready to be compiled."""
+        return self._whole(_platform()).lower(*args, **kwargs)
+
+    def compiled_for(self, platform: str) -> Any:
+        """Returns the function as a program of its own on a platform."""
+        options = compiler_options(platform, little_memory=self.little_memory)
+        return jax.jit(self.function, compiler_options=options, **self.how)
+
+
+def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str, str]:
+    """Returns XLA's options for a program of this package: those that the installed jaxlib knows.
+
+    Args:
+        platform: "cpu" or another of jax; only a CPU's compiler needs options.
+        little_memory: whether to order the operations so that little is kept at a time. For a CPU
+            they are ordered for concurrency otherwise, and `jax.checkpoint` saves nothing; for a GPU
+            they are ordered for memory always.
+    """
+    if platform != "cpu":
+        return {}
+    wanted = CPU_OPTIONS | (_LITTLE_MEMORY if little_memory else {})
+    return {name: value for name, value in wanted.items() if _is_known(name, value)}
+
+
+@functools.cache
+def _is_known(name: str, value: str) -> bool:
+    """Returns whether the installed jaxlib has a compiler option. An unknown one is an error."""
+    try:
+        jax.jit(lambda: 0).lower().compile({name: value})
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" in str(error):
+            return False
+        raise
+    return True
+
+
+def _platform() -> str:
+    """Returns the platform that computes what is on no device yet."""
+    settings: Any = jax.config
+    given = settings.jax_default_device
+    return given.platform if isinstance(given, jax.Device) else given or jax.default_backend()

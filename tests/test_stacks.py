@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import consingan_jax
-from consingan_jax import checkpoint, device
+from consingan_jax import checkpoint, device, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
@@ -32,12 +32,7 @@ def seeds(picture):
 @pytest.fixture
 def users_fusion(monkeypatch):
     """Fuses as a user's programs do: a model's numbers are the same, bit for bit, in a loop."""
-    options = device.compiler_options
-
-    def fused(**how):
-        return (options(**how) or {}) | {"xla_cpu_use_fusion_emitters": True}
-
-    monkeypatch.setattr(device, "compiler_options", fused)
+    monkeypatch.setitem(numerics.CPU_OPTIONS, "xla_cpu_use_fusion_emitters", True)
 
 
 def _equal(one, other):

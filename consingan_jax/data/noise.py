@@ -101,7 +101,7 @@ def _by_place(key: jax.Array, rows: Span, columns: Span, channels: int) -> jax.A
     return _grid(key, rows.start, columns.start, size=size, channels=channels)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "channels"))
+@functools.partial(numerics.jit, static_argnames=("size", "channels"))
 def _grid(key, top, left, *, size: Size, channels: int):
     def pixel(key):
         return jax.random.normal(key, (channels,))
@@ -116,7 +116,7 @@ def _grid(key, top, left, *, size: Size, channels: int):
     return jax.vmap(one)(rows.indices(), columns.indices())
 
 
-@functools.partial(jax.jit, static_argnames="smooth")
+@functools.partial(numerics.jit, static_argnames="smooth")
 def _part(grid: jax.Array, rows: Span, columns: Span, *, smooth: bool) -> jax.Array:
     target = (rows, columns)
     source = [span(length) for length in grid.shape[1:3]]

@@ -107,7 +107,7 @@ def warm_up(alpha: float, beta: float) -> int:
     return math.ceil(math.log(LEFT_OF_START) / math.log(factor))
 
 
-@functools.partial(jax.jit, static_argnames="generator")
+@functools.partial(numerics.jit, static_argnames="generator")
 def _first(fixed, settings, view, *, generator):
     """Returns (d, d before it) where the open walk starts: z* itself, then a hundredth away."""
     wanted = view.noise(generator.arch)
@@ -117,7 +117,7 @@ def _first(fixed, settings, view, *, generator):
     return _from(settings.start_stage, near, zeros), zeros
 
 
-@functools.partial(jax.jit, static_argnames="generator")
+@functools.partial(numerics.jit, static_argnames="generator")
 def _settle(fixed, settings, steps, view, *, generator):
     """Returns (d, d before it) after `steps` (traced) steps from z*."""
     wanted = view.noise(generator.arch)
@@ -127,7 +127,7 @@ def _settle(fixed, settings, steps, view, *, generator):
     )
 
 
-@functools.partial(jax.jit, static_argnames="generator")
+@functools.partial(numerics.jit, static_argnames="generator")
 def _batch(params, fixed, noise_amps, positions, settings, start, view, *, generator):
     """Returns the positions after `BATCH` steps, and the frames `[BATCH, H, W, C]`."""
     wanted = view.noise(generator.arch)

@@ -14,7 +14,7 @@ from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
 
-@functools.partial(jax.jit, static_argnames="kind")
+@functools.partial(numerics.jit, static_argnames="kind")
 def _first(key: jax.Array, coarsest: jax.Array, *, kind: str) -> jax.Array:
     """Returns z_0 of a kind, a key of `noise.INPUTS`, compiled."""
     return noise.INPUTS[kind](key, coarsest)

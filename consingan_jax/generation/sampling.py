@@ -96,7 +96,7 @@ def checked_window(
     return {"top": top, "left": left, "size": (height, width)}
 
 
-@functools.partial(jax.jit, static_argnames="generator")
+@functools.partial(numerics.jit, static_argnames="generator")
 def generate(
     params: Params, z: Z, noise_amps: jax.Array, view: View, *, generator: Generator
 ) -> jax.Array:

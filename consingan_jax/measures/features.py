@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax import numerics
 from consingan_jax.errors import InputError
 
 # ImageNet's mean and standard deviation of every channel, for values in [-1, 1].
@@ -88,7 +89,7 @@ def _from_package(network: str) -> Weights:
     return read_arrays(data)
 
 
-@jax.jit
+@numerics.jit
 def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
     """Returns VGG16's features `[N, H, W, 64]` before the first pooling."""
     x = _normal(images)
@@ -97,7 +98,7 @@ def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
     return x
 
 
-@jax.jit
+@numerics.jit
 def lpips_features(weights: Weights, images: jax.Array) -> list[jax.Array]:
     """Returns AlexNet's five layers, each `[N, h, w, c]`, of unit length over the channels.
 
@@ -158,7 +159,7 @@ def _fold(state: Weights, name: str) -> Weights:
     return {"kernel": kernel * factor, "bias": shift - mean * factor}
 
 
-@jax.jit
+@numerics.jit
 def inception_features(weights: Weights, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns Inception-v3's features before its first pooling (64 channels) and second (192)."""
     x, before_pooling = _colour(images), []

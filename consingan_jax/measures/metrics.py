@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from consingan_jax import numerics
+
 
 class Estimate(NamedTuple):
     """A mean with its standard error (None if unknown) and the number of things averaged."""
@@ -59,7 +61,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         return float(_frechet(a, b))
 
 
-@jax.jit
+@numerics.jit
 def _frechet(a, b):
     (mean_a, cov_a), (mean_b, cov_b) = a, b
     values, vectors = jnp.linalg.eigh(cov_a)
@@ -69,7 +71,7 @@ def _frechet(a, b):
     return distance.clip(0)
 
 
-@jax.jit
+@numerics.jit
 def _moments(x):
     x = x.reshape(-1, x.shape[-1])
     mean = x.mean(0)
@@ -94,7 +96,7 @@ def lpips_diversity(features: Sequence[Sequence[jax.Array]]) -> Estimate:
     return jackknife(total / (n * (n - 1)), without)
 
 
-@jax.jit
+@numerics.jit
 def lpips(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
     """Returns LPIPS of two images, given their features."""
     layers = (jnp.square(x - y).sum(-1).mean() for x, y in zip(a, b, strict=True))
@@ -118,7 +120,7 @@ def pixel_diversity(samples: jax.Array, real: jax.Array) -> tuple[Estimate, Esti
     return jackknife(values[0], without[:, 0]), jackknife(values[1], without[:, 1])
 
 
-@jax.jit
+@numerics.jit
 def _pixel_diversity(samples, real):
     n, spread = len(samples), intensity(real).std(ddof=1)
     changes = intensity(samples) - intensity(samples)[:1]  # exactly 0 for equal samples

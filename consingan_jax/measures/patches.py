@@ -45,7 +45,7 @@ def projections(image: jax.Array) -> np.ndarray:
     return np.sort(np.asarray(_projections(image)), axis=1)
 
 
-@jax.jit
+@numerics.jit
 def _projections(image):
     size = PATCH * PATCH * image.shape[-1]
     directions = jax.random.normal(numerics.key(0), (size, PROJECTIONS))
@@ -77,7 +77,7 @@ def same_place_share(sample: np.ndarray, real: np.ndarray) -> float:
     return float(_same_place_share(*small))
 
 
-@jax.jit
+@numerics.jit
 def _same_place_share(sample, real):
     wanted, known = patches(sample, PLACE_STEP), patches(real, 1)
     lengths = jnp.square(known).sum(1)

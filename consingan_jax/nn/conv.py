@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from consingan_jax import numerics
 from consingan_jax.nn import winograd
 
 THIN = 4  # channels up to which a side counts as thin
@@ -74,7 +75,7 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 4))  # traced once for equal shapes
+@functools.partial(numerics.jit, static_argnums=(0, 1, 4))  # traced once for equal shapes
 def _choose(on_cpu, elsewhere, x, y, border):
     def in_float32(x, y):  # CPUs gain nothing from less, and Winograd's transforms would lose much
         return on_cpu(x.astype(jnp.float32), y.astype(jnp.float32), border).astype(x.dtype)

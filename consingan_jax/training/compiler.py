@@ -44,8 +44,9 @@ def compile_loop(program: StageProgram, layout: Layout = ALONE) -> jax.stages.Co
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
     arguments = layout.shapes((*shapes(program), key, count))
-    lowered = jax.jit(layout.loop(program), donate_argnums=0).lower(*arguments)
-    run = lowered.compile(device.compiler_options(small_memory=program.config.remat))
+    little_memory = program.config.remat
+    loop = numerics.jit(layout.loop(program), little_memory=little_memory, donate_argnums=0)
+    run = loop.lower(*arguments).compile()
     device.release_memory()
     return run
 

@@ -121,7 +121,7 @@ def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
     }
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(numerics.jit, static_argnums=0)
 def _frozen_features(program: StageProgram, params: Params, z_star, amps) -> jax.Array | None:
     """Returns `program.frozen_features`, compiled once for all runs of these shapes."""
     return program.frozen_features(params, z_star, amps)
