@@ -101,9 +101,9 @@ def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str,
 
     Args:
         platform: "cpu" or another of jax; only a CPU's compiler needs options.
-        little_memory: whether to order the operations so that little is kept at a time. For a CPU
-            they are ordered for concurrency otherwise, and `jax.checkpoint` saves nothing; for a GPU
-            they are ordered for memory always.
+        little_memory: whether to order operations so that little is kept at a time. A CPU's are
+            ordered for concurrency otherwise, and `jax.checkpoint` saves nothing; a GPU's are
+            ordered for memory always.
     """
     if platform != "cpu":
         return {}

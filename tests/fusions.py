@@ -1,11 +1,11 @@
 """Whether the compiler's fusions change what this package's programs compute.
 
-    python -m tests.fusions [--max_size=250] [--only=animation]
+    python -m tests.fusions [--max_size=250] [--only=samples,measures]
 
 Compiles every program twice, as for a user and with fusions off, calls both with the same arguments
-and prints the largest difference of each kind of program, relative to the size of the array (its root
-mean square). Untrained networks on the painted scene: how a program is fused depends on shapes alone.
-Exits with 1 where a difference is larger than rounding.
+and prints the largest difference of each kind of program, relative to the root mean square of the
+array. The networks are untrained: how a program is fused depends on shapes alone. Exits with 1 if
+one is larger than rounding.
 """
 
 import collections
@@ -31,7 +31,9 @@ _MAX_SIZE = flags.DEFINE_integer("max_size", 250, "Longest side of the training 
 _ONLY = flags.DEFINE_list("only", [], "Which parts, by their names in the first column.")
 
 OFF = {"xla_disable_hlo_passes": "fusion"}  # added to our options, by which YNNPACK makes none
-LIMIT = 1e-3  # what is wrong was off by 8e-3 and more where it was seen, rounding by 1e-4
+# Wrong fusions were off by 8e-3 and more where they were seen. Rounding is 1e-6, and up to 1e-3 in
+# the gradients of networks with normalisation, which divides by the small spread of untrained ones.
+LIMIT = 4e-3
 IMAGE = "examples/scene.png"
 KINDS = {  # the second argument of `Config.create` beside each task
     "generation": "",
@@ -41,6 +43,7 @@ KINDS = {  # the second argument of `Config.create` beside each task
     "harmonization": "",
     "editing": "",
 }
+STAGES = {"generation": (0, 3, 5), "fast": (5,), "harmonization": (2,)}  # of 6, 6 and 3
 
 worst: dict[tuple[str, str], float] = collections.defaultdict(float)
 part = "device"
@@ -74,9 +77,9 @@ def _difference(found, expected) -> float:
 
 def _configuration(kind: str) -> Config:
     task = "generation" if kind == "fast" else kind
-    return dataclasses.replace(
-        Config.create(task, KINDS[kind]), image=IMAGE, max_size=_MAX_SIZE.value
-    )
+    # Critics that stand still: rounding would decide the sign of some of Adam's steps, and grow.
+    still = {"image": IMAGE, "max_size": _MAX_SIZE.value, "lr_critic": 1e-12}
+    return dataclasses.replace(Config.create(task, KINDS[kind]), **still)
 
 
 def _stage(config: Config, number: int):
@@ -86,7 +89,8 @@ def _stage(config: Config, number: int):
     sizes = [level.shape[1:3] for level in levels]
     program = StageProgram(config, architecture(config, channels=3), sizes[: number + 1])
     state, data = jax.jit(lambda: compiler.placeholders(program))()
-    return program, state, data.replace(real=levels[number], coarsest=levels[0])
+    fixed = data.fixed.replace(given=(levels[0], *data.fixed.given[1:]))
+    return program, state, data.replace(real=levels[number], coarsest=levels[0], fixed=fixed)
 
 
 def train(kind: str, number: int, runs: int = 1) -> None:
@@ -95,8 +99,7 @@ def train(kind: str, number: int, runs: int = 1) -> None:
     lying = layout.ALONE if runs == 1 else layout.Runs(runs, tuple(jax.devices()[:1]))
     arguments = lying.place([(state, data, numerics.key(seed)) for seed in range(runs)])
 
-    # The optimisers' moments are linear in the gradients, but for the critic's later steps;
-    # parameters are not: Adam's first step is the sign of a gradient, and rounding decides some.
+    # The optimisers' first moments are linear in the gradients, and what they make of them is not.
     def gradients(*arguments):
         state, metrics = lying.loop(program)(*arguments)
         moments = [m.mu for m in _adams((state.generator_opt, state.critic_opt))]
@@ -107,9 +110,8 @@ def train(kind: str, number: int, runs: int = 1) -> None:
 
 def _adams(tree) -> list:
     """Returns the moments of Adam in the optimisers' states, those of learning groups alone."""
-    is_adam = lambda node: hasattr(node, "mu")  # noqa: E731
-    found = jax.tree.leaves(tree, is_leaf=is_adam)
-    return [one for one in found if is_adam(one) and jax.tree.leaves(one.mu)]
+    found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(node, "mu"))
+    return [one for one in found if hasattr(one, "mu") and jax.tree.leaves(one.mu)]
 
 
 def model(kind: str) -> Model:
@@ -137,14 +139,15 @@ def samples() -> None:
     """Samples, an enlarged one by tiles, the reconstruction."""
     made = model("generation")
     made.sample(num_samples=2)
-    made.sample(width="3x", height="3x")
+    made.sample(width="3x")
     made.reconstruct()
 
 
 def animation() -> None:
-    """Frames, open and looping."""
-    list(model("animation").animate(frames=3))
-    list(model("animation").animate(frames=3, loop=True))
+    """A part of some frames, open and looping."""
+    made, part_of_it = model("animation"), (20, 30, 64, 96)
+    list(made.animate(frames=3, window=part_of_it))
+    list(made.animate(frames=3, window=part_of_it, loop=True))
 
 
 def composites() -> None:
@@ -167,7 +170,7 @@ def parts() -> dict:
     loops = {
         f"{kind} {number}": (train, (kind, number))
         for kind in KINDS
-        for number in (range(6) if kind == "generation" else (5 if kind != "harmonization" else 2,))
+        for number in STAGES.get(kind, (4,))
     }
     return loops | {
         "stack of 2": (train, ("generation", 1, 2)),
@@ -181,14 +184,15 @@ def parts() -> dict:
 def main(_) -> None:
     """Prints the largest differences."""
     global part
-    numerics.Program.compiled_for = _compared
-    for part, (compare, arguments) in parts().items():  # noqa: B007
-        if _ONLY.value and not any(part.startswith(name) for name in _ONLY.value):
+    numerics.Program.compiled_for = _compared  # type: ignore[method-assign]
+    for name, (compare, arguments) in parts().items():
+        part = name
+        if _ONLY.value and name not in _ONLY.value:
             continue
         compare(*arguments)
-        for (where, name), difference in worst.items():
-            if where == part:
-                print(f"{where:<16}{name:<40}{difference:.1e}", flush=True)
+        for (where, program), difference in worst.items():
+            if where == name:
+                print(f"{where:<16}{program:<40}{difference:.1e}", flush=True)
     print(f"{len(worst)} programs, largest difference {max(worst.values()):.1e}")
     sys.exit(max(worst.values()) > LIMIT)
 

@@ -342,7 +342,7 @@ def _to_unit(picture: Image.Image, behind: np.ndarray | None) -> np.ndarray:
     if picture.mode in _WIDE:
         return np.clip(np.asarray(picture, np.float64)[..., None] / 65535, 0, 1)
     if picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture, np.float64)[..., None])
+        values: np.ndarray = np.nan_to_num(np.asarray(picture, np.float64)[..., None])
         return np.clip(values / (255 if values.max() > 1 else 1), 0, 1)
     if picture.mode in ("1", "L") and not picture.has_transparency_data:
         return np.asarray(picture.convert("L"), np.float64)[..., None] / 255
