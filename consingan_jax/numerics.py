@@ -14,9 +14,9 @@ from typing import Any, TypeVar, cast
 import jax
 
 RANDOM_NUMBERS = "threefry2x32"
-# XLA's CPU compiler hands fusions of a matrix product, a broadcast or a sum to YNNPACK, and some of
-# them compute wrong numbers, silently (jax issue 39103; docs/numerics.md). Empty: none are made.
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# XLA's CPU compiler fuses matrix products, broadcasts and sums for YNNPACK. Some of these fusions
+# silently compute wrong numbers (jax issue 39103; docs/numerics.md): only bare products go there.
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 _LITTLE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 _Function = TypeVar("_Function", bound=Callable)
 
