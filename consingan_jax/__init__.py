@@ -7,6 +7,7 @@
 Arrays of images are NHWC, float32 in [-1, 1].
 """
 
+from consingan_jax import versions  # noqa: F401 - first: it checks them
 from consingan_jax.config import Config
 from consingan_jax.data.image import Pictures, to_uint8
 from consingan_jax.data.image import load_picture as load_image

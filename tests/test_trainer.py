@@ -404,6 +404,19 @@ def test_a_run_begun_before_a_field_existed_goes_on(
     assert _equal(trainer.train(tiny_config, run), consingan_jax.load(finished_run))
 
 
+def test_a_run_that_another_jax_began_goes_on_and_says_so(
+    tiny_config, finished_run, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "__version__", "0.10.99")
+        _train_until_killed(patch, 5, tiny_config, run)
+    finished = trainer.train(tiny_config, run)
+    words = f"trained with jax 0.10.99 so far, from here on with {jax.__version__}"
+    assert capsys.readouterr().out.count(words) == 1
+    assert _equal(finished, consingan_jax.load(finished_run))
+
+
 def test_a_run_of_format_1_keeps_its_fixed_input_and_says_so(
     tiny_config, tmp_path, monkeypatch, capsys
 ):

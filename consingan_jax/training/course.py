@@ -122,6 +122,11 @@ def _news(last: pathlib.Path | None) -> Iterator[str]:
         return
     about = checkpoint.metadata(last)
     yield f"goes on at stage {len(about['sizes'])}, iteration {about['step']} ({last.name})"
+    if about.get("jax", jax.__version__) != jax.__version__:  # older checkpoints do not say
+        yield (
+            f"trained with jax {about['jax']} so far, from here on with {jax.__version__}: the "
+            "result will differ a little from that of either alone (docs/numerics.md)"
+        )
     if about["format"] == 1:
         yield (
             f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "

@@ -96,7 +96,7 @@ class Stage:
 
     def metadata(self) -> dict[str, Any]:
         """Returns what its checkpoint says besides the arrays."""
-        return {**self.model().metadata(), "retries": self.retries}
+        return {**self.model().metadata(), "retries": self.retries, "jax": jax.__version__}
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays to go on from, as a checkpoint holds them."""
