@@ -1,6 +1,10 @@
 """Seconds of a training iteration: ours, the variant `fast`, the published way in PyTorch.
 
-    python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours]
+    python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours] [--other=PYTHON]
+
+`native`, measured only where `--only` names it, is ours with XLA's convolutions in the place of
+Winograd's. `--other` is the interpreter of another environment, say with another jax, to measure
+beside this one.
 
 Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
 speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
@@ -23,6 +27,7 @@ from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import pyramid
 from consingan_jax.generation.architecture import architecture
+from consingan_jax.nn import conv, winograd
 from consingan_jax.training import compiler, estimate
 from consingan_jax.training.step import StageProgram
 
@@ -30,8 +35,11 @@ _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which sta
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_NAMES = ("ours", "fast", "baseline")
-_ONLY = flags.DEFINE_enum("only", None, _NAMES, "Measure one of them.")
+_NAMES = ("ours", "fast", "baseline", "native")
+_ONLY = flags.DEFINE_multi_enum(
+    "only", list(_NAMES[:3]), _NAMES, "Measure one of them; repeatable."
+)
+_OTHER = flags.DEFINE_string("other", "", "An interpreter to measure beside this one.")
 _SERVE = flags.DEFINE_enum("serve", None, _NAMES, "For the measured processes.")
 
 TURNS = 5
@@ -82,7 +90,15 @@ class Published:
             self.baseline.iterate(z, self.torch.rand(3).tolist())
 
 
-KINDS = {"ours": Ours, "fast": Ours, "baseline": Published}
+class Native(Ours):
+    """Our loop with convolutions of the platform, but for the gradients of kernels."""
+
+    def __init__(self, program: StageProgram):
+        winograd.convolution = conv._conv_native
+        super().__init__(program)
+
+
+KINDS = {"ours": Ours, "fast": Ours, "baseline": Published, "native": Native}
 
 
 class Process:
@@ -92,8 +108,10 @@ class Process:
     """
 
     def __init__(self, name: str, stage: int):
+        name, _, other = name.partition(" ")
         size = [f"--height={_HEIGHT.value}", f"--width={_WIDTH.value}"]
-        command = [sys.executable, "-m", "benchmarks.train_step", f"--serve={name}"]
+        python = _OTHER.value if other else sys.executable
+        command = [python, "-m", "benchmarks.train_step", f"--serve={name}"]
         self.pipe = subprocess.Popen(
             [*command, f"--stages={stage}", *size],
             stdin=subprocess.PIPE,
@@ -159,7 +177,9 @@ def main(_):
         stage = int(_STAGES.value[0])
         serve(_SERVE.value, StageProgram(config, arch, sizes[: stage + 1]))
         return
-    names = [_ONLY.value] if _ONLY.value else list(KINDS)
+    names = list(_ONLY.value)
+    if _OTHER.value:
+        names += [f"{name} other" for name in names if name != "baseline"]
     rate = device.matmul_flops()
     print(f"{device.describe()}; a large matmul makes {rate / 1e9:.0f} GFLOP/s")
     for stage in map(int, _STAGES.value):
