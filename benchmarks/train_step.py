@@ -2,9 +2,9 @@
 
     python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours] [--other=PYTHON]
 
-`native`, measured only where `--only` names it, is ours with XLA's convolutions in the place of
-Winograd's. `--other` is the interpreter of another environment, say with another jax, to measure
-beside this one.
+Measured only where `--only` names them: `native`, ours with XLA's convolutions in the place of
+Winograd's, and `default_options`, ours without the compiler options of `numerics.jit`. `--other` is
+the interpreter of another environment, say with another jax, to measure beside this one.
 
 Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
 speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
@@ -35,7 +35,7 @@ _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which sta
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_NAMES = ("ours", "fast", "baseline", "native")
+_NAMES = ("ours", "fast", "baseline", "native", "default_options")
 _ONLY = flags.DEFINE_multi_enum(
     "only", list(_NAMES[:3]), _NAMES, "Measure one of them; repeatable."
 )
@@ -98,7 +98,21 @@ class Native(Ours):
         super().__init__(program)
 
 
-KINDS = {"ours": Ours, "fast": Ours, "baseline": Published, "native": Native}
+class DefaultOptions(Ours):
+    """Our loop compiled with XLA's own options."""
+
+    def __init__(self, program: StageProgram):
+        numerics.CPU_OPTIONS.clear()
+        super().__init__(program)
+
+
+KINDS = {
+    "ours": Ours,
+    "fast": Ours,
+    "baseline": Published,
+    "native": Native,
+    "default_options": DefaultOptions,
+}
 
 
 class Process:

@@ -41,6 +41,7 @@ def test_the_command_leaves_all_that_a_hub_wants(finished_run, tmp_path, capsys)
         *("README.md", "model", "sampler.jax_export", "samples.png"),
     }
     card = (out / "README.md").read_text()
+    assert f"written by jax {jax.__version__}. Later versions of jax read such a file" in card
     assert (
         card.startswith("---\nlibrary_name: consingan_jax\n") and "# [21, 56, 3], float32" in card
     )

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, cast
 
+import jax
 import numpy as np
 from absl import flags as absl_flags
 
@@ -65,6 +66,11 @@ image = program.call(np.uint32(0))  # [{height}, {width}, {channels}], float32 i
 ```
 
 Lowered for: {platforms}. The same seed gives the same image both ways, up to rounding.
+
+`sampler.jax_export` was written by jax {jax}. Later versions of jax read such a file for half a year
+and refuse it afterwards
+([compatibility](https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees));
+`model` stays readable: export it again.
 """
 
 
@@ -109,6 +115,7 @@ def _card(model: Model, height: int, width: int) -> str:
         height=height,
         width=width,
         platforms=" and ".join(export.PLATFORMS),
+        jax=jax.__version__,
     )
 
 
