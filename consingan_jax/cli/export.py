@@ -67,9 +67,8 @@ image = program.call(np.uint32(0))  # [{height}, {width}, {channels}], float32 i
 
 Lowered for: {platforms}. The same seed gives the same image both ways, up to rounding.
 
-`sampler.jax_export` was written by jax {jax}. Later versions of jax read such a file for half a year
-and refuse it afterwards
-([compatibility](https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees));
+`sampler.jax_export` was written by jax {jax}. Later versions of jax read such a file for half a
+year and refuse it afterwards ([compatibility](https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees));
 `model` stays readable: export it again.
 """
 
