@@ -27,7 +27,12 @@ def _content(places):
     """Returns all files that a command could have touched, with their times."""
     folders = [ROOT / "docs", ROOT / "examples", *places.values()]
     files = [*ROOT.iterdir(), *(file for folder in folders for file in folder.rglob("*"))]
-    return {(file, file.stat().st_mtime_ns) for file in files if ".pytest" not in str(file)}
+    passed_over = (".pytest", "__pycache__")  # Python's own, of a configuration that it reads
+    return {
+        (file, file.stat().st_mtime_ns)
+        for file in files
+        if not any(name in str(file) for name in passed_over)
+    }
 
 
 @pytest.mark.parametrize(("name", "arguments", "message"), bad_input.CASES)
