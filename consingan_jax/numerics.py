@@ -8,6 +8,7 @@ of this package is compiled by `jit`.
 import contextlib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -113,11 +114,11 @@ def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str,
 
 @functools.cache
 def _is_known(name: str, value: str) -> bool:
-    """Returns whether the installed jaxlib has a compiler option. An unknown one is an error."""
+    """Returns whether the installed jaxlib has a compiler option, and this value of it."""
     try:
         jax.jit(lambda: 0).lower().compile({name: value})
     except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" in str(error):
+        if re.search("No such compile option|is not a valid", str(error)):
             return False
         raise
     return True
