@@ -3,9 +3,9 @@
     python -m tests.fusions [--max_size=250] [--only=samples,measures]
 
 Compiles every program twice, as for a user and with fusions off, calls both with the same arguments
-and prints the largest difference of each kind of program, relative to the root mean square of the
-array. The networks are untrained: how a program is fused depends on shapes alone. Exits with 1 if
-one is larger than rounding.
+and prints the largest difference of two numbers in each kind of program, over the root mean square
+of the array. The networks are untrained: how a program is fused depends on shapes alone. Exits with
+1 if a difference is larger than rounding.
 """
 
 import collections
@@ -32,9 +32,9 @@ _ONLY = flags.DEFINE_list("only", [], "Which parts, by their names in the first 
 _LIST = flags.DEFINE_bool("list", False, "Print the names of the parts and stop.")
 
 OFF = {"xla_disable_hlo_passes": "fusion"}  # added to our options, by which YNNPACK makes none
-# Wrong fusions were off by 8e-3 and more where they were seen. Rounding is 1e-6, and up to 1e-3 in
-# the gradients of networks with normalisation, which divides by the small spread of untrained ones.
-LIMIT = 4e-3
+# The wrong fusions that were seen were off by 1.7e-2 and more, rounding by 3e-3; but by 2e-2 in the
+# gradients of untrained networks with normalisation, where many units lie near their kinks.
+LIMIT, NORMALISED_LIMIT = 1e-2, 0.1
 IMAGE = "examples/scene.png"
 KINDS = {  # the second argument of `Config.create` beside each task
     "generation": "",
@@ -72,7 +72,7 @@ def _difference(found, expected) -> float:
         return 0.0
     found, expected = (np.asarray(x, np.float64) for x in (found, expected))
     size = np.sqrt(np.mean(np.square(expected)))
-    error = np.sqrt(np.mean(np.square(found - expected)))
+    error = np.abs(found - expected).max(initial=0)  # few numbers are wrong of jax issue 39103
     return float("inf") if not np.isfinite(found).all() else float(error / max(size, 1e-12))
 
 
@@ -197,8 +197,15 @@ def main(_) -> None:
         for (where, program), difference in worst.items():
             if where == name:
                 print(f"{where:<16}{program:<40}{difference:.1e}", flush=True)
-    if max(worst.values()) > LIMIT:
-        sys.exit(f"a difference is larger than {LIMIT}")
+    wrong = [name for name, difference in worst.items() if difference > _limit(*name)]
+    if wrong:
+        sys.exit(f"too large: {wrong}")
+
+
+def _limit(part: str, program: str) -> float:
+    is_gradient = program.endswith("gradients")
+    normalised = is_gradient and part.startswith(("harmonization", "editing"))
+    return NORMALISED_LIMIT if normalised else LIMIT
 
 
 if __name__ == "__main__":
