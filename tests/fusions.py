@@ -36,15 +36,14 @@ OFF = {"xla_disable_hlo_passes": "fusion"}  # added to our options, by which YNN
 # gradients of untrained networks with normalisation, where many units lie near their kinks.
 LIMIT, NORMALISED_LIMIT = 1e-2, 0.1
 IMAGE = "examples/scene.png"
-KINDS = {  # the second argument of `Config.create` beside each task
-    "generation": "",
-    "fast": "fast",
-    "animation": "",
-    "retarget": "",
-    "harmonization": "",
-    "editing": "",
+STAGES = {  # which are compared, of 6, of harmonization's 3
+    "generation": (0, 3, 5),
+    "fast": (5,),
+    "animation": (4,),
+    "retarget": (4,),
+    "harmonization": (2,),
+    "editing": (4,),
 }
-STAGES = {"generation": (0, 3, 5), "fast": (5,), "harmonization": (2,)}  # of 6, 6 and 3
 
 worst: dict[tuple[str, str], float] = collections.defaultdict(float)
 part = "device"
@@ -77,10 +76,10 @@ def _difference(found, expected) -> float:
 
 
 def _configuration(kind: str) -> Config:
-    task = "generation" if kind == "fast" else kind
+    own = Config.create("generation", "fast") if kind == "fast" else Config.create(kind)
     # Critics that stand still: rounding would decide the sign of some of Adam's steps, and grow.
     still = {"image": IMAGE, "max_size": _MAX_SIZE.value, "lr_critic": 1e-12}
-    return dataclasses.replace(Config.create(task, KINDS[kind]), **still)
+    return dataclasses.replace(own, **still)
 
 
 def _stage(config: Config, number: int):
@@ -118,7 +117,7 @@ def _adams(tree) -> list:
 def model(kind: str) -> Model:
     """Returns an untrained model."""
     config = _configuration(kind)
-    program, state, data = _stage(config, len(config_sizes(config)) - 1)
+    program, state, data = _stage(config, config.num_stages - 1)
     return Model(
         params=state.generator,
         fixed=noise.FixedInput([data.coarsest], config.seed),
@@ -129,11 +128,6 @@ def model(kind: str) -> Model:
         config=config,
         step=config.stage(program.stage).num_iters,
     )
-
-
-def config_sizes(config: Config) -> list:
-    """Returns the sizes of the levels of the scene."""
-    return pyramid.level_sizes(config, image.load(config.image).shape[:2])
 
 
 def samples() -> None:
@@ -170,8 +164,8 @@ def parts() -> dict:
     """Returns what is compared, by name."""
     loops = {
         f"{kind} {number}": (train, (kind, number))
-        for kind in KINDS
-        for number in STAGES.get(kind, (4,))
+        for kind, numbers in STAGES.items()
+        for number in numbers
     }
     return loops | {
         "stack of 2": (train, ("generation", 1, 2)),
@@ -188,6 +182,8 @@ def main(_) -> None:
     if _LIST.value:
         print(*parts(), sep="\n")
         return
+    if unknown := set(_ONLY.value) - set(parts()):
+        sys.exit(f"--only={','.join(unknown)}: no such part; --list names them")
     numerics.Program.compiled_for = _compared  # type: ignore[method-assign]
     for name, (compare, arguments) in parts().items():
         part = name
