@@ -21,7 +21,7 @@ import numpy as np
 from absl import app, flags
 
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.training import trainer
 
@@ -99,8 +99,8 @@ def show(samples: dict[str, list[np.ndarray]], path: pathlib.Path) -> None:
     """Draws two rows of samples of each setting."""
     figure, rows = plt.subplots(len(samples), 1, figsize=(7, 1.85 * len(samples)))
     for axes, (name, pictures) in zip(rows, samples.items(), strict=True):
-        sheet = image.grid(pictures[: 2 * SHOWN], columns=SHOWN)
-        axes.imshow(image.to_uint8(sheet), interpolation="nearest")
+        sheet = display.grid(pictures[: 2 * SHOWN], columns=SHOWN)
+        axes.imshow(display.to_uint8(sheet), interpolation="nearest")
         axes.set_title(name, fontsize=8, loc="left", pad=2)
         axes.axis("off")
     figure.tight_layout(pad=0.3)

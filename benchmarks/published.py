@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.measures.metrics import Estimate
@@ -88,7 +88,7 @@ def main(_):
             "SinGAN at 250 px, shrunk ± error": evaluation.evaluate(singan, networks),
         }
         print(f"\n{data} {number}\n\n{markdown(rows)}", flush=True)
-    image.save(pathlib.Path(_OUT.value) / "samples.png", image.grid(sheet, columns=SHOWN))
+    display.save(pathlib.Path(_OUT.value) / "samples.png", display.grid(sheet, columns=SHOWN))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tensorboardX.proto import event_pb2
 
 from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation, subjects, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
@@ -156,7 +156,7 @@ def sheet(several: Sequence[subjects.Subject]) -> np.ndarray:
     longest = max(len(one.samples) for one in several)
     blank = np.ones((1, 1, several[0].real.shape[-1]), np.float32)
     rows = [[one.real, *one.samples, *[blank] * (longest - len(one.samples))] for one in several]
-    return image.grid(list(itertools.chain(*rows)), columns=1 + longest)
+    return display.grid(list(itertools.chain(*rows)), columns=1 + longest)
 
 
 def main(_):
@@ -174,7 +174,7 @@ def main(_):
         seconds = {PUBLISHED: theirs, **{str(run): training_seconds(run) for run in runs}}
         rows = {way: evaluation.evaluate(one, networks) for way, one in several.items()}
         print(f"\n{table(rows, seconds)}", flush=True)
-        image.save(out / f"{name.replace('/', '')}.png", sheet(list(several.values())))
+        display.save(out / f"{name.replace('/', '')}.png", sheet(list(several.values())))
 
 
 if __name__ == "__main__":

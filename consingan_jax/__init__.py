@@ -9,8 +9,8 @@ Arrays of images are NHWC, float32 in [-1, 1].
 
 from consingan_jax import versions  # noqa: F401 - first: it checks them
 from consingan_jax.config import Config
-from consingan_jax.data.image import Pictures, to_uint8
-from consingan_jax.data.image import load_picture as load_image
+from consingan_jax.data.display import Pictures, to_uint8
+from consingan_jax.data.loading import load as load_image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load

@@ -325,6 +325,7 @@ _FIELDS: dict[str, About] = {
     each.name: each.metadata["about"] for each in dataclasses.fields(Config)
 }
 _TYPES = get_type_hints(Config)
+PATHS = frozenset(name for name, about in _FIELDS.items() if about.is_path)
 
 
 def unknown(name: str) -> str:

@@ -18,7 +18,7 @@ from absl import app, logging
 import consingan_jax
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import image, noise, pyramid
+from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
 from consingan_jax.training.step import StageProgram
@@ -30,7 +30,7 @@ FIELDS |= {"num_filters": 16, "num_iters": 100}
 def quantities() -> dict[str, list[np.ndarray]]:
     """Returns what is compared, by name."""
     config = Config.create(**FIELDS)
-    pixels = image.load(config.image)
+    pixels = loading.load(config.image)
     levels = pyramid.build(pixels, **pyramid.arguments(config))
     program = StageProgram(config, architecture(config, channels=3), [x.shape[1:3] for x in levels])
     view = program.any_view()

@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from tests import tiny
 
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 4, "How many images.")
@@ -35,9 +35,9 @@ def paint(folder: pathlib.Path) -> None:
     """Writes the images: parts of one, turned."""
     folder.mkdir()
     tiny.paint(folder / "a.png")
-    whole = image.load(folder / "a.png")
+    whole = loading.load(folder / "a.png")
     for number in range(1, _NUM_IMAGES.value):
-        image.save(folder / f"{'abcdefghij'[number]}.png", np.rot90(whole, number))
+        display.save(folder / f"{'abcdefghij'[number]}.png", np.rot90(whole, number))
 
 
 def command(folder: pathlib.Path, workdir: pathlib.Path) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from consingan_jax import numerics
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.training import trainer
 from tests import tiny
 
@@ -111,10 +111,10 @@ def folders(tmp_path):
         (tmp_path / folder).mkdir()
     for name in ("a", "b_1"):
         rough = np.asarray(jax.image.resize(rng.uniform(-1, 1, (8, 8, 3)), (60, 64, 3), "cubic"))
-        image.save(tmp_path / f"real/{name}.png", rough)
+        display.save(tmp_path / f"real/{name}.png", rough)
         for j in range(3):
             changed = np.roll(rough, 9 * j, 1) + 0.05 * rng.standard_normal(rough.shape)
-            image.save(tmp_path / f"samples/{name}_{j}.png", changed)
+            display.save(tmp_path / f"samples/{name}_{j}.png", changed)
     return tmp_path
 
 

@@ -19,7 +19,7 @@ from absl import app, flags
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import image, noise, pyramid
+from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.model import Model
 from consingan_jax.measures import evaluation
@@ -84,7 +84,7 @@ def _configuration(kind: str) -> Config:
 
 def _stage(config: Config, number: int):
     """Returns the program of a stage, its state before training, and its data."""
-    pixels = image.load(config.image)
+    pixels = loading.load(config.image)
     levels = pyramid.build(pixels, **pyramid.arguments(config))
     sizes = [level.shape[1:3] for level in levels]
     program = StageProgram(config, architecture(config, channels=3), sizes[: number + 1])
@@ -147,13 +147,13 @@ def animation() -> None:
 
 def composites() -> None:
     """Harmonization and editing of the composites beside the scene."""
-    model("harmonization").harmonize(image.load("examples/scene_naive.png"))
-    model("editing").harmonize(image.load("examples/scene_edit.png"))
+    model("harmonization").harmonize(loading.load("examples/scene_naive.png"))
+    model("editing").harmonize(loading.load("examples/scene_edit.png"))
 
 
 def measures() -> None:
     """Every measure of three noisy copies of the scene."""
-    pixels = image.load(IMAGE)
+    pixels = loading.load(IMAGE)
     rng = np.random.default_rng(0)
     noisy = [np.clip(pixels + rng.normal(0, 0.2, pixels.shape), -1, 1) for _ in range(3)]
     subject = Subject("scene", pixels, [one.astype(np.float32) for one in noisy])

@@ -10,6 +10,7 @@ inputs were tried and every crash, and exits with 1 if there was one.
 
 import contextlib
 import dataclasses
+import functools
 import io
 import pathlib
 import random
@@ -30,10 +31,10 @@ from PIL import Image
 import consingan_jax
 from consingan_jax.cli import sample, train
 from consingan_jax.config import Config
-from consingan_jax.data import image, source
+from consingan_jax.data import display, loading, masks
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite
 from consingan_jax.training import trainer
+from tests import tiny as small
 
 _MINUTES = flags.DEFINE_float("minutes", 5.0, "How long.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of what is drawn.")
@@ -90,12 +91,29 @@ def pictures(folder: pathlib.Path) -> list[pathlib.Path]:
         values = rng.integers(0, 65536, (16, 20, 4)).astype(np.uint16)
         tifffile.imwrite(file, values, photometric="rgb")
         made.append(file)
+        file = folder / "pages.tif"
+        tifffile.imwrite(file, np.moveaxis(values, -1, 0), imagej=True)
+        made.append(file)
     with contextlib.suppress(ImportError):
         import imagecodecs
 
-        file = folder / "deep.png"
-        file.write_bytes(imagecodecs.png_encode(rng.integers(0, 65536, (16, 20, 3)).astype("u2")))
-        made.append(file)
+        deep = rng.integers(0, 65536, (16, 20, 3)).astype(np.uint16)
+        for name, data in {
+            "deep.png": imagecodecs.png_encode(deep),
+            "linear.exr": imagecodecs.exr_encode(deep.astype(np.float32)),
+            "linear.hdr": imagecodecs.rgbe_encode(deep.astype(np.float32), header=True),
+            "deep.jp2": imagecodecs.jpeg2k_encode(deep, level=0),
+        }.items():
+            (folder / name).write_bytes(data)
+            made.append(folder / name)
+    with contextlib.suppress(ImportError):
+        small.dicom(folder / "slice.dcm", rng.integers(0, 4096, (16, 20)).astype(np.uint16))
+        made.append(folder / "slice.dcm")
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.from_pillow(colour).save(folder / "photo.heic")
+        made.append(folder / "photo.heic")
     return [file for file in made if file.stat().st_size]
 
 
@@ -134,9 +152,13 @@ def files(folder: pathlib.Path, rng: random.Random, tally: Tally) -> Iterator[No
         config = Config.create(
             image=str(file), channels=channels, value_range=rng.choice(("dtype", "data", "0,9"))
         )
-        tally.hear(f"picture {file.read_bytes()[:60]!r}", source.read, config)
-        tally.hear("picture", image.load, file)
-        tally.hear("mask", composite.read_mask, file, rng.randrange(0, 10))
+        tally.hear(f"picture {file.read_bytes()[:60]!r}", loading.read, config)
+        tally.hear("picture", loading.load, file)
+        fits = rng.choice((lambda shape: True, lambda shape: shape[0] > shape[1]))
+        read = functools.partial(masks.read_inside, turn=rng.randrange(0, 10))
+        tally.hear("mask", read, file, fits)
+        config = dataclasses.replace(config, mask=str(file), image=str(folder / "RGB.png"))
+        tally.hear("mask of an image", loading.read, config)
         yield
 
 
@@ -211,7 +233,7 @@ def main(_) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place)
         y, x = np.mgrid[0:30, 0:40] / 20 - 1
-        image.save(folder / "picture.png", np.stack([y, x, -y], -1))
+        display.save(folder / "picture.png", np.stack([y, x, -y], -1))
         tiny = {"num_stages": 2, "min_size": 14, "max_size": 28, "num_filters": 4, "num_layers": 1}
         trainer.train(folder / "picture.png", folder / "run", num_iters=2, **tiny)
         jax.clear_caches()

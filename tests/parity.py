@@ -26,7 +26,7 @@ import numpy as np
 
 from consingan_jax import tasks
 from consingan_jax.config import Config
-from consingan_jax.data import image, pyramid
+from consingan_jax.data import loading, pyramid
 from consingan_jax.data.noise import Source
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
@@ -112,7 +112,7 @@ def _levels_of(key: str, path: pathlib.Path) -> list[np.ndarray]:
     mode, name, *settings = key.split(":")
     values = {k: int(v) for k, v in (setting.split("=") for setting in settings)}
     file = path.resolve().parent.parent / "images" / name
-    with_alpha_ignored = image.load(file, channels=3, background=None)
+    with_alpha_ignored = loading.load(file, channels=3, background=None)
     return pyramid.build(
         with_alpha_ignored,
         num_stages=values["stages"],

@@ -17,7 +17,7 @@ from consingan_jax import checkpoint, device, tasks
 from consingan_jax.cli import evaluate, flags, report, sample, train
 from consingan_jax.cli import run as run_of_a_command
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from consingan_jax.training import trainer
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def test_train_twice_then_sample(run, tiny_config, finished_run, tmp_path):
     code, out, err = run("sample", finished_run, "--num_samples=3", *size, f"--out={tmp_path}/o")
     assert code == 0, err
     assert "device: " in out and (tmp_path / "o/grid.png").is_file()
-    assert image.load(tmp_path / "o/seed_2.png").shape == (30, 56, 3)
+    assert loading.load(tmp_path / "o/seed_2.png").shape == (30, 56, 3)
     seed = ("--num_samples=1", "--seed=2", f"--out={tmp_path}/p")
     assert run("sample", f"--ckpt={finished_run}", *seed, *size)[0] == 0
     third = (tmp_path / "o/seed_2.png").read_bytes()
@@ -285,7 +285,7 @@ def test_the_scripts_without_docstrings_and_with_other_settings_of_jax(
     assert result.returncode == 0, result.stderr
     expected = trainer.load(finished_run).sample(seed=0)[0]
     np.testing.assert_array_equal(
-        image.to_uint8(image.load(tmp_path / "out/seed_0.png")), image.to_uint8(expected)
+        display.to_uint8(loading.load(tmp_path / "out/seed_0.png")), display.to_uint8(expected)
     )
 
 

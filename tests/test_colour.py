@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from consingan_jax.data import image
+from consingan_jax.data import loading
 from consingan_jax.measures import colour, evaluation, patches, tables
 
 PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"
@@ -72,8 +72,8 @@ def test_calibration_on_the_papers_images():
     """The published samples keep the little colour that the dark pixels of LSUN 40 have."""
     if not PAPER.is_dir():
         pytest.skip("the paper's images are not beside this checkout")
-    real = image.load(PAPER / "lsun/Real/40.jpg")
-    samples = [image.load(PAPER / f"lsun/ConSinGAN/40_{j}.jpg") for j in range(3)]
+    real = loading.load(PAPER / "lsun/Real/40.jpg")
+    samples = [loading.load(PAPER / f"lsun/ConSinGAN/40_{j}.jpg") for j in range(3)]
     assert colour.chroma(real, "dark") == pytest.approx(0.0557, abs=1e-4)
     for sample in samples:
         assert colour.chroma(sample, "dark") == pytest.approx(0.0557, rel=0.15)

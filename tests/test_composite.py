@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from consingan_jax.data import image
+from consingan_jax.data import display, formats, masks
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite
 
@@ -71,20 +71,20 @@ def test_the_mask_of_a_difference(disk):
 
 def test_mask_files(tmp_path, disk):
     path = tmp_path / "pasted_mask.png"
-    image.save(path, 2 * disk[..., None] - 1)
+    display.save(path, 2 * disk[..., None] - 1)
     assert composite.beside(tmp_path / "pasted.png") == path
     assert composite.beside(tmp_path / "other.png") is None
-    np.testing.assert_array_equal(composite.read_mask(path), disk)
-    image.save(path, -np.ones((5, 5, 3)))
+    np.testing.assert_array_equal(_read(path), disk)
+    display.save(path, -np.ones((5, 5, 3)))
     with pytest.raises(ValueError, match=r"mask .*is all black"):
-        composite.read_mask(path)
+        _read(path)
     with pytest.raises(ValueError, match=r"mask .*no such file"):
-        composite.read_mask(tmp_path / "none.png")
+        _read(tmp_path / "none.png")
 
 
 def test_a_mask_of_zeros_and_ones(disk, tmp_path):
     Image.fromarray(disk.astype(np.uint8)).save(tmp_path / "labels.png")
-    np.testing.assert_array_equal(composite.read_mask(tmp_path / "labels.png"), disk)
+    np.testing.assert_array_equal(_read(tmp_path / "labels.png"), disk)
 
 
 def test_a_picture_with_the_object_erased_is_no_mask(tmp_path):
@@ -92,22 +92,47 @@ def test_a_picture_with_the_object_erased_is_no_mask(tmp_path):
     pixels[:10, :, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "erased.png")
     with pytest.raises(InputError, match="transparent pixels and no white ones: paint white"):
-        composite.read_mask(tmp_path / "erased.png")
+        _read(tmp_path / "erased.png")
 
 
 @pytest.mark.parametrize("turned", range(1, 9))
-def test_a_mask_painted_on_a_picture_as_it_lies_in_its_file(turned, tmp_path):
-    pixels = np.zeros((20, 30), np.uint8)
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (20, 20)])
+def test_a_mask_lies_as_it_fits(turned, shape, tmp_path):
+    """The photo is 20x30 as stored; a mask of the stored shape is turned where it fits only so."""
+    pixels = np.zeros(shape, np.uint8)
     pixels[:8, :5] = 255
-    picture = Image.fromarray(pixels)
-    picture.save(tmp_path / "mask.png")
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
     exif = Image.Exif()
     exif[274] = turned
-    picture.save(tmp_path / "photo.png", exif=exif)
-    assert image.orientation(tmp_path / "photo.png") == turned
-    upright = image.load(tmp_path / "photo.png")[..., 0] > 0
-    mask = composite.read_mask(tmp_path / "mask.png", turned)
-    np.testing.assert_array_equal(mask, upright if turned > 4 else pixels > 0)
+    stored = np.zeros((20, 20 if shape == (20, 20) else 30), np.uint8)
+    Image.fromarray(stored).save(tmp_path / "photo.png", exif=exif)
+    found = formats.read(tmp_path / "photo.png")
+    assert found.found.turn == turned
+    photo = found.values.shape[:2]
+
+    def fits(size):
+        return composite.fits(size, photo)
+
+    mask, said = masks.read_inside(tmp_path / "mask.png", fits, turn=turned)
+    is_sideways = turned > 4 and shape == (20, 30)  # painted on the stored pixels
+    upright = (
+        ImageOps.exif_transpose(Image.open(_save(tmp_path, pixels, exif)))
+        if is_sideways
+        else pixels
+    )
+    np.testing.assert_array_equal(mask, np.asarray(upright) > 0)
+    both = turned > 1 and (shape == (20, 20) or (turned <= 4 and shape == (20, 30)))
+    assert ("turned as its image" in said) == is_sideways
+    assert ("taken as upright" in said) == (both and not is_sideways)
+
+
+def _save(tmp_path, pixels, exif):
+    Image.fromarray(pixels).save(tmp_path / "stored.png", exif=exif)
+    return tmp_path / "stored.png"
+
+
+def _read(path):
+    return masks.read_inside(path, lambda shape: True)[0]
 
 
 def test_a_mask_beside_it_in_another_format(disk, tmp_path):

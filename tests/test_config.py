@@ -10,7 +10,7 @@ import consingan_jax
 from consingan_jax import config as module
 from consingan_jax import tasks
 from consingan_jax.config import Config
-from consingan_jax.data import image, noise, pyramid
+from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.errors import InputError
 from consingan_jax.nn import layers
 
@@ -24,11 +24,11 @@ def test_every_config_works_on_its_image(name, variant, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = Config.create(**importlib.import_module(f"configs.{name}").get_config(variant))
     assert name in ("default", config.row.recipe)
-    pyramid.level_sizes(config, image.load(config.image).shape[:2])
+    pyramid.level_sizes(config, loading.load(config.image).shape[:2])
 
 
 def test_the_scene_has_its_size():
-    assert image.load(ROOT / "examples/scene.png").shape == (188, 250, 3)
+    assert loading.load(ROOT / "examples/scene.png").shape == (188, 250, 3)
 
 
 def test_choices_are_those_of_the_rooms_above():

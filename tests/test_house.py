@@ -88,10 +88,14 @@ def test_no_module_has_another_name():
 @pytest.mark.parametrize(
     ("library", "files"),
     [
-        ("PIL", "data/image.py generation/film.py"),
+        (
+            "PIL",
+            "data/decoders.py data/display.py data/formats.py data/loading.py data/profiles.py "
+            "generation/film.py",
+        ),
         ("orbax", "checkpoint.py"),
         ("tensorstore", "cli/zarr.py"),
-        ("imagecodecs", "data/deep.py"),
+        ("imagecodecs", "data/decoders.py data/formats.py data/profiles.py"),
         ("ray", "training/cluster.py"),
     ],
 )
@@ -111,7 +115,8 @@ EXTRAS = {
     "gradio",
     "ray",
     "imagecodecs",
-    "tifffile",
+    "pillow_heif",
+    "pydicom",
     "torch",
 }  # imported where they are used, with a clear line if they are missing
 

@@ -5,7 +5,7 @@ import pytest
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.training import job
 
 
@@ -38,7 +38,7 @@ def test_what_cannot_be_fine_tuned(changes, message, fine_tuning):
 
 
 def test_a_composite_to_fine_tune_on_has_the_images_aspect_ratio(fine_tuning, tmp_path):
-    image.save(tmp_path / "square.png", np.zeros((30, 30, 3)))
+    display.save(tmp_path / "square.png", np.zeros((30, 30, 3)))
     with pytest.raises(ValueError, match=r"square.png has 30x30 px.*aspect ratio"):
         job.prepare(Config.create(**{**fine_tuning, "naive": str(tmp_path / "square.png")}))
 

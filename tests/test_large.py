@@ -13,8 +13,8 @@ import tifffile
 
 import consingan_jax
 from consingan_jax.cli import large, sample, spread
-from consingan_jax.data import image
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data import display, loading
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import sampling
 
 SIZE = {"height": 70, "width": 90}
@@ -55,7 +55,7 @@ def test_a_large_picture_is_the_sample_of_its_seed(run, finished_run, tmp_path, 
     assert code == 0, err
     assert "9 tiles of 32x32 px; one takes" in out and "MiB, however large" in out
     found = read(file) if suffix == "zarr" else tifffile.imread(file)
-    expected = image.to_uint8(consingan_jax.load(finished_run).sample(3, **SIZE)[0])
+    expected = display.to_uint8(consingan_jax.load(finished_run).sample(3, **SIZE)[0])
     assert np.abs(found.astype(int) - expected).max() <= 1 and found.std() > 1
     assert (tmp_path / f"big.{suffix}.preview.png").is_file()
     assert "is complete already" in run(*command)[1]
@@ -68,7 +68,7 @@ def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suff
     """A model of two deep channels and a mask of many values."""
     monkeypatch.setattr(sampling, "TILE", 32)
     model = consingan_jax.load(finished_run)
-    encoding = Encoding(100, 4000, "uint16", ".npy", labels=tuple(range(3, 2003, 10)))
+    encoding = PixelFormat(100, 4000, "uint16", ".npy", labels=tuple(range(3, 2003, 10)))
     model = dataclasses.replace(model, encoding=encoding)
     file = tmp_path / f"deep.{suffix}"
     said = list(large.sample(model, str(file), seed=3, start_stage=0, **SIZE))
@@ -78,7 +78,7 @@ def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suff
     difference = np.abs(found.astype(int) - expected)
     assert difference[..., :2].max() <= 1 and difference[..., 2].max() <= 10
     assert (difference[..., 2] > 0).mean() < 0.01 and len(np.unique(found[..., 2])) > 1
-    assert image.load(said[-1].file).std() > 0.1
+    assert loading.load(said[-1].file).std() > 0.1
 
 
 def test_each_device_makes_its_share_in_order():
@@ -116,8 +116,8 @@ def test_on_two_devices_the_same_picture_and_elsewhere_too(run, finished_run, tm
 def test_one_sample_as_a_png(run, finished_run, tmp_path):
     code, out, err = run("--seed=3", f"--out={tmp_path / 'new' / 'one.png'}")
     assert code == 0 and "one.png: 21x28 px" in out, err
-    expected = image.to_uint8(consingan_jax.load(finished_run).sample(3)[0])
-    found = image.to_uint8(image.load(tmp_path / "new" / "one.png"))
+    expected = display.to_uint8(consingan_jax.load(finished_run).sample(3)[0])
+    found = display.to_uint8(loading.load(tmp_path / "new" / "one.png"))
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
@@ -125,7 +125,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
     command = ["--animate", "--frames=3", *flags_of(SIZE), f"--out={tmp_path / 'big.zarr'}"]
     assert run(*command)[0] == 0
     frames = consingan_jax.load(finished_run).animate(0, frames=3, **SIZE)
-    expected = image.to_uint8(np.stack(list(frames)))
+    expected = display.to_uint8(np.stack(list(frames)))
     found = read(tmp_path / "big.zarr")
     assert found.shape == (3, 70, 90, 3)
     assert np.abs(found.astype(int) - expected).max() <= 1 and found.std() > 1
@@ -137,7 +137,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=3000000", "--out=big.zarr"], "give a size from 1 to 2000000 px"),
         (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
-        (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .zarr or .tif"),
+        (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .npy, .zarr or .tif"),
         (["--reconstruct", "--out=one.png"], "--naive and --reconstruct need a directory"),
         (["--out=big.zarr", "--cpus=2"], "--cpus has no effect without --engine=ray"),
         (["--devices=2"], "--devices has no effect on samples: leave it out"),

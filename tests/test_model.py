@@ -9,7 +9,7 @@ from orbax.checkpoint import v1 as ocp
 
 import consingan_jax
 from consingan_jax import checkpoint
-from consingan_jax.data import image, noise
+from consingan_jax.data import display, noise
 from consingan_jax.errors import InputError
 from consingan_jax.generation import sampling
 
@@ -283,11 +283,11 @@ def test_composites_in_another_range_are_refused(scale, dtype, message, harmoniz
 
 def test_composites_of_whole_numbers_and_bright_ones_are_taken(harmonizer, tmp_path):
     bright = np.linspace(0.1, 1, 21 * 28 * 3, dtype=np.float32).reshape(21, 28, 3)
-    image.save(tmp_path / "bright.png", bright)
+    display.save(tmp_path / "bright.png", bright)
     loaded = consingan_jax.load_image(tmp_path / "bright.png")
     once = harmonizer.harmonize(loaded).result
-    np.testing.assert_array_equal(harmonizer.harmonize(image.to_uint8(bright)).result, once)
-    wide = image.to_uint8(bright).astype(np.uint16) * 257
+    np.testing.assert_array_equal(harmonizer.harmonize(display.to_uint8(bright)).result, once)
+    wide = display.to_uint8(bright).astype(np.uint16) * 257
     np.testing.assert_allclose(harmonizer.harmonize(wide).result, once, atol=1e-5)
 
 

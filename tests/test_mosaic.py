@@ -14,7 +14,7 @@ import tifffile
 
 from consingan_jax.cli import mosaic, preview, tiff
 from consingan_jax.cli.zarr import Zarr
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from consingan_jax.errors import InputError
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
@@ -94,7 +94,7 @@ def test_a_picture(path):
 
 
 def to_bytes(file):
-    return image.to_uint8(image.load(file))
+    return display.to_uint8(loading.load(file))
 
 
 @pytest.mark.parametrize("shape", [(50, 61, 3), (50, 61, 1), (4, 50, 61, 3), (2, 9, 3, 1)])
@@ -118,9 +118,9 @@ def test_it_goes_on_where_it_stopped(path, monkeypatch):
     assert lines[0] == f"{path}: 4 of 9 tiles are there already" and len(make.places) == 5
     assert (read(path) == picture(SHAPE)).all()
     square = picture(SHAPE)[35:42, 14:21].mean((0, 1))
-    small = image.load(beside(path, "preview.png"))
+    small = loading.load(beside(path, "preview.png"))
     assert small.shape == (10, 13, 3)
-    assert (image.to_uint8(small)[5, 2] == np.rint(square)).all()
+    assert (display.to_uint8(small)[5, 2] == np.rint(square)).all()
 
 
 def test_what_is_complete(path):
@@ -162,7 +162,7 @@ elif moment == "written":  # but not marked
 elif moment == "begun":  # a journal, and no picture
     Journal.create = lambda self, create=Journal.create: (create(self), kill())
 elif moment == "last":  # all but the preview
-    mosaic.image.save = kill
+    mosaic.display.save = kill
 test_mosaic.write(path, make)
 """
 

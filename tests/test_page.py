@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.training import page
 from consingan_jax.training.page import Page
@@ -59,7 +59,7 @@ def test_an_unfinished_run_of_an_earlier_version(run):
 
 def test_a_page_stays_small_however_long_the_run(run, monkeypatch):
     rng = np.random.default_rng(0)
-    image.save(run / "samples/stage_2_step_000000.png", rng.uniform(-1, 1, (2000, 2000, 3)))
+    display.save(run / "samples/stage_2_step_000000.png", rng.uniform(-1, 1, (2000, 2000, 3)))
     for step in range(5, 3000):
         (run / f"samples/stage_2_step_{step:06d}.png").hardlink_to(
             run / "samples/stage_2_step_000000.png"
@@ -75,8 +75,8 @@ def test_a_page_stays_small_however_long_the_run(run, monkeypatch):
         packed[key] = packed.get(key) or data_uri(path, *limits)
         return packed[key]
 
-    data_uri = image.data_uri
-    monkeypatch.setattr(image, "data_uri", once)
+    data_uri = display.data_uri
+    monkeypatch.setattr(display, "data_uri", once)
     Page(run).write()
     found = content(run / "report.html")
     assert (run / "report.html").stat().st_size < 10e6
@@ -89,12 +89,12 @@ def test_a_page_stays_small_however_long_the_run(run, monkeypatch):
 def test_pictures_are_packed_once(run, monkeypatch):
     one = Page(run)
     one.write()
-    monkeypatch.setattr(image, "data_uri", lambda *_: pytest.fail("packed again"))
+    monkeypatch.setattr(display, "data_uri", lambda *_: pytest.fail("packed again"))
     one.write()
 
 
 def test_a_picture_is_packed_for_each_of_its_places(run, monkeypatch):
-    monkeypatch.setattr(image, "data_uri", lambda path, side, num_bytes: f"{path.stem}, {side}")
+    monkeypatch.setattr(display, "data_uri", lambda path, side, num_bytes: f"{path.stem}, {side}")
     Page(run).write()
     found = content(run / "report.html")
     assert found["image"] == "level_2_21x28, 500"

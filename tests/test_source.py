@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from consingan_jax.config import Config
-from consingan_jax.data import image, source
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data import decoders, display, loading
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 
 SHAPE = (12, 17)
@@ -52,22 +52,23 @@ def test_what_is_read_is_written_as_it_was(suffix, dtype, channels, tmp_path):
         pytest.skip("no such .png")
     values, path = _numbers(channels, dtype), tmp_path / f"in{suffix}"
     _write(path, values)
-    found = source.read(Config.create(image=str(path), channels=channels))
+    found = loading.read(Config.create(image=str(path), channels=channels))
     assert found.pixels.shape == (*SHAPE, channels) and found.pixels.dtype == np.float32
     white = 1 if dtype == np.float32 else np.iinfo(dtype).max
     np.testing.assert_allclose(found.pixels, values / white * 2.0 - 1, atol=1e-6)
-    out = found.encoding.save(tmp_path / "out", found.pixels)
-    assert out == tmp_path / f"out{suffix}"
-    back = _again(out)
+    assert found.encoding.suffix == suffix
+    files = found.encoding.save(tmp_path / f"out{suffix}", found.pixels)
+    assert files == [tmp_path / f"out{suffix}"]
+    back = _again(files[0])
     assert back.dtype == dtype
     tolerance = 1e-6 if dtype == np.float32 else 0
     np.testing.assert_allclose(back.reshape(values.shape), values, atol=tolerance)
 
 
 def test_pictures_of_eight_bits_are_what_they_were(picture):
-    found = source.read(Config.create(image=str(picture)))
-    np.testing.assert_array_equal(found.pixels, image.load(picture))
-    assert found.encoding == Encoding() and found.encoding.is_plain
+    found = loading.read(Config.create(image=str(picture)))
+    np.testing.assert_array_equal(found.pixels, loading.load(picture))
+    assert found.encoding == PixelFormat()
     assert found.notes == [
         f"image: 30x40 px, 3 channels of uint8, values {_least(picture)} to 255; "
         "0 is black and 255 is white"
@@ -82,7 +83,7 @@ def _least(path):
 def test_transparency_is_a_channel_where_it_is_asked_for(channels, expected, tmp_path):
     values = _numbers(4, np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
-    found = source.read(Config.create(image=str(tmp_path / "a.png"), channels=channels))
+    found = loading.read(Config.create(image=str(tmp_path / "a.png"), channels=channels))
     assert found.pixels.shape[-1] == expected
     if channels == 4:
         np.testing.assert_array_equal(found.encoding.encode(found.pixels), values)
@@ -91,11 +92,11 @@ def test_transparency_is_a_channel_where_it_is_asked_for(channels, expected, tmp
 def test_twelve_bits_in_sixteen(tmp_path):
     path = tmp_path / "scan.png"
     Image.fromarray((_numbers(1, np.uint16) // 16)[..., 0]).save(path)
-    told = source.read(Config.create(image=str(path)))
+    told = loading.read(Config.create(image=str(path)))
     assert told.pixels.max() < -0.8
-    assert "the picture uses 6.2% of that range: give --config.value_range=data" in told.notes[1]
+    assert "the image uses 6.2% of that range, it is nearly black: give --config" in told.notes[1]
     for asked, high in (("data", 4088), ("0,4095", 4095)):
-        found = source.read(Config.create(image=str(path), value_range=asked))
+        found = loading.read(Config.create(image=str(path), value_range=asked))
         assert found.pixels.max() > 0.99 and found.encoding.high == pytest.approx(high, abs=8)
         assert len(found.notes) == 1
         values = found.encoding.encode(found.pixels)
@@ -111,12 +112,13 @@ def test_a_range_that_is_none(asked):
 def test_a_mask_is_one_more_channel(picture, tmp_path):
     labels = np.random.default_rng(0).choice([0, 3, 200], (30, 40)).astype(np.uint8)
     Image.fromarray(labels).save(tmp_path / "mask.png")
-    found = source.read(Config.create(image=str(picture), mask=str(tmp_path / "mask.png")))
+    found = loading.read(Config.create(image=str(picture), mask=str(tmp_path / "mask.png")))
     assert found.pixels.shape == (30, 40, 4) and found.encoding.labels == (0, 3, 200)
     assert "with the values 0, 3, 200" in found.notes[-1]
     noisy = found.pixels + 0.01 * np.random.default_rng(1).standard_normal(found.pixels.shape)
-    file = found.encoding.save(tmp_path / "out", noisy)
+    file, beside = found.encoding.save(tmp_path / "out.png", noisy)
     assert np.asarray(Image.open(file)).shape == (30, 40, 3)
+    assert beside == tmp_path / "out_mask.png"
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out_mask.png")), labels)
 
 
@@ -133,7 +135,7 @@ def test_masks_that_cannot_be(mask, message, picture, tmp_path):
     if mask is not None:
         Image.fromarray(mask).save(tmp_path / "mask.png")
     with pytest.raises(InputError, match=message):
-        source.read(Config.create(image=str(picture), mask=str(tmp_path / "mask.png")))
+        loading.read(Config.create(image=str(picture), mask=str(tmp_path / "mask.png")))
 
 
 def test_a_task_that_takes_composites_learns_no_mask():
@@ -145,42 +147,57 @@ def test_pages_are_channels_where_they_are_asked_for(tmp_path):
     tifffile = pytest.importorskip("tifffile", reason="needs tifffile")
     pages = np.moveaxis(_numbers(5, np.uint16), -1, 0)
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack")
-    first = source.read(Config.create(image=str(tmp_path / "a.tif")))
+    first = loading.read(Config.create(image=str(tmp_path / "a.tif")))
     assert first.pixels.shape[-1] == 1
-    found = source.read(Config.create(image=str(tmp_path / "a.tif"), channels=5))
+    found = loading.read(Config.create(image=str(tmp_path / "a.tif"), channels=5))
     np.testing.assert_array_equal(found.encoding.encode(found.pixels), np.moveaxis(pages, 0, -1))
+    assert "only the first of 5 pages is used; --config.channels=5 takes all" in first.notes[1]
     with pytest.raises(
         InputError, match=r"config.channels=7: image .*a.tif has 1: give that, or 0"
     ):
-        source.read(Config.create(image=str(tmp_path / "a.tif"), channels=7))
+        loading.read(Config.create(image=str(tmp_path / "a.tif"), channels=7))
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (np.zeros((3, 4, 5, 6)), r"has the shape \(3, 4, 5, 6\): give \[H, W\] or \[H, W, C\]"),
-        (np.zeros((3, 4), np.complex64), "is of complex64: give uint8, uint16 or float32"),
-        (np.array([{"a": 1}]), "cannot be read: Array can't be memory-mapped"),
+        (np.zeros((3, 4), np.complex64), "is of complex64: give float32 or smaller numbers"),
+        (
+            np.array([{"a": 1}]),
+            "cannot be read, a damaged or unusual .npy: Array can't be memory-mapped",
+        ),
     ],
 )
 def test_arrays_that_are_no_pictures(values, message, tmp_path):
     np.save(tmp_path / "a.npy", values)
     with pytest.raises(InputError, match=message):
-        source.read(Config.create(image=str(tmp_path / "a.npy")))
+        loading.read(Config.create(image=str(tmp_path / "a.npy")))
 
 
-def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
-    _write(tmp_path / "a.tif", _numbers(4, np.uint16))
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="need tifffile: python -m pip install tifffile"):
-        source.read(Config.create(image=str(tmp_path / "a.tif")))
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("deep.png", "imagecodecs"), ("slice.dcm", "pydicom"), ("photo.heic", "pillow-heif")],
+)
+def test_a_library_that_is_missing_is_named(name, module, tmp_path, monkeypatch):
+    starts = {
+        "deep.png": b"",
+        "slice.dcm": bytes(128) + b"DICM",
+        "photo.heic": b"\0\0\0\x18ftypheic",
+    }
+    (tmp_path / name).write_bytes(starts[name] + bytes(400))
+    if name == "deep.png":
+        _write(tmp_path / name, _numbers(3, np.uint16))
+    monkeypatch.setattr(decoders, "is_there", lambda _: False)
+    with pytest.raises(InputError, match=rf"{name} needs {module}: python -m pip install {module}"):
+        loading.read(Config.create(image=str(tmp_path / name)))
 
 
 def test_what_people_see_of_many_channels(tmp_path):
     picture = np.linspace(-1, 1, 12 * 17 * 5, dtype=np.float32).reshape(12, 17, 5)
-    image.save(tmp_path / "a.png", picture)
+    display.save(tmp_path / "a.png", picture)
     np.testing.assert_array_equal(
-        np.asarray(Image.open(tmp_path / "a.png")), image.to_uint8(picture[..., :3])
+        np.asarray(Image.open(tmp_path / "a.png")), display.to_uint8(picture[..., :3])
     )
-    assert image.shown(picture[..., :2]).shape == (12, 17, 1)
-    assert image.grid([picture, picture]).shape[-1] == 3
+    assert display.shown(picture[..., :2]).shape == (12, 17, 1)
+    assert display.grid([picture, picture]).shape[-1] == 3

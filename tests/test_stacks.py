@@ -12,7 +12,7 @@ import pytest
 import consingan_jax
 from consingan_jax import checkpoint, device, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler, course, layout, stacks, trainer
@@ -40,8 +40,8 @@ def _equal(one, other):
 
 
 def test_those_of_one_shape_go_together(seeds, tmp_path, monkeypatch):
-    wide = image.load(seeds[0].image)[:20]
-    image.save(tmp_path / "wide.png", wide)
+    wide = loading.load(seeds[0].image)[:20]
+    display.save(tmp_path / "wide.png", wide)
     (tmp_path / "broken.png").write_text("no picture")
     others = [
         dataclasses.replace(seeds[0], image=str(tmp_path / name))
@@ -60,7 +60,7 @@ def test_masks_of_their_own_keep_none_apart(seeds, tmp_path):
     configs = []
     for number, mask in enumerate((masks, -masks)):
         path = tmp_path / f"{number}.png"
-        image.save(path, mask[..., None])
+        display.save(path, mask[..., None])
         configs.append(dataclasses.replace(seeds[number], mask=str(path)))
     assert list(stacks.formed(configs, 2, None)) == [[0, 1]]
 

@@ -138,12 +138,6 @@ def test_limits(tmp_path):
             kind(path, (1, side + 1, 3), (256, 256))
 
 
-def test_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"\.tiff needs tifffile: python -m pip install tifffile"):
-        Tiff(tmp_path / "p.tiff", (70, 90, 3), (32, 32))
-
-
 @pytest.mark.parametrize("name", ["[x]*? #|:%20.zarr", "ü.zarr"])
 def test_names(name, tmp_path):
     store = Zarr(tmp_path / name, (8, 8, 3), (8, 8))

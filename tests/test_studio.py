@@ -14,7 +14,7 @@ import pytest
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.studio.desk import Desk, _fields
 from consingan_jax.studio.trainings import Trainings
@@ -116,13 +116,13 @@ def desk(tmp_path, finished_run):
 def test_pictures_are_kept_under_names_of_their_own(desk, picture, tmp_path):
     other = tmp_path / "elsewhere/picture.png"
     other.parent.mkdir()
-    image.save(other, np.zeros((9, 9, 3)))
+    display.save(other, np.zeros((9, 9, 3)))
     assert [desk.keep(str(picture)), desk.keep(str(other)), desk.keep(str(picture))] == [
         *("picture.png", "picture-2.png", "picture.png")
     ]
     assert sorted(desk.pictures()) == ["picture-2.png", "picture.png"]
     (tmp_path / "no.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"no\.png is not an image"):
+    with pytest.raises(InputError, match=r"no\.png is of no known image format"):
         desk.keep(str(tmp_path / "no.png"))
 
 
@@ -138,7 +138,7 @@ def test_nothing_outside_the_folder(name, desk):
 def test_what_is_made_with_a_run(desk):
     made = desk.sample("there", 2, seed=5, start_stage=0, width="2x", height=None)
     assert [caption for _, caption in made] == ["seed 5", "seed 6"]
-    assert image.load(made[0][0]).shape == (21, 56, 3)
+    assert loading.load(made[0][0]).shape == (21, 56, 3)
     walk = {"frames": 3, "start_stage": 0, "alpha": 0.1, "beta": 0.9, "loop": False}
     film = desk.animate("there", seed=0, fps=10, suffix=".gif", width=None, height=None, **walk)
     assert film.endswith("there/generated/animation/walk-seed_0.gif")
@@ -155,20 +155,23 @@ def test_a_painted_mask(harmonization_run, tmp_path):
     desk = Desk(tmp_path, [str(harmonization_run)])
     composite, painted = np.zeros((30, 40, 4), np.uint8), np.zeros((30, 40), np.uint8)
     words, files = desk.apply(str(harmonization_run), composite, painted, 0)
-    assert "no mask" in words and image.load(files[0]).shape == (30, 40, 3)
+    assert "no mask" in words and loading.load(files[0]).shape == (30, 40, 3)
     painted[5:20, 5:20] = 200
     words, files = desk.apply(str(harmonization_run), composite, painted, 0)
     assert "composite_mask.png" in words
-    mask = image.load(harmonization_run / "generated/composite_mask.png")[..., 0] > 0
+    mask = loading.load(harmonization_run / "generated/composite_mask.png")[..., 0] > 0
     np.testing.assert_array_equal(mask, painted > 0)
     with pytest.raises(InputError, match="a composite is missing"):
         desk.apply(str(harmonization_run), None, None, 0)
 
 
 def test_settings_are_lines():
-    assert dict(_fields("num_iters = [5, 6]\n\nimage=a.png\nlr_scale=0.5")) == {
-        **{"num_iters": [5, 6], "image": "a.png", "lr_scale": 0.5}
+    assert dict(_fields("num_iters = [5, 6]\n\npyramid_rule=new\nlr_scale=0.5")) == {
+        **{"num_iters": [5, 6], "pyramid_rule": "new", "lr_scale": 0.5}
     }
+    for line in ("task=retarget", "image=x.png", "naive=/etc/a.png", "mask=m.png", "fine_tune=."):
+        with pytest.raises(InputError, match=f"setting {line.split('=')[0]}: the studio takes no"):
+            dict(_fields(line))
     with pytest.raises(InputError, match="setting 'seven': give name=value"):
         dict(_fields("seven"))
 

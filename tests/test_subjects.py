@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.measures import subjects
 
 
@@ -21,7 +21,7 @@ def test_files_pair_by_name(folders):
 
 
 def test_a_pixel_more_is_cropped_and_said(folders):
-    image.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
+    display.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
     subject = _subjects(folders)[0]
     assert subject.note == "a: cropped to 60x63 px, the size that all have"
     assert {one.shape for one in (subject.real, *subject.samples)} == {(60, 63, 3)}
@@ -39,28 +39,28 @@ def test_a_pixel_more_is_cropped_and_said(folders):
     ],
 )
 def test_folders_that_do_not_pair(name, size, message, folders):
-    image.save(folders / name, np.zeros((*size, 3)))
+    display.save(folders / name, np.zeros((*size, 3)))
     with pytest.raises(ValueError, match=message):
         _subjects(folders)
 
 
 def test_strangers_are_passed_over_and_counted(folders):
-    image.save(folders / "samples/grid.png", np.zeros((99, 99, 3)))
+    display.save(folders / "samples/grid.png", np.zeros((99, 99, 3)))
     found = _subjects(folders)
     assert [len(one.samples) for one in found] == [3, 3]
     assert found[0].note == f"a file in {folders / 'samples'} passed over: grid.png"
-    image.save(folders / "samples/c_0.png", np.zeros((9, 9, 3)))
+    display.save(folders / "samples/c_0.png", np.zeros((9, 9, 3)))
     assert "2 files in" in _subjects(folders)[0].note
-    image.save(folders / "samples/.a_4.png", np.zeros((9, 9, 3)))
+    display.save(folders / "samples/.a_4.png", np.zeros((9, 9, 3)))
     assert [len(one.samples) for one in _subjects(folders)] == [3, 3]
 
 
 def test_samples_of_one_photo(folders):
     photo, samples = folders / "photo.png", folders / "samples"
     rows, columns = np.mgrid[-1:1:120j, -1:1:128j]
-    image.save(photo, np.stack([rows, columns, rows * columns], -1))
-    image.save(samples / "grid.png", np.zeros((60, 64, 3)))
-    image.save(samples / "wide.png", np.zeros((60, 128, 3)))
+    display.save(photo, np.stack([rows, columns, rows * columns], -1))
+    display.save(samples / "grid.png", np.zeros((60, 64, 3)))
+    display.save(samples / "wide.png", np.zeros((60, 128, 3)))
     (subject,) = subjects.of_folders(str(photo), str(samples))
     assert (subject.name, len(subject.samples), subject.real.shape) == ("photo", 6, (60, 64, 3))
     assert subject.note == f"2 files in {samples} passed over: grid.png, ..."
@@ -76,11 +76,11 @@ def test_folders_that_are_none(folders):
 
 
 def test_a_sample_belongs_to_the_longest_name(folders):
-    image.save(folders / "real/a_long.png", np.zeros((60, 64, 3)))
-    image.save(folders / "samples/a_long_seed_0.png", np.zeros((60, 64, 3)))
+    display.save(folders / "real/a_long.png", np.zeros((60, 64, 3)))
+    display.save(folders / "samples/a_long_seed_0.png", np.zeros((60, 64, 3)))
     numbers = {one.name: len(one.samples) for one in _subjects(folders)}
     assert numbers == {"a": 3, "a_long": 1, "b_1": 3}
-    image.save(folders / "real/a.bmp", np.zeros((60, 64, 3)))
+    display.save(folders / "real/a.bmp", np.zeros((60, 64, 3)))
     with pytest.raises(ValueError, match="have one name: take one out"):
         _subjects(folders)
 

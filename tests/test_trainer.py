@@ -13,7 +13,7 @@ import pytest
 import consingan_jax
 from consingan_jax import checkpoint, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display, loading
 from consingan_jax.errors import DamagedError, DivergedError, InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
@@ -128,7 +128,7 @@ def test_two_stages(harmonization_run):
 
 def test_a_grey_image_gives_a_grey_model_and_one_stage_is_enough(tiny_config, tmp_path):
     grey = np.random.default_rng(0).uniform(-1, 1, (20, 24, 1))
-    image.save(tmp_path / "grey.png", grey)
+    display.save(tmp_path / "grey.png", grey)
     config = tiny_config | {"num_stages": 1, "num_iters": 1, "image": str(tmp_path / "grey.png")}
     model = trainer.train(config, str(tmp_path / "run"))
     assert model.sample(width=30).shape == (1, 20, 30, 1)
@@ -193,7 +193,7 @@ def test_a_retry_halves_the_rates_and_draws_new_noise(tiny_config):
     ("where", "name", "call"),
     [
         (workdir, "write_whole", 1),  # before anything is there
-        (image, "save", 2),  # while the run explains itself
+        (display, "save", 2),  # while the run explains itself
         (checkpoint, "save", 2),  # before a checkpoint is written
         (checkpoint.shutil, "rmtree", 1),  # between a checkpoint and the removal of the one before
         (checkpoint, "save", 4),  # before the finished model
@@ -222,7 +222,7 @@ def test_killed_at_a_bad_moment(
 def test_a_composite_is_watched_at_every_log_step(harmonization_run):
     names = sorted(path.name for path in (harmonization_run / "naive").iterdir())
     assert names == [f"stage_{stage}_step_000002.png" for stage in range(2)]
-    shapes = [image.load(harmonization_run / "naive" / name).shape for name in names]
+    shapes = [loading.load(harmonization_run / "naive" / name).shape for name in names]
     assert shapes == [(14, 2 * 19 + 2, 3), (21, 2 * 28 + 2, 3)]
 
 
@@ -230,11 +230,11 @@ def test_fine_tuning_takes_the_composite_as_its_input(
     tiny_harmonization, harmonization_run, tmp_path
 ):
     other = np.random.default_rng(1).uniform(-1, 1, (30, 40, 3)).astype(np.float32)
-    image.save(tmp_path / "other.png", other)
+    display.save(tmp_path / "other.png", other)
     changes = {"fine_tune": str(harmonization_run), "naive": str(tmp_path / "other.png")}
     todo = job.prepare(Config.create(**{**tiny_harmonization, **changes}))
     stage = Stages(todo).fine_tuned(todo.source)
-    expected = resize.fit(image.load(tmp_path / "other.png"), (14, 19))
+    expected = resize.fit(loading.load(tmp_path / "other.png"), (14, 19))
     np.testing.assert_allclose(stage.data.coarsest[0], expected, atol=1e-6)
     key, data = numerics.key(0), stage.data
     view = stage.program.any_view()
@@ -256,7 +256,7 @@ def test_another_composite_in_the_directory_of_a_fine_tuning(
     with run.claim(job.prepare(config)):
         pass
     run.check(job.prepare(config))
-    image.save(composite, image.load(picture)[::-1])
+    display.save(composite, loading.load(picture)[::-1])
     with pytest.raises(ValueError, match=r"belongs to another picture.*config\.naive"):
         run.check(job.prepare(config))
 
@@ -317,7 +317,7 @@ def test_only_cadence_may_change(tiny_config, finished_run):
 
 def test_another_image_in_the_same_directory(tiny_config, finished_run, tmp_path, picture):
     turned = tmp_path / "turned.png"
-    image.save(turned, image.load(picture)[::-1])
+    display.save(turned, loading.load(picture)[::-1])
     with pytest.raises(ValueError, match="belongs to another picture"):
         trainer.train(tiny_config | {"image": str(turned)}, str(finished_run))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image
+from consingan_jax.data import formats
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training import beside, page, trainer
 from consingan_jax.training.watch import Moment
@@ -56,4 +56,4 @@ def test_a_page_that_cannot_be_written_hides_no_error(tiny_config, tmp_path, mon
     monkeypatch.setattr(page.Page, "write", fail)
     with pytest.raises(StoppedError):
         trainer.train(tiny_config, tmp_path / "run", watcher=lambda moment: not moment.compiling)
-    assert image.has_image_suffix(tmp_path / "run/pyramid/level_0_14x19.png")
+    assert formats.has_image_suffix(tmp_path / "run/pyramid/level_0_14x19.png")

@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 
 CONFIG = {  # stage 2 has a frozen stage below it
     "num_layers": 1,
@@ -31,9 +31,30 @@ def paint(path: pathlib.Path) -> None:
     rows, columns = np.mgrid[0:30, 0:40] / 40
     rng = np.random.default_rng(0)
     colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
-    image.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
+    display.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
 
 
 def hear_interrupts() -> None:
     """Lets processes begun here hear Ctrl-C, also below a shell that has this one ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def dicom(path, values, **about):
+    """Writes numbers `[H, W]` or `[T, H, W]` of 16 bits as a DICOM file; `about` are its fields."""
+    import pydicom
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    data = pydicom.Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.Rows, data.Columns = values.shape[-2:]
+    if values.ndim == 3:
+        data.NumberOfFrames = len(values)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, int(values.dtype == np.int16)
+    data.PixelData = values.tobytes()
+    for name, value in about.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)

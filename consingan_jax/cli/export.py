@@ -10,7 +10,7 @@ from absl import flags as absl_flags
 
 from consingan_jax.cli import run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import export, restore
 from consingan_jax.generation.model import Model
@@ -93,7 +93,9 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     out.mkdir(parents=True)
     (out / "sampler.jax_export").write_bytes(program)
     pictures = [np.asarray(picture) for picture in (model.real[0], *model.samples(0, 5))]
-    image.save(out / "samples.png", image.grid([image.shrunk(p, image.CELL) for p in pictures]))
+    display.save(
+        out / "samples.png", display.grid([display.shrunk(p, display.CELL) for p in pictures])
+    )
     model.save(out / "model")
     height, width = model.stage_sizes(**size)[-1]
     (out / "README.md").write_text(_card(model, height, width), encoding="utf-8")

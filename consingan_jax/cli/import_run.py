@@ -8,7 +8,7 @@ from absl import flags as absl_flags
 
 from consingan_jax.cli import run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import published
 from consingan_jax.training.job import Job
@@ -38,7 +38,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         raise InputError(f"{new.path} exists already: give another --out")
     with new.claim(Job(model.config, model.real[0], levels, composite=None, source=None)):
         picture = model.reconstruct()[0]
-        image.save(new.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
+        display.save(new.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
         model.save(new.model)
         Page(new.path).write()
     print(f"{model.describe()}; reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]")

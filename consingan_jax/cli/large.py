@@ -14,8 +14,8 @@ import numpy as np
 from consingan_jax import numerics
 from consingan_jax.cli import mosaic
 from consingan_jax.cli.spread import Spread, here
-from consingan_jax.data.encoding import Encoding
 from consingan_jax.data.noise import Source
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
@@ -31,8 +31,8 @@ def is_file(path: str) -> bool:
     """
     suffix = pathlib.Path(path).suffix.lower()
     if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
-        raise InputError(f"out={path}: one picture goes into .png, .zarr or .tif")
-    return suffix == ".png" or is_large(path)
+        raise InputError(f"out={path}: one picture goes into .png, .npy, .zarr or .tif")
+    return suffix in (".png", ".npy") or is_large(path)
 
 
 def is_large(path: str) -> bool:
@@ -139,7 +139,7 @@ def animation(
     yield from mosaic.write(path, shape, make, **about, encoding=encoding, spread=spread)
 
 
-def _encoding(model: Model) -> Encoding:
+def _encoding(model: Model) -> PixelFormat:
     """Returns the encoding of a model but for its suffix, which the user gives."""
     return dataclasses.replace(model.encoding, suffix=mosaic.PLAIN.suffix)
 

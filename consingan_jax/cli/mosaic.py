@@ -18,16 +18,15 @@ from consingan_jax.cli.spread import Make, Place, Spread, here
 from consingan_jax.cli.store import Store
 from consingan_jax.cli.tiff import Tiff
 from consingan_jax.cli.zarr import Zarr
-from consingan_jax.data import image
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data import display
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
-from consingan_jax.files import whole
 from consingan_jax.generation.output import Made
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.training import lock
 
 FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
-PLAIN = Encoding()
+PLAIN = PixelFormat()
 
 
 def write(
@@ -37,7 +36,7 @@ def write(
     *,
     identity: dict[str, Any],
     tile: tuple[int, int],
-    encoding: Encoding = PLAIN,
+    encoding: PixelFormat = PLAIN,
     spread: Spread = here,
 ) -> Iterator[str]:
     """Writes a picture window by window, or goes on with it; yields a line for each thing done.
@@ -62,7 +61,7 @@ def write(
     """
     path = pathlib.Path(path)
     windows = Tiles((shape[-3], shape[-2]), tile)
-    store = _store(path, shape, windows.size, encoding.number_type)
+    store = _store(path, shape, windows.size, encoding)
     deep = {} if encoding == PLAIN else {"encoding": encoding.to_dict()}
     about = {**identity, "shape": shape, "tile": windows.size, **deep}
     journal = Journal(path.with_name(f"{path.name}.tiles.txt"), about, windows.grid)
@@ -75,14 +74,15 @@ def write(
 
 
 def _store(
-    path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], dtype: np.dtype
+    path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], encoding: PixelFormat
 ) -> Store:
     if path.suffix.lower() not in FORMATS:
         raise InputError(
             f"out={path}: a picture of this size is written tile by tile: give a name ending in "
             f"{', '.join(FORMATS)}"
         )
-    return FORMATS[path.suffix.lower()](path, shape, tile, dtype)
+    meaning = {} if encoding.labels else encoding.meaning(shape[-1])
+    return FORMATS[path.suffix.lower()](path, shape, tile, encoding.number_type, meaning)
 
 
 def _preview(path: pathlib.Path) -> pathlib.Path:
@@ -141,7 +141,7 @@ def _fill(
     windows: Tiles,
     journal: Journal,
     made: Callable[[Iterable[Place]], Iterator[np.ndarray]],
-    encoding: Encoding,
+    encoding: PixelFormat,
 ) -> Iterator[str]:
     """Makes the windows that are missing, then the preview."""
     path, file, total = store.path, _preview(store.path), journal.total
@@ -170,7 +170,6 @@ def _fill(
             journal.mark(number)
             preview.add(top, left, pixels.reshape(-1, *pixels.shape[-3:])[0])
             bar.update()
-    with whole(file) as place:
-        image.save(place, encoding.decode(preview.pixels()))
+    display.save(file, encoding.decode(preview.pixels()))
     height, width = windows.canvas
     yield Made(f"{path}: {height}x{width} px (height x width); small: {file}", file)

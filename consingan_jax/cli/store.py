@@ -3,6 +3,8 @@
 import abc
 import math
 import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ class Store(abc.ABC):
         shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
         tile: (height, width) of the pieces that the format keeps whole.
         dtype: of the numbers, least byte first.
+        meaning: what is said of them, where the format can.
         longest: how many pixels a side may have.
     """
 
@@ -29,6 +32,7 @@ class Store(abc.ABC):
         shape: tuple[int, ...],
         tile: tuple[int, int],
         dtype: npt.DTypeLike = np.uint8,
+        meaning: Mapping[str, bool] = MappingProxyType({}),
     ):
         """Names the picture; touches nothing.
 
@@ -36,12 +40,13 @@ class Store(abc.ABC):
             path: of the file or the directory.
             shape: `[H, W, C]` or `[T, H, W, C]`.
             tile: (height, width) of the windows that will be written.
-            dtype: uint8, uint16 or float32.
+            dtype: of the numbers.
+            meaning: what is said of them, as for `formats.write`.
 
         Raises:
             InputError: the format cannot hold it, or not at this path.
         """
-        self.path, self.shape, self.tile = path, shape, tile
+        self.path, self.shape, self.tile, self.meaning = path, shape, tile, meaning
         self.dtype = np.dtype(dtype).newbyteorder("<")
         height, width = shape[-3:-1]
         if max(height, width) > self.longest:

@@ -1,6 +1,5 @@
 """Pictures as tiled BigTIFF. The only file that imports tifffile."""
 
-import importlib.util
 import io
 import itertools
 import math
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consingan_jax.cli.store import Store
-from consingan_jax.errors import InputError
+from consingan_jax.data import formats
 from consingan_jax.files import whole
 
 SIDE = 256  # pixels, of the tiles in the file: what viewers like
@@ -28,11 +27,6 @@ class Tiff(Store):
     def __init__(self, path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], *about):
         """Names the picture, as any store."""
         super().__init__(path, shape, (SIDE, SIDE), *about)
-        if importlib.util.find_spec("tifffile") is None:
-            raise InputError(
-                f"out={path}: {path.suffix} needs tifffile: python -m pip install tifffile "
-                "(the extra large)"
-            )
         self._num_pages = math.prod(shape[:-3])
         self._grid = -(-shape[-3] // SIDE), -(-shape[-2] // SIDE)  # tiles down and across
         self._tile_bytes = SIDE * SIDE * shape[-1] * self.dtype.itemsize
@@ -79,7 +73,6 @@ class Tiff(Store):
         import tifffile
 
         count = math.prod(self._grid)
-        extra = self.shape[-1] - (3 if self.shape[-1] >= 3 else 1)
         with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
             for _ in range(self._num_pages):
                 writer.write(
@@ -87,10 +80,8 @@ class Tiff(Store):
                     shape=self._page(),
                     dtype=self.dtype,
                     tile=(SIDE, SIDE),
-                    photometric="rgb" if self.shape[-1] >= 3 else "minisblack",
-                    planarconfig="contig" if self.shape[-1] > 1 else None,
-                    extrasamples=[0] * extra,
                     metadata=None,
+                    **formats.tiff_tags(self.shape[-1], **self.meaning),
                 )
         end = path.stat().st_size
         with tifffile.TiffFile(path, mode="r+") as file:

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from consingan_jax.data import image
+from consingan_jax.data import formats
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 
@@ -82,5 +82,4 @@ def _by_name(kind: str, paths: Iterable[str]) -> dict[str, str]:
 
 
 def _is_image(file: pathlib.Path) -> bool:
-    is_array = file.suffix.lower() == ".npy" and file.is_file()
-    return not file.name.startswith(".") and (is_array or image.has_image_suffix(file))
+    return not file.name.startswith(".") and formats.has_image_suffix(file)

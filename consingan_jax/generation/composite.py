@@ -9,14 +9,13 @@ import pathlib
 import numpy as np
 from scipy import ndimage
 
-from consingan_jax.data import image
+from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
 REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
 BLUR_SIGMA = 5.0
-FAINT = 2 * 1.5 / 255 - 1  # of a mask with values 0 and 1, in 8 bits, the largest on [-1, 1]
 MOST = 0.9  # of a composite; a mask that covers more may be inverted
 CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
 
@@ -49,10 +48,10 @@ class Applied:
         else:
             mask = np.broadcast_to(2 * self.mask[..., None] - 1, self.composite.shape)
             shown = [self.composite, mask, self.blended]
-        return image.grid(shown, columns=len(shown))
+        return display.grid(shown, columns=len(shown))
 
     def _repr_png_(self) -> bytes:
-        return image.to_png(self.side_by_side())
+        return display.to_png(self.side_by_side())
 
 
 def applied(
@@ -94,35 +93,6 @@ def at_full_size(made: Applied, composite: np.ndarray) -> np.ndarray:
     return blend(mask, result, composite)
 
 
-def read_mask(path: str | pathlib.Path, turned: int = 1) -> np.ndarray:
-    """Returns a mask file as `[H, W]` of 0 and 1.
-
-    Inside is above 127 in the first channel; where no value is above 1, as label files have it, 1.
-
-    Args:
-        path: the file.
-        turned: the orientation (EXIF) of its composite, which the mask takes over if it says
-            nothing itself and was plainly painted on the pixels as they lie in the file.
-
-    Raises:
-        InputError: the file is no image, or nothing is inside.
-    """
-    try:
-        values, own = image.load(path, background="black"), image.orientation(path)
-    except InputError as error:
-        raise InputError(str(error).replace("image ", "mask ", 1)) from None
-    mask = values[..., 0] > (0 if values.max() > FAINT else -1)
-    if not mask.any():
-        if image.has_holes(path):
-            raise InputError(
-                f"mask {path} has transparent pixels and no white ones: paint white what the model "
-                "shall change, and all else black"
-            )
-        raise InputError(f"mask {path} is all black: paint white what the model shall change")
-    sideways = turned > 4 and own == 1
-    return (image.upright(mask, turned) if sideways else mask).astype(np.float32)
-
-
 def beside(path: str | pathlib.Path) -> pathlib.Path | None:
     """Returns the file `<name>_mask.<ext>` beside a composite, None if there is none.
 
@@ -136,7 +106,7 @@ def beside(path: str | pathlib.Path) -> pathlib.Path | None:
     if mask.is_file():
         return mask
     others = [one for one in path.parent.iterdir() if one.stem == mask.stem]
-    found = sorted(filter(image.has_image_suffix, others))
+    found = sorted(filter(formats.has_image_suffix, others))
     if len(found) > 1:
         names = " and ".join(one.name for one in found)
         raise InputError(f"beside {path} lie {names}: give --mask=FILE")
@@ -168,13 +138,17 @@ def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
     return mask.astype(np.float32)
 
 
-def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
-    """Raises an InputError unless shapes of a mask and of its composite have one aspect ratio.
+def fits(mask: tuple[int, ...], composite: tuple[int, ...]) -> bool:
+    """Returns whether shapes of a mask and of its composite have one aspect ratio.
 
     To 5 %: a mask may be much smaller than its composite, and rounded.
     """
-    ratio = mask[0] / mask[1] * composite[1] / composite[0]
-    if not 0.95 < ratio < 1 / 0.95:
+    return 0.95 < mask[0] / mask[1] * composite[1] / composite[0] < 1 / 0.95
+
+
+def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
+    """Raises an InputError unless shapes of a mask and of its composite have one aspect ratio."""
+    if not fits(mask, composite):
         raise InputError(
             f"mask has {mask[0]}x{mask[1]} px, but its composite {composite[0]}x{composite[1]}: "
             "give a mask of the same aspect ratio"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 
@@ -32,7 +32,7 @@ def save(
     """
     path = pathlib.Path(path)
     check(path, frames_per_second)
-    pixels = (image.to_uint8(image.shown(frame)) for frame in frames)
+    pixels = (display.to_uint8(display.shown(frame)) for frame in frames)
     with whole(path) as part:
         if path.suffix.lower() == ".mp4":
             _as_mp4(part, pixels, frames_per_second)

@@ -14,8 +14,8 @@ import numpy as np
 from consingan_jax import checkpoint, numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.data.encoding import Encoding
-from consingan_jax.data.image import Pictures, as_picture, to_png
+from consingan_jax.data.display import Pictures, as_picture, to_png
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
 from consingan_jax.generation.composite import Applied, applied, own_size
@@ -55,7 +55,7 @@ class Model:
     config: Config
     step: int
     by_place: bool = True
-    encoding: Encoding = dataclasses.field(default_factory=Encoding)
+    encoding: PixelFormat = dataclasses.field(default_factory=PixelFormat)
 
     @property
     def task(self) -> tasks.Task:

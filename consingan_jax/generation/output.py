@@ -1,6 +1,7 @@
 """Files made from a model: pictures, composites with their masks, animations."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image, source
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data import display, loading, masks
+from consingan_jax.data.loading import LoadedImage
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite, film, restore
 from consingan_jax.generation.model import Model
@@ -23,14 +24,21 @@ SHEET_FRAMES = 6  # of every animation on the contact sheet
 
 
 class Made(str):
-    """Words on what was made, and in `file` the picture to look at."""
+    """Words on what was made; `file` is the picture to look at, `files` are all that were written.
+
+    What a picture was made of is said in lines before it, which are plain strings.
+    """
 
     file: pathlib.Path
+    files: Sequence[pathlib.Path]
 
-    def __new__(cls, words: str, file: str | pathlib.Path) -> "Made":
-        """Returns the words with the file."""
+    def __new__(
+        cls, words: str, file: str | pathlib.Path, files: Sequence[pathlib.Path] = ()
+    ) -> "Made":
+        """Returns the words with the files."""
         made = super().__new__(cls, words)
         made.file = pathlib.Path(file)
+        made.files = files or [made.file]
         return made
 
 
@@ -52,36 +60,39 @@ class Output:
         self, *, seed: int, num_samples: int, start_stage: int, **size: Any
     ) -> Iterator[Made]:
         """Writes samples, one file a seed, and a grid of the first ones."""
+        encoding = self.model.encoding
+        encoding.check(pathlib.Path(f"samples{encoding.suffix}"), self.model.arch.channels)
         images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
         first = next(images)
         name = f"{first.shape[0]}x{first.shape[1]}"
         out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
-        tiles = [image.shrunk(self.model.real[0], image.CELL)]
+        tiles, files = [display.shrunk(self.model.real[0], display.CELL)], []
         for number, picture in enumerate(itertools.chain([first], images), seed):
-            self.model.encoding.save(out / f"seed_{number}", picture)
-            tiles += [image.shrunk(picture, image.CELL)] if len(tiles) <= GRID else []
-        image.save(out / "grid.png", image.grid(tiles))
+            files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", picture)[0])
+            tiles += [display.shrunk(picture, display.CELL)] if len(tiles) <= GRID else []
+        display.save(out / "grid.png", display.grid(tiles))
         words = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
-        yield Made(words, out / "grid.png")
+        yield Made(words, out / "grid.png", files)
 
     def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Made]:
-        """Writes one sample as a .png."""
-        (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        """Writes one sample as a .png or .npy."""
         file = pathlib.Path(path)
-        encoding = dataclasses.replace(self.model.encoding, suffix=file.suffix.lower())
-        encoding.save(file.with_suffix(""), picture)
-        yield Made(f"{path}: {picture.shape[0]}x{picture.shape[1]} px (height x width)", path)
+        self.model.encoding.check(file, self.model.arch.channels)
+        (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files = self.model.encoding.save(file, picture)
+        words = f"{picture.shape[0]}x{picture.shape[1]} px (height x width)"
+        yield Made(f"{' and '.join(map(str, files))}: {words}", file, files)
 
     def reconstruction(self) -> Iterator[Made]:
         """Writes the training image as learned."""
-        file = self._directory("reconstruction") / "reconstruction"
-        file = self.model.encoding.save(file, self.model.reconstruct()[0])
+        file = self._directory("reconstruction") / f"reconstruction{self.model.encoding.suffix}"
+        self.model.encoding.save(file, self.model.reconstruct()[0])
         yield Made(f"{file}: RMSE {self.model.reconstruction_rmse():.4f} on [-1, 1]", file)
 
     def composites(
         self, paths: Sequence[str], *, mask: str | None, seed: int, full_size: bool
-    ) -> Iterator[Made]:
+    ) -> Iterator[str]:
         """Applies the model to composites and writes the results, a directory each.
 
         Args:
@@ -102,17 +113,14 @@ class Output:
             raise InputError(f"naive: two composites are called {twice}: apply them one at a time")
         self.model.check_takes_composites()
         like = (self.model.config, self.model.encoding, self.model.arch.channels)
-        pictures = [source.read_alike(path, *like) for path in paths]
-        masks = [self._mask(mask, *pair) for pair in zip(paths, pictures, strict=True)]
-        for name, picture, (inside, origin) in zip(names, pictures, masks, strict=True):
-            made = self.model.harmonize(picture, mask=inside, seed=seed)
-            out = self._directory(name, always_below=True)
-            encoding = self.model.encoding
-            _save_applied(out, made, encoding)
-            if full_size:
-                encoding.save(out / "full_size", composite.at_full_size(made, picture))
-            file = out / "side_by_side.png"
-            yield Made(f"{name}: {origin}; {file}", file)
+        found = [loading.read_alike(path, *like) for path in paths]
+        inside = [self._mask(mask, *pair) for pair in zip(paths, found, strict=True)]
+        for name, picture, (area, origin) in zip(names, found, inside, strict=True):
+            yield from picture.notes
+            made = self.model.harmonize(picture.pixels, mask=area, seed=seed)
+            whole = composite.at_full_size(made, picture.pixels) if full_size else None
+            files = self._save_applied(self._directory(name, always_below=True), made, whole)
+            yield Made(f"{name}: {origin}; {files[0]}", files[0], files)
 
     def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Made]:
         """Writes one animation; `walk` as for `Model.animate`."""
@@ -148,7 +156,7 @@ class Output:
             film.save(file, _keep(frames, shown, sheet), frames_per_second=fps)
             yield Made(str(file), file)
         file = out / "contact_sheet.png"
-        image.save(file, image.grid(sheet, columns=len(set(shown))))
+        display.save(file, display.grid(sheet, columns=len(set(shown))))
         yield Made(f"{file}: some frames of each, one animation a row", file)
 
     def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
@@ -174,33 +182,44 @@ class Output:
             return run / "generated"
         return path.with_name(f"{path.name}-generated")
 
-    def _mask(self, asked: str | None, path: str, picture: np.ndarray):
+    def _save_applied(
+        self, out: pathlib.Path, made: composite.Applied, whole: np.ndarray | None
+    ) -> list[pathlib.Path]:
+        """Writes what a model made of a composite, in place of what an earlier call left.
+
+        Returns the files: composite and result in one picture first, the largest result last.
+        """
+        encoding, side_by_side = self.model.encoding, out / "side_by_side.png"
+        suffix, files = encoding.suffix, [side_by_side]
+        for name in ("mask.png", f"blended{suffix}", f"full_size{suffix}"):
+            (out / name).unlink(missing_ok=True)
+        if made.mask is not None:
+            display.save(out / "mask.png", 2 * made.mask[..., None] - 1)
+        results = {"result": made.result, "blended": made.blended, "full_size": whole}
+        for name, picture in results.items():
+            if picture is not None:
+                files += encoding.save(out / f"{name}{suffix}", picture)
+        display.save(side_by_side, made.side_by_side())
+        return files
+
+    def _mask(self, asked: str | None, path: str, found: LoadedImage):
         """Returns the mask of a composite (None without), and words on where it comes from."""
         if asked == "none":
             return None, "no mask, as asked"
         if asked == "auto":
-            mask = composite.difference_mask(picture, self.model.real[0])
+            mask = composite.difference_mask(found.pixels, self.model.real[0])
             return mask, "mask from the difference to the training image"
         file = asked or composite.beside(path)
         if file is None:
             return None, "no mask beside it"
-        mask = composite.read_mask(file, image.orientation(path))
-        composite.check_aspect(mask.shape, picture.shape)
-        words = f"mask {file}"
+        fits = functools.partial(composite.fits, composite=found.pixels.shape)
+        limit = self.model.config.max_pixels
+        mask, said = masks.read_inside(file, fits, turn=found.orientation, max_pixels=limit)
+        composite.check_aspect(mask.shape, found.pixels.shape)
+        words = ", ".join(filter(None, [f"mask {file}", said]))
         if mask.mean() > composite.MOST:
             words += f", white on {mask.mean():.0%} of it: is it inverted?"
         return mask, words
-
-
-def _save_applied(out: pathlib.Path, made: composite.Applied, encoding: Encoding) -> None:
-    """Writes what a model made of a composite, in place of what an earlier call left."""
-    for name in ("mask.png", f"blended{encoding.suffix}", f"full_size{encoding.suffix}"):
-        (out / name).unlink(missing_ok=True)
-    encoding.save(out / "result", made.result)
-    if made.mask is not None and made.blended is not None:
-        image.save(out / "mask.png", 2 * made.mask[..., None] - 1)
-        encoding.save(out / "blended", made.blended)
-    image.save(out / "side_by_side.png", made.side_by_side())
 
 
 def _keep(

@@ -8,8 +8,8 @@ import jax
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data.encoding import Encoding
 from consingan_jax.data.noise import FixedInput
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.files import missing
 from consingan_jax.generation.model import Model
@@ -106,7 +106,7 @@ def _read(path: pathlib.Path) -> Model:
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
             config=Config.restore(metadata["config"]),
             step=metadata["step"],
-            encoding=Encoding.restore(metadata.get("encoding")),
+            encoding=PixelFormat.restore(metadata.get("encoding")),
         )
     except InputError:
         raise

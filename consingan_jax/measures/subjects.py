@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from consingan_jax.data import image, pyramid
+from consingan_jax.data import display, formats, loading, pyramid
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
@@ -81,19 +81,21 @@ def of_folders(real: str, samples: str) -> list[Subject]:
             f"real {alone[0]} has no samples in {samples}: name them after it, as in "
             f"{pathlib.Path(alone[0]).stem}_0.png, or take it out"
         )
-    subjects = [_subject(name, image.load(reals[name]), found[name]) for name in reals]
+    subjects = [_subject(name, loading.load(reals[name]), found[name]) for name in reals]
     subjects[0] = _noted(subjects[0], _passed_over(strangers))
     return subjects
 
 
 def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path]) -> Subject:
     """Returns a photo and its samples."""
-    shapes = {path: image.load(path).shape[:2] for path in _readable(files) if path.stem != "grid"}
+    shapes = {
+        path: loading.load(path).shape[:2] for path in _readable(files) if path.stem != "grid"
+    }
     if not shapes:
         raise InputError(f"samples {files[0].parent} holds no samples, only a grid")
     size = statistics.mode(shapes.values())
     own = [path for path, shape in shapes.items() if shape == size]
-    photo = pyramid.top_level(image.load(real), max(size))
+    photo = pyramid.top_level(loading.load(real), max(size))
     subject = _subject(real.stem, photo, own)
     return _noted(subject, _passed_over([path for path in files if path not in own]))
 
@@ -131,7 +133,7 @@ def shrunk(subject: Subject, max_size: int) -> Subject:
 
 
 def _rounded(picture: np.ndarray) -> np.ndarray:
-    return image.to_uint8(image.shown(picture)).astype(np.float32) / 127.5 - 1
+    return display.to_uint8(display.shown(picture)).astype(np.float32) / 127.5 - 1
 
 
 def _files(what: str, directory: str) -> list[pathlib.Path]:
@@ -139,7 +141,7 @@ def _files(what: str, directory: str) -> list[pathlib.Path]:
     if not path.is_dir():
         raise InputError(f"{what} {directory}: no such directory")
     entries = (entry for entry in path.iterdir() if not entry.name.startswith("."))
-    found = sorted(filter(image.has_image_suffix, entries))
+    found = sorted(filter(formats.has_image_suffix, entries))
     if not found:
         raise InputError(f"{what} {directory} holds no image files")
     return found
@@ -150,7 +152,7 @@ def _readable(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     good = []
     for path in paths:
         with contextlib.suppress(InputError):
-            image.load(path)
+            loading.load(path)
             good.append(path)
     return good
 
@@ -162,7 +164,7 @@ def _image_of(stem: str, names: Iterable[str]) -> str | None:
 
 
 def _subject(name: str, real: np.ndarray, paths: Sequence[pathlib.Path]) -> Subject:
-    samples = [image.load(path, channels=real.shape[-1]) for path in paths]
+    samples = [loading.load(path, channels=real.shape[-1]) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
         if any(abs(a - b) > CROPPED for a, b in zip(sample.shape[:2], real.shape[:2], strict=True)):
             raise InputError(

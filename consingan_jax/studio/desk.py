@@ -9,19 +9,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.config import PATHS, Config
+from consingan_jax.data import display, formats, loading
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.generation import restore
-from consingan_jax.generation.output import Output
+from consingan_jax.generation.model import Model
+from consingan_jax.generation.output import Made, Output
 from consingan_jax.studio.trainings import Trainings
+from consingan_jax.training.job import Job, prepare
 from consingan_jax.training.page import numbered
 from consingan_jax.training.workdir import Workdir, default_name
 
 PICTURES, DOWNLOADS = ".pictures", ".downloads"  # in the folder, beside the runs
 MOST_SAMPLES, MOST_FRAMES = 24, 240  # at once
+MOST_SETTINGS = 40  # letters of other settings that are in the name of a run
 PAPER = "paper"  # the preset without changes
+BROWSER = (".png", ".gif", ".webp")  # what every browser shows
 
 
 class Look(NamedTuple):
@@ -78,13 +82,23 @@ class Desk:
             raise InputError(f"picture {name} is not kept here: choose one of the list")
         return str(file)
 
+    def view(self, file: str) -> np.ndarray:
+        """Returns a picture of any format as `[H, W, 3]`, uint8, for the browser."""
+        pixels = display.to_uint8(display.shown(loading.load(file)))
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+    def understood(self, name: str) -> str:
+        """Returns lines on what is understood of a picture that is kept."""
+        found = loading.read(Config.create(image=self.picture(name)))
+        return "\n\n".join(found.notes)
+
     def keep(self, file: str) -> str:
         """Keeps a copy of a picture; returns its name, which no other picture has.
 
         Raises:
             InputError: it is no picture that can be read.
         """
-        image.load(file)
+        formats.read(file)
         folder, source = self.folder / PICTURES, pathlib.Path(file)
         folder.mkdir(exist_ok=True)
         data = source.read_bytes()
@@ -116,9 +130,16 @@ class Desk:
         config = Config.create(
             task, variant, image=self.picture(picture), **dict(_fields(settings))
         )
-        name = default_name(config, config.row.recipe, variant)
-        self._trainings.add(config, self.folder / name)
-        return name
+        job = prepare(config)
+        changed = "-".join(f"{name}_{value}" for name, value in _fields(settings))
+        parts = [default_name(config, config.row.recipe, variant), changed]
+        name = "-".join(filter(None, parts)) if len(changed) <= MOST_SETTINGS else parts[0]
+        for number in itertools.count(1):
+            run = self.folder / (name if number == 1 else f"{name}-{number}")
+            if self._trainings.takes(config, run) and _is_free(run, job):
+                break
+        self._trainings.add(config, run)
+        return run.name
 
     def resume(self, name: str | None) -> None:
         """Goes on with a run that was stopped."""
@@ -134,14 +155,13 @@ class Desk:
         if not name:
             return Look("", 0.0, None, False)
         run = self._run(name)
-        if Workdir(run).is_finished():
-            words, share = "finished", 1.0
-        else:
-            words = self._trainings.describe(run) or "stopped: it can go on"
-            share = self._trainings.share(run)
+        words, share = self._trainings.describe(run), self._trainings.share(run)
+        if Workdir(run).is_finished() and not self._trainings.is_open(run):
+            words, share = words or "finished", 1.0
         # By stage and step, not by time: a copied run has lost that.
         grids = numbered(run, "samples/stage_*_step_*.png")
         newest = str(grids[-1]) if grids else None
+        words = words or "stopped: it can go on"
         return Look(words, share, newest, self._trainings.is_open(run))
 
     def sample(self, name: str | None, num_samples: int, **asked: Any) -> list[tuple[str, str]]:
@@ -154,9 +174,10 @@ class Desk:
         """
         if not 1 <= num_samples <= MOST_SAMPLES:
             raise InputError(f"{num_samples} images: give 1 to {MOST_SAMPLES}")
-        (made,) = self._output(name).samples(num_samples=num_samples, **asked)
-        seeds = range(asked["seed"], asked["seed"] + num_samples)
-        return [(str(made.file.with_name(f"seed_{seed}.png")), f"seed {seed}") for seed in seeds]
+        output = self._output(name)
+        (made,) = output.samples(num_samples=num_samples, **asked)
+        shown = [_shown(file, output.model) for file in made.files]
+        return [(file, f"seed {seed}") for seed, file in enumerate(shown, asked["seed"])]
 
     def animate(self, name: str | None, *, seed: int, fps: float, suffix: str, **walk: Any) -> str:
         """Makes an animation and returns its file; `walk` as for `Model.animate`."""
@@ -189,12 +210,14 @@ class Desk:
         folder = output.default_directory()
         folder.mkdir(exist_ok=True)
         file, mask = folder / "composite.png", folder / "composite_mask.png"
-        image.save(file, composite[..., :3] / 127.5 - 1)
+        formats.write(file, composite, alpha=composite.shape[-1] == 4)
         mask.unlink(missing_ok=True)
         if painted is not None and painted.any():
-            image.save(mask, np.where(painted > 0, 1.0, -1.0)[..., None])
-        (made,) = output.composites([str(file)], mask=None, seed=seed, full_size=True)
-        return str(made), [str(made.file.with_name("full_size.png")), str(made.file)]
+            formats.write(mask, np.where(painted > 0, 255, 0).astype(np.uint8)[..., None])
+        *notes, made = output.composites([str(file)], mask=None, seed=seed, full_size=True)
+        assert isinstance(made, Made), "it comes last"
+        result = _shown(made.files[-1], output.model)
+        return "\n\n".join([*notes, made]), [result, str(made.file)]
 
     def archive(self, name: str | None) -> str:
         """Returns a .zip of a run and all that was made with it."""
@@ -226,6 +249,27 @@ class Desk:
         return path
 
 
+def _is_free(run: pathlib.Path, job: Job) -> bool:
+    """Returns whether a run can be trained here: there is none, or it is this very one."""
+    try:
+        Workdir(run).check(job)
+    except InputError:
+        if not run.exists():
+            raise
+        return False
+    return True
+
+
+def _shown(file: pathlib.Path, model: Model) -> str:
+    """Returns a picture that a model made as a file that every browser shows."""
+    if file.suffix in BROWSER:
+        return str(file)
+    channels = model.arch.channels - bool(model.encoding.labels)
+    small = file.with_name(f"{file.name}.preview.png")
+    display.save(small, loading.read_alike(file, model.config, model.encoding, channels).pixels)
+    return str(small)
+
+
 def _fields(settings: str) -> Iterator[tuple[str, Any]]:
     """Yields the name and the value of each line."""
     for line in settings.splitlines():
@@ -234,6 +278,10 @@ def _fields(settings: str) -> Iterator[tuple[str, Any]]:
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals:
             raise InputError(f"setting {line!r}: give name=value, a line for each")
+        if name == "task" or name in PATHS:
+            raise InputError(
+                f"setting {name}: the studio takes no files and tasks here: leave it out"
+            )
         try:
             yield name, ast.literal_eval(value)
         except (ValueError, SyntaxError):

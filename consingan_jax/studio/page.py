@@ -19,6 +19,7 @@ THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospac
 CSS = "#grid img, #film img { width: 100%; height: 100%; object-fit: contain; }"
 _SAVE: list[Any] = ["download", "fullscreen"]
 _PICTURE: dict[str, Any] = {"interactive": False, "format": "png", "buttons": _SAVE}
+FILES = ["image", ".npy", ".tif", ".tiff", ".exr", ".hdr", ".dcm", ".heic"]  # to choose from
 DAY = 86400  # seconds, after which what the page has copied is deleted
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
@@ -44,7 +45,7 @@ def build(desk: Desk) -> gr.Blocks:
 def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column():
-            upload = gr.UploadButton("Upload a picture", file_types=["image"], elem_id="upload")
+            upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
             picture = gr.Dropdown(
                 desk.pictures(),
                 label="Picture to train on",
@@ -52,6 +53,7 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
                 value=_first(desk.pictures()),
             )
             shown = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
+            understood = gr.Markdown(elem_id="understood")
             task = gr.Dropdown(list(TASKS), label="Task", value="generation")
             preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
             settings = gr.Textbox(
@@ -88,8 +90,12 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     outputs = [words, bar, grid, seen, stop, resume]
     looked = _answer(look)
     upload.upload(_answer(kept), upload, picture)
-    preview = _answer(lambda name: desk.picture(name) if name else None)
-    picture.change(preview, picture, shown)
+
+    def previewed(name: str | None):
+        return (desk.view(desk.picture(name)), desk.understood(name)) if name else (None, "")
+
+    preview = _answer(previewed)
+    picture.change(preview, picture, [shown, understood])
     task.change(lambda name: gr.Radio(_presets(name), value="quick"), task, preset, **QUIET)
     begin.click(_answer(begun), [picture, task, preset, settings], run).then(
         looked, watched, outputs, **QUIET
@@ -102,7 +108,7 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     page.load(lambda: gr.Dropdown(_runs(desk), value=_first(desk.names())), None, run)
     page.load(
         lambda: gr.Dropdown(desk.pictures(), value=_first(desk.pictures())), None, picture
-    ).then(preview, picture, shown)
+    ).then(preview, picture, [shown, understood])
 
 
 def _sample(desk: Desk, run: gr.Dropdown) -> None:
@@ -153,10 +159,11 @@ def _apply(desk: Desk, run: gr.Dropdown) -> None:
         "For runs of the tasks harmonization and editing. Choose the composite and paint where the "
         "result shall count; without paint it counts everywhere."
     )
+    upload = gr.UploadButton("Choose a composite", file_types=FILES, elem_id="choose")
     composite = gr.ImageEditor(
         label="Composite and mask",
         brush=gr.Brush(colors=[("#ff3d6e", 0.5)], color_mode="fixed"),
-        sources=["upload", "clipboard"],
+        sources=["clipboard"],  # a file is read by the button: of any depth, and by its profile
         transforms=[],
         layers=False,
         format="png",
@@ -172,6 +179,7 @@ def _apply(desk: Desk, run: gr.Dropdown) -> None:
         painted = np.max(layers, axis=0) if layers else None
         return desk.apply(name, value["background"] if value else None, painted, seed)
 
+    upload.upload(_answer(desk.view), upload, composite)
     button.click(_answer(made), [run, composite, seed], [words, results])
 
 

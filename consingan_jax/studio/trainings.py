@@ -67,6 +67,11 @@ class Trainings:
             self._all[run] = Training(config, run)
             self._changed.notify()
 
+    def takes(self, config: Config, run: pathlib.Path) -> bool:
+        """Returns whether `add` would take this: nothing else waits or works there."""
+        old = self._all.get(run)
+        return old is None or bool(old.end) or old.config == config
+
     def stop(self, run: pathlib.Path) -> None:
         """Tells a training to stop, or takes it out of the queue."""
         with self._changed:

@@ -8,8 +8,9 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import pyramid, source
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data import loading, pyramid
+from consingan_jax.data.loading import LoadedImage
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
@@ -40,7 +41,7 @@ class Job:
     composite: np.ndarray | None
     source: pathlib.Path | None
     warnings: Sequence[str] = ()
-    encoding: Encoding = dataclasses.field(default_factory=Encoding)
+    encoding: PixelFormat = dataclasses.field(default_factory=PixelFormat)
 
     @property
     def sizes(self) -> list[Size]:
@@ -72,16 +73,19 @@ def prepare(config: Config) -> Job:
             )
         if not config.image:
             raise InputError("config.image is missing: give the file of the training image")
-        found = source.read(config)
-        pixels, encoding, notes = found.pixels, found.encoding, list(found.notes)
+        found = loading.read(config)
+        pixels, encoding, notes = np.asarray(found.pixels), found.encoding, list(found.notes)
     sizes = pyramid.level_sizes(config, pixels.shape[:2])
     warnings = [*pyramid.warnings(config, sizes), *coverage.check(config, sizes)]
     arguments = pyramid.arguments(config)
     if start:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])
     levels = pyramid.build(pixels, **arguments)
-    composite = _composite(config, levels, encoding) if config.naive else None
-    return Job(config, pixels, levels, composite, start, [*notes, *warnings], encoding)
+    lines, composite = [*notes, *warnings], None
+    if config.naive:
+        other = _composite(config, levels, encoding)
+        composite, lines = other.pixels, [*lines, *other.notes]
+    return Job(config, pixels, levels, composite, start, lines, encoding)
 
 
 def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
@@ -95,16 +99,17 @@ def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
     return path, model
 
 
-def _composite(config: Config, levels: list[np.ndarray], encoding: Encoding) -> np.ndarray:
+def _composite(config: Config, levels: list[np.ndarray], encoding: PixelFormat) -> LoadedImage:
     real = levels[-1][0]
     try:
-        picture = source.read_alike(config.naive, config, encoding, real.shape[-1])
+        found = loading.read_alike(config.naive, config, encoding, real.shape[-1])
     except InputError as error:
         raise InputError(f"config.naive: {error}") from None
-    if config.fine_tune and own_size(picture.shape, real.shape) != real.shape[:2]:
+    height, width, _ = found.pixels.shape
+    if config.fine_tune and own_size((height, width), real.shape) != real.shape[:2]:
         raise InputError(
-            f"config.naive={config.naive} has {picture.shape[0]}x{picture.shape[1]} px: to "
+            f"config.naive={config.naive} has {height}x{width} px: to "
             f"fine-tune on it, give the aspect ratio of the training image, "
             f"{real.shape[0]}x{real.shape[1]}"
         )
-    return picture
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.training import logs
@@ -114,7 +114,7 @@ class Page:
         about = path.stat()
         key = (path, about.st_mtime_ns, about.st_size, limits)
         if key not in self._packed:
-            self._packed[key] = image.data_uri(path, *limits)
+            self._packed[key] = display.data_uri(path, *limits)
         return self._packed[key]
 
 

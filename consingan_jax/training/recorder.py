@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 
 from consingan_jax import checkpoint
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training import beside, estimate
 from consingan_jax.training.job import Job
@@ -219,24 +219,24 @@ class Recorder:
 
         if composite is not None and is_due(f"naive/{moment}", self._config.log_every):
             made = self.aside(lambda: model().harmonize(composite), stage)
-            pair = image.grid([made.composite, made.result], columns=2)
+            pair = display.grid([made.composite, made.result], columns=2)
             self._leave("naive", moment, pair, stage)
         if is_due(f"samples/{moment}", self._config.sample_every):
             samples = self.aside(
                 lambda: list(map(np.asarray, model().samples(0, GRID_SAMPLES))), stage
             )
             pictures = (
-                image.shrunk(np.asarray(one), image.CELL) for one in (model().real[0], *samples)
+                display.shrunk(np.asarray(one), display.CELL) for one in (model().real[0], *samples)
             )
-            self._leave("samples", moment, sheet := image.grid(list(pictures)), stage)
-            self._live.show(lambda: image.to_png(sheet))
+            self._leave("samples", moment, sheet := display.grid(list(pictures)), stage)
+            self._live.show(lambda: display.to_png(sheet))
             drawn = True
         last = f"reconstruction/stage_{stage.number}.png"
         if at_end and is_due(last, 1):
-            image.save(self.run.path / last, self.aside(lambda: model().reconstruct()[0], stage))
+            display.save(self.run.path / last, self.aside(lambda: model().reconstruct()[0], stage))
         return drawn
 
     def _leave(self, folder: str, name: str, picture: np.ndarray, stage: Stage) -> None:
         """Leaves a picture in a folder of the run, and in the log."""
-        image.save(self.run.path / folder / name, picture)
-        self._log.image(folder, image.to_uint8(picture), stage.number, stage.done)
+        display.save(self.run.path / folder / name, picture)
+        self._log.image(folder, display.to_uint8(picture), stage.number, stage.done)

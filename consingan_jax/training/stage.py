@@ -13,7 +13,7 @@ import numpy as np
 from consingan_jax import checkpoint, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.data.encoding import Encoding
+from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
@@ -48,7 +48,7 @@ class Stage:
     key: jax.Array
     fixed: noise.FixedInput
     config: Config
-    encoding: Encoding
+    encoding: PixelFormat
     retries: int = 0
 
     @functools.cached_property

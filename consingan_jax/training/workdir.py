@@ -12,7 +12,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import image
+from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.generation.restore import IDENTITY
@@ -132,7 +132,7 @@ class Workdir:
             (self.path / folder).mkdir(exist_ok=True)
         for level, picture in enumerate(levels):
             height, width = picture.shape[1:3]
-            image.save(self.path / f"pyramid/level_{level}_{height}x{width}.png", picture[0])
+            display.save(self.path / f"pyramid/level_{level}_{height}x{width}.png", picture[0])
         height, width = levels[-1].shape[1:3]
         text = _README.format(
             image=pathlib.Path(config.image).name,

@@ -1,0 +1,191 @@
+"""Images and masks as a model sees them: numbers in [-1, 1], and a line on what was understood."""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import ImageColor
+
+from consingan_jax.config import Config
+from consingan_jax.data import formats, masks, pixels
+from consingan_jax.data.display import Pictures
+from consingan_jax.data.formats import MAX_PIXELS, ImageFile
+from consingan_jax.data.pixels import PixelFormat
+from consingan_jax.errors import InputError
+
+FAINT = 0.1  # of the range; an image that uses less is nearly of one brightness
+CUT = 0.01  # of the pixels; more beyond the range are worth a warning
+LUMA = np.array([[0.299], [0.587], [0.114]])  # ITU-R BT.601
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image as a model sees it.
+
+    Attributes:
+        pixels: `[H, W, C]`, float32 in [-1, 1]; the mask, if there is one, is the last channel.
+        encoding: what the numbers of its file mean.
+        notes: what was understood, and warnings; a line each.
+        orientation: the EXIF orientation by which it was turned upright.
+    """
+
+    pixels: Pictures
+    encoding: PixelFormat
+    notes: Sequence[str] = ()
+    orientation: int = 1
+
+
+def load(
+    path: str | pathlib.Path,
+    *,
+    channels: int = 0,
+    background: str | None = "white",
+    max_pixels: int = MAX_PIXELS,
+) -> Pictures:
+    """Reads an image file of any format, depth and orientation.
+
+    Whole numbers count from the least to the largest of their type, floats from 0 to 1, or to 255
+    where one is above 1. What could not be used of the file is said as a Python warning.
+
+    Args:
+        path: the file.
+        channels: 1 for grey, 3 for colour, 2 or 4 with alpha as a channel, 0 for what the file has.
+        background: name or #rrggbb of the colour behind transparent pixels; None ignores alpha.
+        max_pixels: an image of more is refused before it is decoded.
+
+    Returns:
+        `[H, W, C]`, float32 in [-1, 1], as an array that a notebook shows.
+
+    Raises:
+        InputError: no such file, not an image, or an unknown background colour.
+    """
+    file = formats.read(path, channels=channels, max_pixels=max_pixels)
+    for line in file.warnings:
+        warnings.warn(line, stacklevel=2)
+    return levels_of(file, pixels.of_file(file), channels, background)
+
+
+def read(config: Config) -> LoadedImage:
+    """Reads the training image of a configuration, with its mask if it names one.
+
+    Raises:
+        InputError: a file cannot be read, or is not what the configuration says.
+    """
+    file = formats.read(config.image, channels=config.channels, max_pixels=config.max_pixels)
+    from_data = config.value_range == "data"
+    encoding = pixels.of_file(file, config.value_limits, from_data=from_data)
+    levels = levels_of(file, encoding, config.channels, config.background)
+    _check_channels(levels, file, config.channels)
+    alpha = file.alpha is not None and config.channels in (2, 4)
+    can = formats.writable(encoding.dtype, levels.shape[-1], alpha=alpha)
+    suffix = file.path.suffix.lower() if file.path.suffix.lower() in can else can[0]
+    encoding = dataclasses.replace(encoding, alpha=alpha, suffix=suffix)
+    notes = _understood("image", file, encoding, config.channels, config.background)
+    if config.mask:
+        mask, said = masks.read_labels(
+            config.mask, levels.shape[:2], turn=file.found.turn, max_pixels=config.max_pixels
+        )
+        encoding = dataclasses.replace(encoding, labels=tuple(np.unique(mask).tolist()))
+        levels = encoding.with_mask(levels, mask).view(Pictures)
+        notes += said
+    return LoadedImage(levels, encoding, notes, file.found.turn)
+
+
+def read_alike(
+    path: str | pathlib.Path, config: Config, encoding: PixelFormat, channels: int
+) -> LoadedImage:
+    """Reads another image for a model that was trained on one of this format.
+
+    Its numbers count by its own type and polarity: see `PixelFormat.of_other`.
+    """
+    file = formats.read(path, channels=channels, max_pixels=config.max_pixels)
+    own = encoding.of_other(file)
+    levels = levels_of(file, own, channels, config.background)
+    _check_channels(levels, file, channels)
+    notes = _understood("composite", file, own, channels, config.background)
+    return LoadedImage(levels, own, notes, file.found.turn)
+
+
+def levels_of(
+    file: ImageFile, encoding: PixelFormat, channels: int, background: str | None
+) -> Pictures:
+    """Returns the image of a file in the channels wanted, `[H, W, C]` in [-1, 1]."""
+    unit = encoding.unit(np.where(file.missing[..., None], encoding.low, file.values))
+    behind = np.zeros(3) if background is None else _colour(background)
+    if file.alpha is not None and channels in (2, 4):
+        unit = np.concatenate([_with_channels(unit, channels - 1), file.alpha[..., None]], axis=-1)
+    elif file.alpha is not None and background is not None:
+        alpha = file.alpha[..., None]
+        behind = behind[:1] if unit.shape[-1] == 1 and len(set(behind)) == 1 else behind
+        unit = alpha * unit + (1 - alpha) * behind
+    return (2 * _with_channels(unit, channels) - 1).astype(np.float32).view(Pictures)
+
+
+def _with_channels(unit: np.ndarray, channels: int) -> np.ndarray:
+    if channels == 3 and unit.shape[-1] == 1:
+        return np.repeat(unit, 3, axis=-1)
+    return unit @ LUMA if channels == 1 and unit.shape[-1] == 3 else unit
+
+
+def _colour(name: str) -> np.ndarray:
+    try:
+        return np.array(ImageColor.getrgb(name)[:3]) / 255
+    except ValueError:
+        raise InputError(
+            f"background {name!r} is no colour: give a name such as white, or #rrggbb"
+        ) from None
+
+
+def _check_channels(levels: np.ndarray, file: ImageFile, channels: int) -> None:
+    if channels and levels.shape[-1] != channels:
+        raise InputError(
+            f"config.channels={channels}: image {file.path} has {levels.shape[-1]}: give that, or 0"
+        )
+
+
+def _understood(
+    name: str, file: ImageFile, encoding: PixelFormat, channels: int, background: str
+) -> list[str]:
+    """Returns a line on what was understood of a file, and warnings; a line each."""
+    (height, width, count), missing = file.values.shape, file.missing
+    least, most = float(file.known.min()), float(file.known.max())
+    parts = [
+        f"{name}: {height}x{width} px, {count} channel{'s' * (count > 1)} of {file.values.dtype}, "
+        f"values {least:g} to {most:g}",
+        encoding.words(),
+        *file.notes,
+    ]
+    if file.alpha is not None:
+        behind = "a channel" if channels in (2, 4) else f"on {background}"
+        parts.append(f"transparency: {behind}")
+    if file.found.turn != 1:
+        parts.append(f"turned upright (EXIF {file.found.turn})")
+    lines = [f"warning: {line}" for line in file.warnings]
+    if missing.any():
+        what = "NaN or infinite" if file.found.nodata is None else f"nodata, {file.found.nodata:g}"
+        share = f"{missing.sum()} pixels ({missing.mean():.2%})"
+        lines.append(f"warning: {share} have no value ({what}): they become black")
+    lines += _range_warnings(name, file.known, least, most, encoding)
+    return ["; ".join(parts), *lines]
+
+
+def _range_warnings(
+    name: str, known: np.ndarray, least: float, most: float, encoding: PixelFormat
+) -> list[str]:
+    """Returns the warnings of an image that uses little of its range, or exceeds it."""
+    low, high = sorted((encoding.low, encoding.high))
+    mend = f"give --config.value_range=data, or LOW,HIGH such as {least:g},{most:g}"
+    mend = mend if name == "image" else "give it in the numbers of the training image"
+    used = (min(high, most) - max(low, least)) / (high - low)
+    lines = []
+    if (cut := ((known < low) | (known > high)).mean()) > CUT:
+        lines.append(f"warning: {cut:.1%} of the values are beyond that range and are cut: {mend}")
+    if used < FAINT:
+        where = encoding.decode(np.median(known)[None])[0]
+        tone = "nearly black" if where < -0.8 else "nearly white" if where > 0.8 else "faint"
+        lines.append(
+            f"warning: the {name} uses {max(0.0, used):.1%} of that range, it is {tone}: {mend}"
+        )
+    return lines
