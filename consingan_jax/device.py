@@ -80,6 +80,10 @@ def use_compilation_cache(directory: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        for entry in folder.glob("*-cache"):  # without its time of use jax 0.10 keeps no others
+            used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
+            if not used.exists():
+                used.write_bytes(bytes(8))
     except OSError as error:
         warnings.warn(f"compiled programs are not kept: {folder}: {error.strerror}", stacklevel=2)
         return

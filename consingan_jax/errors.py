@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a full disk, in all its words
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, in all its words
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 

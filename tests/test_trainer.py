@@ -532,7 +532,7 @@ def test_any_channels_and_depth_come_back(channels, dtype, suffix, tiny_config, 
     trainer.train(tiny_config | changes, tmp_path / "run")
     model = consingan_jax.load(tmp_path / "run")
     assert model.encoding.low == values.min() and model.encoding.high == values.max()
-    file = model.encoding.save(tmp_path / "out", model.sample()[0])
+    (file,) = model.encoding.save(tmp_path / f"out{suffix}", model.sample()[0])
     made = np.load(file)
     assert made.dtype == dtype and made.shape == (21, 28, channels)
     assert values.min() <= made.min() < made.max() <= values.max()

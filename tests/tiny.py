@@ -43,11 +43,13 @@ def dicom(path, values, **about):
     """Writes numbers `[H, W]` or `[T, H, W]` of 16 bits as a DICOM file; `about` are its fields."""
     import pydicom
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
     data = pydicom.Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     data.Rows, data.Columns = values.shape[-2:]
     if values.ndim == 3:
         data.NumberOfFrames = len(values)

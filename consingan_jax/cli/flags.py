@@ -1,14 +1,14 @@
 """How commands read their flags and report what went wrong: one line, never a traceback."""
 
+import contextlib
 import dataclasses
-import io
 import logging as standard_logging
 import os
 import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args, get_type_hints
 
 from absl import flags as absl_flags
@@ -49,7 +49,7 @@ class Command:
         logging.set_verbosity(logging.FATAL)
         standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
         for stream in (sys.stdout, sys.stderr):  # a path may be no text
-            if isinstance(stream, io.TextIOWrapper):
+            if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="surrogateescape")
         warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
         try:
@@ -61,9 +61,6 @@ class Command:
                 self.main(flags, others)
         except InputError as error:
             _stop(name, error, BAD_INPUT)
-        except BrokenPipeError:  # whoever read has read enough
-            sys.stdout = None
-            sys.exit(FAILED)
         except OSError as error:
             code = FAILED if error.errno in NO_ROOM else BAD_INPUT
             if code == FAILED and not error.filename:
@@ -87,6 +84,7 @@ class Command:
         """Does what `run` does, as all that the process is for: where it fails, it ends at once."""
         sys.unraisablehook = lambda _: None  # what Orbax leaves when it fails complains of itself
         threading.excepthook = _of_thread
+        sys.stdout, sys.stderr = map(_Unbroken, (sys.stdout, sys.stderr))
         try:
             self.run(name, arguments)
         except SystemExit as stop:
@@ -117,6 +115,37 @@ class Command:
         except Exception as error:  # the user's configuration file is run while flags are parsed
             kind = type(error).__name__
             raise InputError(f"--config: {kind}: {_last_line(error)}") from None
+
+
+class _Unbroken:
+    """A stream to a pipe that is silent once nobody reads it, as after `| head`.
+
+    What writes to it goes on.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._silenced():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._silenced():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _silenced(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def check_used(flags: Flags, used: Iterable[str], where: str) -> None:

@@ -29,6 +29,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     absl_flags.DEFINE_integer(
         "port", 7860, "Port to listen at; 0: any.", lower_bound=0, upper_bound=65535, **to
     )
+    absl_flags.DEFINE_string("root_path", "", "Path below which a proxy shows it.", **to)
     absl_flags.DEFINE_integer("max_upload", 50, "MiB, of a file.", lower_bound=1, **to)
     absl_flags.DEFINE_bool("browser", True, "Open it in the browser.", **to)
 
@@ -54,6 +55,7 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
             server_port=flags.port or None,
             inbrowser=flags.browser,
             allowed_paths=[str(folder) for folder in desk.folders],
+            root_path=flags.root_path or None,
             max_file_size=flags.max_upload * 2**20,
             footer_links=[],
             theme=page.THEME,
@@ -64,8 +66,11 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
         )
         print(f"studio: {studio.local_url} (Ctrl-C ends it)", flush=True)
         studio.block_thread()
-    except OSError as error:  # gradio's own words
-        raise InputError(f"port={flags.port}: {error}") from None
+    except OSError as error:  # gradio's own words advise what cannot be given here
+        raise InputError(
+            f"port={flags.port}: {flags.host} cannot be listened at there, or the port is in use: "
+            "give another --port, or --port=0 for any that is free"
+        ) from error
 
 
 COMMAND = Command(USAGE, _define, _main)

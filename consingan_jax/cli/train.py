@@ -19,6 +19,7 @@ from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, 
 from consingan_jax.cli.run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.tasks import TASKS
@@ -102,9 +103,9 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     if asked.image and asked.images:
         raise InputError(f"image {asked.image} and config.images: give one of them")
     needs_image = not (asked.image or asked.images or asked.fine_tune)
-    if needs_image and flags.workdir and _goes_on(flags):
-        asked = dataclasses.replace(Workdir(flags.workdir).config(), **chosen.override_values)
-        return asked, flags.workdir
+    says_image = "image" in chosen.override_values and not isinstance(chosen.config_filename, str)
+    if (needs_image or says_image) and flags.workdir and _goes_on(flags):
+        return _that_goes_on(flags.workdir, chosen.override_values), flags.workdir
     if needs_image:
         raise InputError("an image is missing: give its file, for example photo.jpg")
     recipe, variant = asked.row.recipe, _variant(flags)
@@ -119,6 +120,20 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
     stem = place.stem if is_one else (place.absolute().parent.name if place.exists() else parts[-1])
     name = "-".join(part for part in (stem, recipe, variant, "set") if part)
     return asked, flags.workdir or str(RUNS / name)
+
+
+def _that_goes_on(workdir: str, changes: Mapping[str, Any]) -> Config:
+    """Returns the configuration of a run, with changes; its pictures must still be there."""
+    asked = dataclasses.replace(Workdir(workdir).config(), **changes)
+    if not asked.fine_tune:
+        for field in ("image", "mask"):
+            path = getattr(asked, field)
+            if path and not pathlib.Path(path).exists():
+                raise InputError(
+                    f"config.{field}={path}: {missing(path)}; if it has moved, give "
+                    f"--config.{field}=FILE with --workdir={workdir}"
+                )
+    return asked
 
 
 def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:

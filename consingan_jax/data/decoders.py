@@ -29,7 +29,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         values: `[H, W]` or `[H, W, C]`, as they lie in the file; alpha is the last channel.
-        space: L, RGB, CMYK or LAB; empty for channels that are no colours.
+        space: L (each channel a grey of its own), RGB, CMYK or LAB; empty if it is not known.
         alpha: empty, "straight", or "associated": the colours are multiplied by it.
         key: the colour that is transparent, if one is.
         labels: `[H, W]`, the indices of a palette that has colours.
@@ -158,12 +158,17 @@ def tiff(path: pathlib.Path, wanted: Wanted) -> Decoded | None:
             if page.photometric not in (0, 1, 2) or (small and not is_there("imagecodecs")):
                 return None
             series, single = file.series[0], page.samplesperpixel == 1
-            sides = zip(series.shape, series.axes, strict=True)
-            pages = int(np.prod([n for n, axis in sides if axis not in "YXS"]))
+            like = [p for p in file.pages if (p.shape, p.dtype) == (page.shape, page.dtype)]
+            in_series = series.size // page.size  # ImageJ keeps large stacks behind one page
+            pages = max(len(like), in_series)
             taken = pages if single and pages == wanted.channels else 1
-            values = page.asarray() if taken == 1 else series.asarray().reshape(pages, *page.shape)
-            if taken > 1 or "S" in page.axes:
-                values = np.moveaxis(values, 0 if taken > 1 else page.axes.index("S"), -1)
+            if taken == 1:
+                values = page.asarray()
+                values = np.moveaxis(values, page.axes.index("S"), -1) if not single else values
+            elif in_series == pages:
+                values = np.moveaxis(series.asarray().reshape(pages, *page.shape), 0, -1)
+            else:
+                values = np.stack([p.asarray() for p in like], axis=-1)
             tags = {tag.code: tag.value for tag in page.tags.values()}
             extra = page.extrasamples[-1:] if values.shape[-1] in (2, 4) else ()
     except ValueError as error:
@@ -173,7 +178,7 @@ def tiff(path: pathlib.Path, wanted: Wanted) -> Decoded | None:
     nodata = re.fullmatch(r"\s*([-+\w.]+)[\s\0]*", str(tags.get(42113, "")))  # GDAL's
     return Decoded(
         values,
-        space="RGB" if page.photometric == 2 else "L" if taken == 1 else "",
+        space="RGB" if page.photometric == 2 else "L",
         alpha={1: "associated", 2: "straight"}.get(int(extra[0]), "") if extra else "",
         white_is_zero=page.photometric == 0,
         nodata=float(nodata[1]) if nodata else None,
@@ -256,7 +261,7 @@ def dicom(path: pathlib.Path, wanted: Wanted) -> Decoded:
     padding = about.get("PixelPaddingValue")
     return Decoded(
         values,
-        space="RGB" if not single else "L" if taken == 1 else "",
+        space="L" if single else "RGB",
         white_is_zero=about.PhotometricInterpretation == "MONOCHROME1",
         nodata=None if padding is None else float(padding),
         left_out=left_out(frames, taken, "frames", mend=single),

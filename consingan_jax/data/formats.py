@@ -251,7 +251,8 @@ def write(path: pathlib.Path, values: np.ndarray, **meaning: bool) -> None:
         values: its numbers.
         meaning: as for `tiff_tags`; of these a .png has `alpha` and `profile`, a .npy none.
     """
-    suffix, planes = path.suffix.lower(), values[..., 0] if values.shape[-1] == 1 else values
+    planes = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
+    suffix = path.suffix.lower()
     with whole(path) as part, part.open("wb") as file:
         if suffix == ".npy":
             np.save(file, values)

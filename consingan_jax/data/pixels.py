@@ -50,7 +50,8 @@ class PixelFormat:
         """Returns an image `[H, W, C]` as the numbers of a file, its mask not among them."""
         picture = np.asarray(picture)
         unit = np.clip((picture[..., :-1] if self.labels else picture) / 2 + 0.5, 0, 1)
-        values = self.low + (self.high - self.low) * unit.astype(np.float64)
+        unit = unit.astype(np.float64)  # float32 rounds the largest int32 up
+        values = self.low + (self.high - self.low) * unit
         if self._has_alpha(values):
             values[..., -1] = _top(self.dtype) * unit[..., -1]
         return (values if self.dtype == "float32" else np.rint(values)).astype(self.dtype)

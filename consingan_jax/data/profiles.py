@@ -27,6 +27,8 @@ def to_srgb(values: np.ndarray, space: str, data: bytes) -> np.ndarray:
     Raises:
         ValueError: the profile is damaged or for other colours, or this depth cannot be converted.
     """
+    if space == "L" and values.shape[-1] > 1:
+        return np.concatenate([to_srgb(one, space, data) for one in _channels(values)], axis=-1)
     profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
     own = _SPACES.get(profile.profile.xcolor_space.strip(), "another kind")
     if own != space and (space, own) != ("L", "RGB"):
@@ -54,6 +56,10 @@ def to_srgb(values: np.ndarray, space: str, data: bytes) -> np.ndarray:
     colours = np.ascontiguousarray(colours[..., 0] if own == "L" else colours)
     made = imagecodecs.cms_transform(colours, data, srgb(), colorspace=kind, outcolorspace="rgb")
     return made[..., :channels]
+
+
+def _channels(values: np.ndarray) -> list[np.ndarray]:
+    return [values[..., k : k + 1] for k in range(values.shape[-1])]
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, colours: np.ndarray, mode: str) -> np.ndarray:

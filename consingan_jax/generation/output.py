@@ -1,9 +1,11 @@
 """Files made from a model: pictures, composites with their masks, animations."""
 
 import dataclasses
+import errno
 import functools
 import itertools
 import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -169,7 +171,13 @@ class Output:
         out = pathlib.Path(self.directory or self.default_directory())
         if always_below or not self.directory:
             out = out / name
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=out).close()
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+                raise
+            raise InputError(f"{out}: {error.strerror}: give another directory as --out") from None
         return out
 
     def default_directory(self) -> pathlib.Path:

@@ -41,6 +41,7 @@ at any moment after the first checkpoint:
 
 `generated/` holds what `consingan sample` makes.
 """
+LONGEST_STEM = 180  # bytes of a picture's name in that of its run; a name may have 255
 
 
 class Workdir:
@@ -150,11 +151,14 @@ def default_name(config: Config, recipe: str, variant: str) -> str:
     """Returns what the directory of a run is called unless somebody says otherwise.
 
     It is `<image>-<recipe>`, with the variant if there is one; for a fine-tuning
-    `<composite>-<recipe>-fine_tuned`.
+    `<composite>-<recipe>-fine_tuned`. A name that no file system takes is cut.
     """
     picture = config.naive if config.fine_tune else config.image
     end = "fine_tuned" if config.fine_tune else ""
-    return "-".join(part for part in (pathlib.Path(picture).stem, recipe, variant, end) if part)
+    stem = pathlib.Path(picture).stem
+    if len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = os.fsencode(stem)[:LONGEST_STEM].decode("utf-8", "ignore")
+    return "-".join(part for part in (stem, recipe, variant, end) if part)
 
 
 def _typed(value: object) -> str:
