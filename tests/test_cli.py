@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
+import consingan_jax
 from consingan_jax import __main__ as program
 from consingan_jax import checkpoint, device, tasks
 from consingan_jax.cli import evaluate, flags, report, sample, train
@@ -19,6 +22,7 @@ from consingan_jax.cli import run as run_of_a_command
 from consingan_jax.config import Config
 from consingan_jax.data import display, loading
 from consingan_jax.training import trainer
+from tests import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMANDS = {
@@ -225,6 +229,66 @@ def test_a_run_says_itself_what_it_is(run, finished_run, tmp_path):
     _fails_in_one_line(wrong, "belongs to a run with config.beta1=0.5, not 0.7")
     _fails_in_one_line(run("train", f"--workdir={tmp_path}"), "an image is missing")
     _fails_in_one_line(run("train", f"--workdir={finished_run}", "--quick"), "an image is missing")
+
+
+def _program(*arguments):
+    return f"{sys.executable} -m consingan_jax {shlex.join(map(str, arguments))}"
+
+
+def test_who_reads_may_stop(finished_run, tiny_config, tmp_path):
+    """`| head -1` ends quietly, and the work goes on to its end."""
+    small = [f"--config.{name}={value}" for name, value in tiny_config.items() if name != "image"]
+    commands = [
+        _program("sample", finished_run, f"--out={tmp_path / 'samples'}"),
+        _program("train", tiny_config["image"], *small, f"--workdir={tmp_path / 'run'}"),
+    ]
+    for command in commands:
+        line = f"set -o pipefail; {command} 2>&1 | head -1"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert (tmp_path / "samples/grid.png").is_file()
+    assert consingan_jax.load(tmp_path / "run").finished
+
+
+def test_a_run_that_was_moved(run, finished_run, picture, tmp_path, monkeypatch):
+    """Its picture may have moved too: one more flag says where it is."""
+    there, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
+    for folder in (there, elsewhere):
+        folder.mkdir()
+    shutil.copy(picture, there / "photo.png")
+    monkeypatch.chdir(there)
+    small = [f"--config.{k}={v}" for k, v in tiny.CONFIG.items()]
+    assert run("train", "photo.png", *small, "--workdir=run")[0] == 0
+    shutil.move(there / "run", elsewhere / "run")
+    shutil.rmtree(elsewhere / "run/model")
+    monkeypatch.chdir(elsewhere)
+    code, _, error = run("train", "--workdir=run")
+    assert code == 2 and error.count("\n") == 1
+    assert "config.image=photo.png: no such file; if it has moved, give --config.image" in error
+    code, out, _ = run("train", "--workdir=run", f"--config.image={there / 'photo.png'}")
+    assert code == 0 and "run is finished" in out
+    Image.new("RGB", (40, 30)).save(elsewhere / "photo.png")
+    code, _, error = run("train", "--workdir=run", "--config.image=photo.png")
+    assert code == 2 and "belongs to another picture" in error
+
+
+def test_a_run_that_cannot_be_written(run, finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    (tmp_path / "run/generated").touch()
+    code, _, error = run("sample", tmp_path / "run")
+    assert code == 2 and "give another directory as --out" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "ä" * 120])
+def test_a_long_name_is_cut(stem, run, tmp_path, picture, monkeypatch):
+    monkeypatch.setattr(train, "RUNS", tmp_path / "runs")
+    shutil.copy(picture, tmp_path / f"{stem}.png")
+    small = [f"--config.{k}={v}" for k, v in tiny.CONFIG.items()]
+    code, out, error = run("train", tmp_path / f"{stem}.png", *small)
+    (made,) = (tmp_path / "runs").iterdir()
+    assert code == 0, error
+    assert made.name.startswith(stem[:90]) and made.name.endswith("-unconditional")
+    assert str(made) in out
 
 
 def test_a_page_is_made_anew(run, harmonization_run, tmp_path):

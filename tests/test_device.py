@@ -23,6 +23,18 @@ def test_the_cache_has_a_bound_and_a_folder_for_each_processor(settings, tmp_pat
     assert settings["jax_compilation_cache_dir"] != first
 
 
+def test_an_entry_without_its_time_of_use_stops_no_other(settings, tmp_path):
+    """jax 0.10 keeps nothing more beside one (its issue 39880); a killed process leaves such."""
+    device.use_compilation_cache(str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    (folder / "jit_f-123-cache").write_bytes(b"half")
+    (folder / "jit_g-123-cache").write_bytes(b"whole")
+    (folder / "jit_g-123-atime").write_bytes((5).to_bytes(8, "little"))
+    device.use_compilation_cache(str(tmp_path))
+    assert (folder / "jit_f-123-atime").read_bytes() == bytes(8)  # the first to go
+    assert int.from_bytes((folder / "jit_g-123-atime").read_bytes(), "little") == 5
+
+
 def test_the_cache_can_be_off_or_the_environments(settings, tmp_path, monkeypatch):
     device.use_compilation_cache("off")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))

@@ -1,16 +1,20 @@
 """The studio: what its buttons do, and all of it in a browser."""
 
+import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
@@ -18,7 +22,9 @@ from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.studio.desk import Desk, _fields
 from consingan_jax.studio.trainings import Trainings
+from consingan_jax.training import trainer
 from consingan_jax.training.watch import Moment
+from tests import tiny
 
 TINY = "num_stages=2\nmin_size=12\nmax_size=20\nnum_filters=4\nnum_iters=4\nnum_layers=2"
 MOMENT = Moment(1, 3, (20, 30), 40, 100, False, 0.25, 65.0, 0.1234)
@@ -165,6 +171,66 @@ def test_a_painted_mask(harmonization_run, tmp_path):
         desk.apply(str(harmonization_run), None, None, 0)
 
 
+def test_runs_are_named_by_picture_and_setting(desk, picture, tmp_path, monkeypatch):
+    """Another picture of the same stem, or another setting, is another run with another state."""
+    monkeypatch.setattr(desk, "_trainings", Trainings(Hand()))
+    desk.keep(str(picture))
+    other = tmp_path / "picture.tif"
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(other)
+    desk.keep(str(other))
+    asked = [
+        ("picture.png", TINY),
+        ("picture.png", f"{TINY}\nseed=1"),
+        ("picture.tif", TINY),
+        ("picture.png", "num_iters=10"),
+        ("picture.png", TINY),
+    ]
+    names = [desk.train(name, "generation", "quick", settings) for name, settings in asked]
+    run = "picture-unconditional-quick"
+    assert names == [run, f"{run}-2", f"{run}-3", f"{run}-num_iters_10", run]
+
+
+def test_a_finished_run_is_not_the_one_that_was_asked_for(desk, picture):
+    desk.keep(str(picture))
+    first = desk.train("picture.png", "generation", "quick", TINY)
+    _until(lambda: not desk.look(first).is_open)
+    assert desk.look(first).words == "finished"
+    second = desk.train("picture.png", "generation", "quick", f"{TINY}\nseed=5")
+    assert second != first and desk.look(second).words != "finished"
+    _until(lambda: not desk.look(second).is_open)
+    assert desk.look(second).words == "finished"
+
+
+def test_samples_of_a_deep_picture_are_shown(tmp_path):
+    """A browser shows no TIFF: a preview of what was written is made."""
+    values = np.random.default_rng(0).integers(-1000, 900, (30, 40)).astype(np.int16)
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "ct.tif", values)
+    settings = tiny.CONFIG | {"num_stages": 1, "num_iters": 1, "value_range": "data"}
+    trainer.train(tmp_path / "ct.tif", tmp_path / "runs/ct", **settings)
+    desk = Desk(tmp_path / "runs")
+    ((shown, _),) = desk.sample("ct", 1, seed=3, start_stage=0, width=None, height=None)
+    assert shown.endswith("generated/21x28/seed_3.tif.preview.png")
+    written = tifffile.imread(shown.removesuffix(".preview.png"))
+    low, high = values.min(), values.max()
+    with Image.open(shown) as picture:
+        expected = np.rint(255 * (written.astype(float) - low) / (int(high) - low))
+        assert np.abs(np.asarray(picture) - expected).max() <= 1
+    assert "values" in desk.understood(desk.keep(str(tmp_path / "ct.tif")))
+
+
+def test_the_address_in_use(tmp_path):
+    pytest.importorskip("gradio", reason="needs gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = f"--port={taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "consingan_jax", "studio", f"--folder={tmp_path}", port]
+        done = subprocess.run([*command, "--nobrowser"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "is in use: give another --port, or --port=0 for any" in done.stderr
+
+
 def test_settings_are_lines():
     assert dict(_fields("num_iters = [5, 6]\n\npyramid_rule=new\nlr_scale=0.5")) == {
         **{"num_iters": [5, 6], "pyramid_rule": "new", "lr_scale": 0.5}
@@ -191,8 +257,8 @@ def test_a_stopped_training_goes_on_in_the_folder(desk, picture):
     _until(lambda: not desk.look(name).is_open)
 
 
-@pytest.fixture
-def address(tmp_path, monkeypatch):
+@pytest.fixture(params=[""])
+def address(request, tmp_path, monkeypatch):
     """The address of a studio, opened as its users open it: by the command, in a process."""
     pytest.importorskip("gradio", reason="needs gradio")
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
@@ -200,7 +266,9 @@ def address(tmp_path, monkeypatch):
     words = tmp_path / "words"
     with words.open("w") as file:
         studio = subprocess.Popen(
-            [*command, "--port=0", "--nobrowser"], stdout=file, stderr=subprocess.STDOUT
+            [*command, "--port=0", "--nobrowser", f"--root_path={request.param}"],
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
     try:
         _until(lambda: studio.poll() is not None or "http://" in words.read_text())
@@ -212,6 +280,13 @@ def address(tmp_path, monkeypatch):
     finally:
         studio.kill()
         studio.wait()
+
+
+@pytest.mark.parametrize("address", ["/pictures/studio"], indirect=True)
+def test_a_page_below_a_path(address):
+    """A proxy that shows the studio below a path of its own finds all of its parts there."""
+    with urllib.request.urlopen(f"{address}/config") as answer:
+        assert json.load(answer)["root"].endswith("/pictures/studio")
 
 
 def test_the_page_from_upload_to_download(address, browser, picture):
