@@ -107,7 +107,7 @@ def test_a_mask_lies_as_it_fits(turned, shape, tmp_path):
     stored = np.zeros((20, 20 if shape == (20, 20) else 30), np.uint8)
     Image.fromarray(stored).save(tmp_path / "photo.png", exif=exif)
     found = formats.read(tmp_path / "photo.png")
-    assert found.found.turn == turned
+    assert found.orientation == turned
     photo = found.values.shape[:2]
 
     def fits(size):

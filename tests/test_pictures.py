@@ -108,7 +108,7 @@ def test_hounsfield_units_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("float_microscope.tif", "41.3% of the values are beyond that range and are cut: give"),
+        ("float_microscope.tif", "41.3% of the values are beyond 0 to 255 and are cut: give"),
         ("dem_nodata.tif", r"54 pixels \(1.76%\) have no value \(nodata, -9999\)"),
         ("dem_nodata.tif", "100.0% of the values .* such as 1223.75,2224.59"),
         ("float_nan.tif", r"1 pixels \(0.03%\) have no value \(NaN or infinite\)"),
@@ -244,7 +244,7 @@ def test_a_dicom_of_several_frames(inverted, tmp_path):
     tiny.dicom(tmp_path / "a.dcm", frames, **about)
     first = formats.read(tmp_path / "a.dcm")
     np.testing.assert_array_equal(first.values[..., 0], frames[0])
-    assert first.found.white_is_zero == inverted and "first of 3 frames" in first.warnings[0]
+    assert first.white_is_zero == inverted and "first of 3 frames" in first.warnings[0]
     every = formats.read(tmp_path / "a.dcm", channels=3)
     np.testing.assert_array_equal(every.values, np.moveaxis(frames, 0, -1))
 

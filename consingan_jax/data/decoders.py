@@ -1,5 +1,7 @@
 """Decodes image files by library: Pillow, tifffile, imagecodecs, NumPy, pydicom."""
 
+import dataclasses
+import functools
 import importlib.util
 import io
 import pathlib
@@ -24,36 +26,51 @@ class Wanted(NamedTuple):
     max_pixels: int
 
 
-class Decoded(NamedTuple):
-    """What a library finds in a file.
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageFile:
+    """The image of a file in the file's own numbers, and what they mean.
 
     Attributes:
-        values: `[H, W]` or `[H, W, C]`, as they lie in the file; alpha is the last channel.
+        path: the file.
+        values: `[H, W, C]`, uint8, int16, uint16, int32, uint32 or float32; alpha is not in it.
+        alpha: `[H, W]`, the opacity from 0 to 1; None without transparency.
+        labels: `[H, W]`, the indices of a palette that has colours; None of other files.
         space: L (each channel a grey of its own), RGB, CMYK or LAB; empty if it is not known.
-        alpha: empty, "straight", or "associated": the colours are multiplied by it.
-        key: the colour that is transparent, if one is.
-        labels: `[H, W]`, the indices of a palette that has colours.
         white_is_zero: whether the smallest number is white; None where the format cannot say.
         nodata: the number that stands for a missing value.
         profile: an ICC profile.
-        turn: the EXIF orientation.
+        orientation: as EXIF has it, 1 to 8.
         is_lossy: whether compression changes values.
-        note: what should be known, in a few words.
-        left_out: a sentence on pages or frames that are not used.
+        notes: what was done, a few words each.
+        warnings: what was left out or could not be used, a sentence each.
     """
 
+    path: pathlib.Path
     values: np.ndarray
-    space: str = ""
-    alpha: str = ""
-    key: Any = None
+    alpha: np.ndarray | None = None
     labels: np.ndarray | None = None
+    space: str = ""
     white_is_zero: bool | None = False
     nodata: float | None = None
     profile: bytes = b""
-    turn: int = 1
+    orientation: int = 1
     is_lossy: bool = False
-    note: str = ""
-    left_out: str = ""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def missing(self) -> np.ndarray:
+        """`[H, W]`, where a value is not finite or stands for none."""
+        lost = ~np.isfinite(self.values)
+        if self.nodata is not None:
+            lost |= self.values == np.float32(self.nodata)
+        return lost.any(-1)
+
+    @property
+    def known(self) -> np.ndarray:
+        """The values, in a row, of the pixels that have one and are not transparent."""
+        seen = ~self.missing if self.alpha is None else ~self.missing & (self.alpha > 0)
+        return self.values[seen if seen.any() else ~self.missing].ravel()
 
 
 def is_there(module: str) -> bool:
@@ -78,45 +95,42 @@ def check_pixels(path: pathlib.Path, height: int, width: int, wanted: Wanted) ->
         )
 
 
-def pillow(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> Decoded:
+def pillow(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
     """Decodes what Pillow opens; the names of formats that the file begins like go to `kinds`."""
     with path.open("rb") as file:
-        picture = _identified(file, kinds)
+        picture: Any = _identified(file, kinds)
         check_pixels(path, picture.height, picture.width, wanted)
         kind, frames = picture.format or "", getattr(picture, "n_frames", 1)
-        is_deep = (
-            kind == "PNG" and "16B" in str(getattr(picture, "tile", "")) and picture.mode != "I;16"
-        )
+        is_deep = kind == "PNG" and "16B" in str(picture.tile) and picture.mode != "I;16"
         picture.load()
-        key, profile = picture.info.get("transparency"), picture.info.get("icc_profile", b"")
-        found = Decoded(
-            np.empty(0),
-            key=key,
-            profile=profile,
-            turn=picture.getexif().get(274, 1),
-            is_lossy=kind in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF", "JPEG2000"),
-            left_out=left_out(frames, 1, "frames"),
-        )
+        key, mode, alpha, labels = picture.info.get("transparency"), "L", "", None
         if is_deep:  # Pillow cuts it to 8 bits
-            deep = codec(path, wanted)
-            return found._replace(values=deep.values, space=deep.space, alpha=deep.alpha)
-        labels = None
-        if picture.mode in ("P", "PA"):
-            colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-            labels = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
-            labels = labels if np.ptp(colours, axis=-1).any() else None
-        if picture.mode in _DEEP:
-            values, mode = np.asarray(picture), "L"
+            found = codec(path, wanted)
+        elif picture.mode in _DEEP:
+            values = np.asarray(picture)
             values = values.astype(np.uint16) if picture.mode == "I" else values  # of a .pgm
-            return found._replace(values=values, space=mode)
-        mode = picture.mode if picture.mode in ("CMYK", "LAB") else "RGB"
-        mode = "L" if picture.mode in ("1", "L", "LA", "La") else mode
-        alpha = "A" if picture.has_transparency_data else ""
-        values = np.asarray(picture.convert(mode + alpha if mode != "L" or not alpha else "RGBA"))
-        values = values[..., 2:] if mode == "L" and alpha else values
-    return found._replace(
-        values=values, space=mode, alpha=alpha and "straight", key=None, labels=labels
-    )
+            found = ImageFile(path, plain(values, path), space="L")
+        else:
+            if picture.mode in ("P", "PA"):
+                labels = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
+                colours = np.asarray(picture.convert("RGB"))
+                labels = labels if np.ptp(colours, axis=-1).any() else None
+            alpha, key = "straight" if picture.has_transparency_data else "", None
+            mode = picture.mode if picture.mode in ("CMYK", "LAB") else "RGB"
+            values = np.asarray(picture.convert("RGBA" if alpha else mode))
+            if picture.mode in ("1", "L", "LA", "La"):
+                mode, values = "L", values[..., 2:]
+            found = ImageFile(path, *split(values, path, alpha), labels, mode)
+        if key is not None and found.alpha is None:
+            seen = (found.values != np.reshape(key, (1, 1, -1))).any(-1)
+            found = dataclasses.replace(found, alpha=seen.astype(np.float64))
+        return dataclasses.replace(
+            found,
+            profile=picture.info.get("icc_profile", b""),
+            orientation=picture.getexif().get(274, 1),
+            is_lossy=kind in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF", "JPEG2000"),
+            warnings=left_out(frames, 1, "frames"),
+        )
 
 
 def _identified(file: io.BufferedReader, kinds: list[str]) -> Image.Image:
@@ -131,9 +145,9 @@ def _identified(file: io.BufferedReader, kinds: list[str]) -> Image.Image:
 
         openers = {"HEIF": (lambda fp, _: pillow_heif.HeifImageFile(fp), lambda _: True)}
     for kind, (factory, accepts) in openers.items():
-        accepted = accepts(head) if accepts else False  # the few that look at all of it come last
+        accepted = accepts(head) if accepts else True
         if accepted and not isinstance(accepted, str):
-            kinds.append(kind)
+            kinds += [kind] if accepts else []  # the others look at all of the file
             file.seek(0)
             try:
                 return factory(file, file.name)
@@ -142,7 +156,7 @@ def _identified(file: io.BufferedReader, kinds: list[str]) -> Image.Image:
     raise SyntaxError("no image format begins like this")
 
 
-def tiff(path: pathlib.Path, wanted: Wanted) -> Decoded | None:
+def tiff(path: pathlib.Path, wanted: Wanted) -> ImageFile | None:
     """Decodes a TIFF of grey, colours or any channels.
 
     Returns None of what Pillow must read: other colour spaces, and without imagecodecs what is
@@ -176,28 +190,27 @@ def tiff(path: pathlib.Path, wanted: Wanted) -> Decoded | None:
             needs("imagecodecs", path, "depth")
         raise
     nodata = re.fullmatch(r"\s*([-+\w.]+)[\s\0]*", str(tags.get(42113, "")))  # GDAL's
-    return Decoded(
-        values,
+    alpha = {1: "associated", 2: "straight"}.get(int(extra[0]), "") if extra else ""
+    return ImageFile(
+        path,
+        *split(values, path, alpha),
         space="RGB" if page.photometric == 2 else "L",
-        alpha={1: "associated", 2: "straight"}.get(int(extra[0]), "") if extra else "",
         white_is_zero=page.photometric == 0,
         nodata=float(nodata[1]) if nodata else None,
         profile=page.iccprofile or b"",
-        turn=tags.get(274, 1),
+        orientation=tags.get(274, 1),
         is_lossy=page.compression in (6, 7, 34892),  # JPEG
-        left_out=left_out(pages, taken, "pages", mend=single),
+        warnings=left_out(pages, taken, "pages", mend=single),
     )
 
 
-def left_out(pages: int, taken: int, what: str, *, mend: bool = False) -> str:
-    """Returns a sentence on pages that are not used; empty if all are."""
-    if pages == taken:
-        return ""
+def left_out(pages: int, taken: int, what: str, *, mend: bool = False) -> tuple[str, ...]:
+    """Returns a sentence on pages that are not used, if there are some."""
     all_of_them = f"; --config.channels={pages} takes all as channels" if mend else ""
-    return f"only the first of {pages} {what} is used{all_of_them}"
+    return () if pages == taken else (f"only the first of {pages} {what} is used{all_of_them}",)
 
 
-def codec(path: pathlib.Path, wanted: Wanted) -> Decoded:
+def codec(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     """Decodes with imagecodecs: PNG of 16 bits, OpenEXR, Radiance HDR, JPEG 2000."""
     needs("imagecodecs", path, "depth")
     import imagecodecs
@@ -209,12 +222,13 @@ def codec(path: pathlib.Path, wanted: Wanted) -> Decoded:
         raise InputError(f"image {path}: install a newer imagecodecs, or save it as a float TIFF")
     values = getattr(imagecodecs, f"{name}_decode")(data)
     channels = values.shape[-1] if values.ndim == 3 else 1
-    return Decoded(
-        values,
+    alpha = {"exr": "associated"}.get(name, "straight") if channels in (2, 4) else ""
+    return ImageFile(
+        path,
+        *split(values, path, alpha),
         space={1: "L", 2: "L", 3: "RGB", 4: "RGB"}.get(channels, ""),
-        alpha={"exr": "associated"}.get(name, "straight") if channels in (2, 4) else "",
         is_lossy=name == "jpeg2k",
-        note="linear light" if values.dtype.kind == "f" else "",
+        notes=("linear light",) if values.dtype.kind == "f" else (),
     )
 
 
@@ -232,7 +246,7 @@ def _size(head: bytes) -> tuple[int, int]:
     return height, width
 
 
-def array(path: pathlib.Path, wanted: Wanted) -> Decoded:
+def array(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     """Decodes a .npy of one array, `[H, W]`, `[H, W, C]` or `[C, H, W]`."""
     values = np.load(path, mmap_mode="r", allow_pickle=False)  # so far its shape alone
     if not isinstance(values, np.ndarray):
@@ -241,10 +255,11 @@ def array(path: pathlib.Path, wanted: Wanted) -> Decoded:
     values = np.moveaxis(values, 0, -1) if first else values
     height, width = [*values.shape, 1, 1][:2]
     check_pixels(path, height, width, wanted)
-    return Decoded(values, white_is_zero=None, note="taken as channels first" if first else "")
+    notes = ("taken as channels first",) if first else ()
+    return ImageFile(path, plain(values, path), white_is_zero=None, notes=notes)
 
 
-def dicom(path: pathlib.Path, wanted: Wanted) -> Decoded:
+def dicom(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     """Decodes a DICOM image, in the units that its rescaling gives, such as Hounsfield units."""
     needs("pydicom", path, "formats")
     import pydicom.pixels
@@ -259,10 +274,54 @@ def dicom(path: pathlib.Path, wanted: Wanted) -> Decoded:
     if frames > 1:
         values = np.moveaxis(values, 0, -1) if taken > 1 else values[0]
     padding = about.get("PixelPaddingValue")
-    return Decoded(
-        values,
+    return ImageFile(
+        path,
+        plain(values, path),
         space="L" if single else "RGB",
         white_is_zero=about.PhotometricInterpretation == "MONOCHROME1",
         nodata=None if padding is None else float(padding),
-        left_out=left_out(frames, taken, "frames", mend=single),
+        warnings=left_out(frames, taken, "frames", mend=single),
     )
+
+
+def split(
+    values: np.ndarray, path: pathlib.Path, alpha: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns numbers `[H, W, C]` in a type of ours, and the opacity apart from them.
+
+    Args:
+        values: as a library has them.
+        path: their file.
+        alpha: empty if there is none; "associated" if the colours are multiplied by it.
+    """
+    values = plain(values, path)
+    if not alpha:
+        return values, None
+    top = 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)
+    values, opacity = values[..., :-1], np.clip(values[..., -1] / top, 0, 1)
+    if alpha == "associated":
+        undone = values / np.maximum(opacity, 1e-6)[..., None]
+        values = (undone if top == 1 else undone.clip(0, top).round()).astype(values.dtype)
+    return values, opacity
+
+
+def plain(values: np.ndarray, path: pathlib.Path) -> np.ndarray:
+    """Returns numbers `[H, W, C]` in a type of ours.
+
+    Raises:
+        InputError: these are no numbers, too large ones, or not those of an image.
+    """
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    low, high = (values.min(), values.max()) if values.size and kind in "iu" else (0, 0)
+    if kind == "b":
+        values = 255 * values.astype(np.uint8)
+    elif kind not in "iuf" or low < -(2**31) or high >= 2**32:
+        raise InputError(f"image {path} is of {values.dtype}: give float32 or smaller numbers")
+    else:
+        wide = {"f": "f4", "i": "i2" if size < 4 else "i4", "u": f"u{size}"}[kind]
+        wide = ("u4" if high >= 2**31 else "i4") if size == 8 and kind != "f" else wide
+        values = np.array(values, wide)
+    values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or not values.size:
+        raise InputError(f"image {path} has the shape {values.shape}: give [H, W] or [H, W, C]")
+    return values

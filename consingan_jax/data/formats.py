@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from consingan_jax.data import decoders, profiles
-from consingan_jax.data.decoders import Decoded, Wanted, is_there
+from consingan_jax.data.decoders import ImageFile, Wanted, is_there
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing, whole
 
@@ -45,37 +45,6 @@ _WAYS_OUT = {  # of formats that are not read
     "NIfTI": "save a slice as .npy or as a float TIFF",
     "camera raw": "develop it to a TIFF or PNG of 16 bits",
 }
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageFile:
-    """The image of a file: upright, in sRGB where it has colours, in the file's own numbers.
-
-    Attributes:
-        path: the file.
-        values: `[H, W, C]`, uint8, int16, uint16, int32, uint32 or float32; alpha is not in it.
-        missing: `[H, W]`, where a value is not finite or stands for none.
-        alpha: `[H, W]`, the opacity from 0 to 1; None without transparency.
-        labels: `[H, W]`, the indices of a palette that has colours; None of other files.
-        found: what else the file says.
-        notes: what was done, a few words each.
-        warnings: what was left out or could not be used, a sentence each.
-    """
-
-    path: pathlib.Path
-    values: np.ndarray
-    missing: np.ndarray
-    alpha: np.ndarray | None
-    labels: np.ndarray | None
-    found: Decoded
-    notes: list[str]
-    warnings: list[str]
-
-    @property
-    def known(self) -> np.ndarray:
-        """The values, in a row, of the pixels that have one and are not transparent."""
-        seen = ~self.missing if self.alpha is None else ~self.missing & (self.alpha > 0)
-        return self.values[seen if seen.any() else ~self.missing].ravel()
 
 
 def read(
@@ -116,10 +85,10 @@ def read(
         raise InputError(
             f"image {path} cannot be read, a damaged or unusual {kinds[0]}: {words}; save it anew"
         ) from None
-    return _finished(path, found._replace(profile=b"") if is_mask else found)
+    return _finished(dataclasses.replace(found, profile=b"") if is_mask else found)
 
 
-def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> Decoded:
+def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
     with path.open("rb") as file:
         head = file.read(512)
     kind = next((name for at, mark, name in _MARKS if head[at:].startswith(mark)), "")
@@ -135,36 +104,31 @@ def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> Decoded:
     return found or decoders.pillow(path, wanted, kinds)
 
 
-def _finished(path: pathlib.Path, found: Decoded) -> ImageFile:
-    """Returns an image upright, in sRGB, and its alpha apart."""
-    values, alpha, notes = _plain(found.values, path), None, [found.note] if found.note else []
-    warnings = [f"image {path}: {found.left_out}"] if found.left_out else []
-    top = 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)
-    if found.alpha:
-        alpha, values = np.clip(values[..., -1] / top, 0, 1), values[..., :-1]
-    elif found.key is not None and np.size(found.key) == values.shape[-1]:
-        alpha = (values != np.reshape(found.key, (1, 1, -1))).any(-1).astype(np.float64)
-    if found.alpha == "associated":
-        straight = values / np.maximum(alpha, 1 / top if top > 1 else 1e-6)[..., None]
-        values = straight.clip(0, top).round().astype(values.dtype) if top > 1 else straight
-    shown = values
-    if found.profile or found.space in ("CMYK", "LAB"):
+def _finished(file: ImageFile) -> ImageFile:
+    """Returns an image upright, in sRGB, and with the number that stands for no value."""
+    values, notes, warnings = file.values, file.notes, file.warnings
+    if file.profile or file.space in ("CMYK", "LAB"):
         try:
-            shown = _in_srgb(values, found)
-            notes += ["converted to sRGB from its colour profile"] if shown is not values else []
+            values = _in_srgb(file)
+            changed = values is not file.values
+            notes += ("converted to sRGB from its colour profile",) if changed else ()
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, RuntimeError) as error:
-            warnings.append(f"image {path}: its colour profile is ignored: {error}")
-            shown = _in_srgb(values, found._replace(profile=b""))
-    lost = ~np.isfinite(values).all(-1)
-    found = found if found.nodata is not None else found._replace(nodata=_nodata(values[~lost]))
-    if found.nodata is not None:
-        lost |= (values == np.float32(found.nodata)).any(-1)
-    if lost.all():
-        raise InputError(f"image {path} has no pixel with a value: give an image")
-    values, lost = upright(shown, found.turn), upright(lost, found.turn)
-    alpha = None if alpha is None else upright(alpha, found.turn)
-    labels = None if found.labels is None else upright(found.labels, found.turn)
-    return ImageFile(path, values, lost, alpha, labels, found, notes, warnings)
+            warnings += (f"its colour profile is ignored: {error}",)
+            values = _in_srgb(dataclasses.replace(file, profile=b""))
+    nodata = _nodata(file.known) if file.nodata is None else file.nodata
+    turn = file.orientation
+    found = dataclasses.replace(
+        file,
+        values=upright(values, turn),
+        alpha=None if file.alpha is None else upright(file.alpha, turn),
+        labels=None if file.labels is None else upright(file.labels, turn),
+        nodata=nodata,
+        notes=notes,
+        warnings=tuple(f"image {file.path}: {words}" for words in warnings),
+    )
+    if found.missing.all():
+        raise InputError(f"image {file.path} has no pixel with a value: give an image")
+    return found
 
 
 def _nodata(values: np.ndarray) -> float | None:
@@ -176,33 +140,15 @@ def _nodata(values: np.ndarray) -> float | None:
     return values[0] if is_none and values[1] - values[0] > values[-1] - values[1] else None
 
 
-def _in_srgb(values: np.ndarray, found: Decoded) -> np.ndarray:
-    if found.profile:
-        return profiles.to_srgb(values, found.space, found.profile)
-    if found.space == "LAB":
+def _in_srgb(file: ImageFile) -> np.ndarray:
+    if file.profile:
+        return profiles.to_srgb(file.values, file.space, file.profile)
+    if file.space == "LAB":
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-        return profiles.to_srgb(values, "LAB", lab)
-    if found.space == "CMYK":
-        return np.asarray(Image.fromarray(values, "CMYK").convert("RGB"))
-    return values
-
-
-def _plain(values: np.ndarray, path: pathlib.Path) -> np.ndarray:
-    """Returns numbers `[H, W, C]` in one of the types of `ImageFile.values`."""
-    kind, size = values.dtype.kind, values.dtype.itemsize
-    low, high = (values.min(), values.max()) if values.size and kind in "iu" else (0, 0)
-    if kind == "b":
-        values = 255 * values.astype(np.uint8)
-    elif kind not in "iuf" or low < -(2**31) or high >= 2**32:
-        raise InputError(f"image {path} is of {values.dtype}: give float32 or smaller numbers")
-    else:
-        wide = {"f": "f4", "i": "i2" if size < 4 else "i4", "u": f"u{size}"}[kind]
-        wide = ("u4" if high >= 2**31 else "i4") if size == 8 and kind != "f" else wide
-        values = np.array(values, wide)
-    values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or not values.size:
-        raise InputError(f"image {path} has the shape {values.shape}: give [H, W] or [H, W, C]")
-    return values
+        return profiles.to_srgb(file.values, "LAB", lab)
+    if file.space == "CMYK":
+        return np.asarray(Image.fromarray(file.values, "CMYK").convert("RGB"))
+    return file.values
 
 
 _UPRIGHT = {  # by EXIF orientation, what puts rows and columns as they are meant

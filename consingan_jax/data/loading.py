@@ -10,8 +10,9 @@ from PIL import ImageColor
 
 from consingan_jax.config import Config
 from consingan_jax.data import formats, masks, pixels
+from consingan_jax.data.decoders import ImageFile
 from consingan_jax.data.display import Pictures
-from consingan_jax.data.formats import MAX_PIXELS, ImageFile
+from consingan_jax.data.formats import MAX_PIXELS
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 
@@ -29,12 +30,14 @@ class LoadedImage:
         encoding: what the numbers of its file mean.
         notes: what was understood, and warnings; a line each.
         orientation: the EXIF orientation by which it was turned upright.
+        is_faint: whether it uses little of the range of its numbers.
     """
 
     pixels: Pictures
     encoding: PixelFormat
     notes: Sequence[str] = ()
     orientation: int = 1
+    is_faint: bool = False
 
 
 def load(
@@ -62,9 +65,10 @@ def load(
         InputError: no such file, not an image, or an unknown background colour.
     """
     file = formats.read(path, channels=channels, max_pixels=max_pixels)
-    for line in file.warnings:
+    encoding = pixels.of_file(file)
+    for line in _losses("picture", file, encoding):
         warnings.warn(line, stacklevel=2)
-    return levels_of(file, pixels.of_file(file), channels, background)
+    return levels_of(file, encoding, channels, background)
 
 
 def read(config: Config) -> LoadedImage:
@@ -85,27 +89,40 @@ def read(config: Config) -> LoadedImage:
     notes = _understood("image", file, encoding, config.channels, config.background)
     if config.mask:
         mask, said = masks.read_labels(
-            config.mask, levels.shape[:2], turn=file.found.turn, max_pixels=config.max_pixels
+            config.mask, levels.shape[:2], turn=file.orientation, max_pixels=config.max_pixels
         )
         encoding = dataclasses.replace(encoding, labels=tuple(np.unique(mask).tolist()))
         levels = encoding.with_mask(levels, mask).view(Pictures)
         notes += said
-    return LoadedImage(levels, encoding, notes, file.found.turn)
+    is_faint = bool(_faint("image", file.known, encoding))
+    return LoadedImage(levels, encoding, notes, file.orientation, is_faint)
 
 
 def read_alike(
-    path: str | pathlib.Path, config: Config, encoding: PixelFormat, channels: int
+    path: str | pathlib.Path,
+    config: Config,
+    encoding: PixelFormat,
+    channels: int,
+    *,
+    name: str = "composite",
 ) -> LoadedImage:
     """Reads another image for a model that was trained on one of this format.
 
     Its numbers count by its own type and polarity: see `PixelFormat.of_other`.
+
+    Args:
+        path: the file.
+        config: of the model.
+        encoding: of its training image.
+        channels: how many it must have.
+        name: of what it is, in the lines on it.
     """
     file = formats.read(path, channels=channels, max_pixels=config.max_pixels)
     own = encoding.of_other(file)
     levels = levels_of(file, own, channels, config.background)
     _check_channels(levels, file, channels)
-    notes = _understood("composite", file, own, channels, config.background)
-    return LoadedImage(levels, own, notes, file.found.turn)
+    notes = _understood(name, file, own, channels, config.background)
+    return LoadedImage(levels, own, notes, file.orientation)
 
 
 def levels_of(
@@ -149,43 +166,50 @@ def _understood(
     name: str, file: ImageFile, encoding: PixelFormat, channels: int, background: str
 ) -> list[str]:
     """Returns a line on what was understood of a file, and warnings; a line each."""
-    (height, width, count), missing = file.values.shape, file.missing
-    least, most = float(file.known.min()), float(file.known.max())
+    height, width, count = file.values.shape
     parts = [
         f"{name}: {height}x{width} px, {count} channel{'s' * (count > 1)} of {file.values.dtype}, "
-        f"values {least:g} to {most:g}",
+        f"values {file.known.min():g} to {file.known.max():g}",
         encoding.words(),
         *file.notes,
     ]
     if file.alpha is not None:
         behind = "a channel" if channels in (2, 4) else f"on {background}"
         parts.append(f"transparency: {behind}")
-    if file.found.turn != 1:
-        parts.append(f"turned upright (EXIF {file.found.turn})")
-    lines = [f"warning: {line}" for line in file.warnings]
+    if file.orientation != 1:
+        parts.append(f"turned upright (EXIF {file.orientation})")
+    lost = [f"warning: {line}" for line in _losses(name, file, encoding)]
+    return ["; ".join(parts), *lost, *_faint(name, file.known, encoding)]
+
+
+def _losses(name: str, file: ImageFile, encoding: PixelFormat) -> list[str]:
+    """Returns sentences on what of a file is not used, or not as it is."""
+    lines, missing, (low, high) = list(file.warnings), file.missing, encoding.limits
     if missing.any():
-        what = "NaN or infinite" if file.found.nodata is None else f"nodata, {file.found.nodata:g}"
+        what = "NaN or infinite" if file.nodata is None else f"nodata, {file.nodata:g}"
         share = f"{missing.sum()} pixels ({missing.mean():.2%})"
-        lines.append(f"warning: {share} have no value ({what}): they become black")
-    lines += _range_warnings(name, file.known, least, most, encoding)
-    return ["; ".join(parts), *lines]
-
-
-def _range_warnings(
-    name: str, known: np.ndarray, least: float, most: float, encoding: PixelFormat
-) -> list[str]:
-    """Returns the warnings of an image that uses little of its range, or exceeds it."""
-    low, high = sorted((encoding.low, encoding.high))
-    mend = f"give --config.value_range=data, or LOW,HIGH such as {least:g},{most:g}"
-    mend = mend if name == "image" else "give it in the numbers of the training image"
-    used = (min(high, most) - max(low, least)) / (high - low)
-    lines = []
-    if (cut := ((known < low) | (known > high)).mean()) > CUT:
-        lines.append(f"warning: {cut:.1%} of the values are beyond that range and are cut: {mend}")
-    if used < FAINT:
-        where = encoding.decode(np.median(known)[None])[0]
-        tone = "nearly black" if where < -0.8 else "nearly white" if where > 0.8 else "faint"
-        lines.append(
-            f"warning: the {name} uses {max(0.0, used):.1%} of that range, it is {tone}: {mend}"
-        )
+        lines.append(f"image {file.path}: {share} have no value ({what}): they become black")
+    if (cut := ((file.known < low) | (file.known > high)).mean()) > CUT:
+        mend = _mend(name, file.known)
+        lines.append(f"{cut:.1%} of the values are beyond {low:g} to {high:g} and are cut: {mend}")
     return lines
+
+
+def _faint(name: str, known: np.ndarray, encoding: PixelFormat) -> list[str]:
+    """Returns the warning of an image that uses little of its range, if it does."""
+    (low, high), least, most = encoding.limits, float(known.min()), float(known.max())
+    used = (min(high, most) - max(low, least)) / (high - low)
+    if used >= FAINT:
+        return []
+    median = encoding.decode(np.median(known)[None])[0]
+    tone = "nearly black" if median < -0.8 else "nearly white" if median > 0.8 else "faint"
+    words = f"the {name} uses {max(0.0, used):.1%} of that range, it is {tone}"
+    return [f"warning: {words}: {_mend(name, known)}"]
+
+
+def _mend(name: str, known: np.ndarray) -> str:
+    if name == "picture":
+        return "give floats from 0 to 1, or from 0 to 255"
+    if name != "image":
+        return "give it in the numbers of the training image"
+    return f"give --config.value_range=data, or LOW,HIGH such as {known.min():g},{known.max():g}"

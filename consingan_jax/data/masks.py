@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from consingan_jax.data import formats
-from consingan_jax.data.formats import ImageFile
+from consingan_jax.data.decoders import ImageFile
 from consingan_jax.data.pixels import of_file
 from consingan_jax.errors import InputError
 from consingan_jax.nn.resize import Size
@@ -49,7 +49,7 @@ def read_labels(
             f"{shape[0]}x{shape[1]}: give a mask of the same size"
         )
     spread = np.ptp(values.astype(np.float64), axis=-1)
-    if np.max(spread) > (CROWD * 255 if file.found.is_lossy else 0):
+    if np.max(spread) > (CROWD * 255 if file.is_lossy else 0):
         raise InputError(f"config.mask={path} is coloured: give a grey one, a value for each class")
     if file.missing.any():
         raise InputError(f"config.mask={path} has pixels without a value: give each its class")
@@ -75,7 +75,7 @@ def _without_noise(mask: np.ndarray, file: ImageFile) -> tuple[np.ndarray, list[
         found += [centre] if counts[near].sum() >= LEAST_SHARE * mask.size else []
         free &= ~near
     centres = np.sort(np.array(found, labels.dtype))
-    if file.found.is_lossy and 0 < len(centres) < len(labels):
+    if file.is_lossy and 0 < len(centres) < len(labels):
         nearest = np.abs(mask[..., None] - centres.astype(np.float64)).argmin(-1)
         return centres[nearest], [f"mask: its {len(labels)} values are taken as the nearest class"]
     if file.labels is None and len(labels) > max(8, 4 * len(centres)):
@@ -144,7 +144,7 @@ def turned_to_fit(
     turned as its image only where it fits so and does not as it is.
     """
     other = formats.upright(mask, turn)
-    if turn == 1 or file.found.turn != 1 or not fits(other.shape):
+    if turn == 1 or file.orientation != 1 or not fits(other.shape):
         return mask, ""
     if fits(mask.shape):
         return mask, f"taken as upright, though its image was turned (EXIF {turn})"

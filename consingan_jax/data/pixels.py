@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from consingan_jax.data import formats
-from consingan_jax.data.formats import ImageFile
+from consingan_jax.data.decoders import ImageFile
 from consingan_jax.errors import InputError
 
 
@@ -32,6 +32,11 @@ class PixelFormat:
     labels: tuple[float, ...] = ()
     alpha: bool = False
     profile: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        return min(self.low, self.high), max(self.low, self.high)
 
     @property
     def white_is_zero(self) -> bool:
@@ -102,8 +107,8 @@ class PixelFormat:
         Numbers of the same type count as those of this one, and so do floats where this range is
         not simply all that its type can be. All others count by the range of their own type.
         """
-        dtype, inverted = str(file.values.dtype), file.found.white_is_zero
-        low, high = sorted((self.low, self.high))
+        dtype, inverted = str(file.values.dtype), file.white_is_zero
+        low, high = self.limits
         has_units = (low, high) != natural_range(self.dtype, high)
         if dtype != self.dtype and not (dtype == "float32" and has_units):
             return of_file(file)
@@ -198,8 +203,8 @@ def of_file(
             f"give numbers from {natural[0]:g} to {natural[1]:g}"
         )
     low, high = limits or natural
-    low, high = (high, low) if file.found.white_is_zero else (low, high)
-    return PixelFormat(low, high, dtype, profile=bool(file.found.profile))
+    low, high = (high, low) if file.white_is_zero else (low, high)
+    return PixelFormat(low, high, dtype, profile=bool(file.profile))
 
 
 def natural_range(dtype: str, largest: float) -> tuple[float, float]:

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from consingan_jax.config import Config
 from consingan_jax.data import display, formats, loading, pyramid
+from consingan_jax.data.display import Pictures
+from consingan_jax.data.loading import LoadedImage
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
@@ -81,7 +84,7 @@ def of_folders(real: str, samples: str) -> list[Subject]:
             f"real {alone[0]} has no samples in {samples}: name them after it, as in "
             f"{pathlib.Path(alone[0]).stem}_0.png, or take it out"
         )
-    subjects = [_subject(name, loading.load(reals[name]), found[name]) for name in reals]
+    subjects = [_subject(name, _real(reals[name]), found[name]) for name in reals]
     subjects[0] = _noted(subjects[0], _passed_over(strangers))
     return subjects
 
@@ -89,14 +92,17 @@ def of_folders(real: str, samples: str) -> list[Subject]:
 def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path]) -> Subject:
     """Returns a photo and its samples."""
     shapes = {
-        path: loading.load(path).shape[:2] for path in _readable(files) if path.stem != "grid"
+        path: formats.read(path).values.shape[:2]
+        for path in _readable(files)
+        if path.stem != "grid"
     }
     if not shapes:
         raise InputError(f"samples {files[0].parent} holds no samples, only a grid")
     size = statistics.mode(shapes.values())
     own = [path for path, shape in shapes.items() if shape == size]
-    photo = pyramid.top_level(loading.load(real), max(size))
-    subject = _subject(real.stem, photo, own)
+    photo = _real(real)
+    top = pyramid.top_level(np.asarray(photo.pixels), max(size)).view(Pictures)
+    subject = _subject(real.stem, dataclasses.replace(photo, pixels=top), own)
     return _noted(subject, _passed_over([path for path in files if path not in own]))
 
 
@@ -152,7 +158,7 @@ def _readable(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     good = []
     for path in paths:
         with contextlib.suppress(InputError):
-            loading.load(path)
+            formats.read(path)
             good.append(path)
     return good
 
@@ -163,19 +169,32 @@ def _image_of(stem: str, names: Iterable[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _subject(name: str, real: np.ndarray, paths: Sequence[pathlib.Path]) -> Subject:
-    samples = [loading.load(path, channels=real.shape[-1]) for path in paths]
-    for path, sample in zip(paths, samples, strict=True):
-        if any(abs(a - b) > CROPPED for a, b in zip(sample.shape[:2], real.shape[:2], strict=True)):
+def _real(path: pathlib.Path) -> LoadedImage:
+    """Reads a real image; one that uses little of what its numbers can be, by what it uses."""
+    found = loading.read(Config.create(image=str(path)))
+    if not found.is_faint or np.ptp(found.pixels) == 0:
+        return found
+    return loading.read(Config.create(image=str(path), value_range="data"))
+
+
+def _subject(name: str, real: LoadedImage, paths: Sequence[pathlib.Path]) -> Subject:
+    like = (Config.create(), real.encoding, real.pixels.shape[-1])
+    samples = [loading.read_alike(path, *like, name=f"sample {path.name}") for path in paths]
+    pictures = [np.asarray(one.pixels) for one in (real, *samples)]
+    for path, sample in zip(paths, pictures[1:], strict=True):
+        sides = zip(sample.shape[:2], real.pixels.shape[:2], strict=True)
+        if any(abs(a - b) > CROPPED for a, b in sides):
             raise InputError(
-                f"samples {path} has {_size(sample)} px, but its image {name} {_size(real)}: "
-                "give samples of the image's size"
+                f"samples {path} has {_size(sample)} px, but its image {name} "
+                f"{_size(real.pixels)}: give samples of the image's size"
             )
-    height, width = np.min([one.shape[:2] for one in (real, *samples)], axis=0)
-    cropped = [one[:height, :width] for one in (real, *samples)]
-    changed = any(one.shape[:2] != (height, width) for one in (real, *samples))
+    height, width = np.min([one.shape[:2] for one in pictures], axis=0)
+    first, *others = (one[:height, :width] for one in pictures)
+    changed = any(one.shape[:2] != (height, width) for one in pictures)
     note = f"{name}: cropped to {height}x{width} px, the size that all have" if changed else ""
-    return Subject(name, cropped[0], cropped[1:], note=note)
+    said = [] if real.is_faint else [real, *samples]
+    warnings = [line for one in said for line in one.notes[1:]]
+    return Subject(name, first, others, note="; ".join(filter(None, [*warnings, note])))
 
 
 def _size(picture: np.ndarray) -> str:
