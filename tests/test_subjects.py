@@ -23,7 +23,8 @@ def test_files_pair_by_name(folders):
 def test_a_pixel_more_is_cropped_and_said(folders):
     display.save(folders / "samples/a_0.png", np.zeros((61, 63, 3)))
     subject = _subjects(folders)[0]
-    assert subject.note == "a: cropped to 60x63 px, the size that all have"
+    assert subject.note.endswith("a: cropped to 60x63 px, the size that all have")
+    assert "the sample a_0.png uses 0.0% of that range, it is faint" in subject.note
     assert {one.shape for one in (subject.real, *subject.samples)} == {(60, 63, 3)}
 
 

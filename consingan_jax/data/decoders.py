@@ -102,9 +102,9 @@ def pillow(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
         check_pixels(path, picture.height, picture.width, wanted)
         kind, frames = picture.format or "", getattr(picture, "n_frames", 1)
         is_deep = kind == "PNG" and "16B" in str(picture.tile) and picture.mode != "I;16"
-        picture.load()
+        is_deep |= kind == "JPEG2000" and is_there("imagecodecs")
         key, mode, alpha, labels = picture.info.get("transparency"), "L", "", None
-        if is_deep:  # Pillow cuts it to 8 bits
+        if is_deep:  # Pillow would cut it to 8 bits
             found = codec(path, wanted)
         elif picture.mode in _DEEP:
             values = np.asarray(picture)
@@ -216,7 +216,8 @@ def codec(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     import imagecodecs
 
     data = path.read_bytes()
-    check_pixels(path, *_size(data[: 2**16]), wanted)
+    if size := _size(data[: 2**16]):
+        check_pixels(path, *size, wanted)
     name = next((name for head, name in _CODECS.items() if data.startswith(head)), "jpeg2k")
     if not hasattr(imagecodecs, f"{name}_decode"):
         raise InputError(f"image {path}: install a newer imagecodecs, or save it as a float TIFF")
@@ -232,18 +233,13 @@ def codec(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     )
 
 
-def _size(head: bytes) -> tuple[int, int]:
-    """Returns height and width from the beginning of an OpenEXR, HDR, JPEG 2000 or PNG file."""
+def _size(head: bytes) -> tuple[int, int] | None:
+    """Returns height and width from the beginning of an OpenEXR or HDR file; Pillow has others."""
     if box := re.search(rb"dataWindow\0box2i\0.{4}(.{16})", head, re.DOTALL):
         left, top, right, bottom = struct.unpack("<4i", box[1])
         return bottom - top + 1, right - left + 1
-    if sides := re.search(rb"\n[-+]Y (\d+) [-+]X (\d+)\n", head):
-        return int(sides[1]), int(sides[2])
-    sides = re.search(rb"IHDR(.{8})|\xff\x4f\xff\x51.{4}(.{8})", head, re.DOTALL)
-    if sides is None:
-        raise ValueError("its header names no size")
-    width, height = struct.unpack(">II", sides[1] or sides[2])
-    return height, width
+    sides = re.search(rb"\n[-+]Y (\d+) [-+]X (\d+)\n", head)
+    return (int(sides[1]), int(sides[2])) if sides else None
 
 
 def array(path: pathlib.Path, wanted: Wanted) -> ImageFile:

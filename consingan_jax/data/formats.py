@@ -26,13 +26,18 @@ _MARKS = (  # where some bytes lie, and of which format they are; Pillow knows t
     (0, b"MM\0+", "TIFF"),
     (0, b"v/1\x01", "OpenEXR"),
     (0, b"#?R", "Radiance HDR"),
-    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (128, b"DICM", "DICOM"),
     (0, b"%PDF", "PDF"),
     (344, b"n+1\0", "NIfTI"),
     (344, b"ni1\0", "NIfTI"),
 )
+_DECODERS = {
+    ".npy": decoders.array,
+    "TIFF": decoders.tiff,
+    "OpenEXR": decoders.codec,
+    "Radiance HDR": decoders.codec,
+    "DICOM": decoders.dicom,
+}
 _SUFFIXES = {  # of formats that are known by it
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "camera raw"),
     **dict.fromkeys((".nii", ".gz"), "NIfTI"),
@@ -96,11 +101,7 @@ def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
     if kind in _WAYS_OUT:
         raise InputError(f"image {path} is {kind}, which is not read: {_WAYS_OUT[kind]}")
     kinds += [kind] if kind else []
-    by_codec = {"OpenEXR": decoders.codec, "Radiance HDR": decoders.codec}
-    if is_there("imagecodecs"):  # Pillow cuts colours to 8 bits
-        by_codec["JPEG 2000"] = decoders.codec
-    known = {".npy": decoders.array, "DICOM": decoders.dicom, "TIFF": decoders.tiff, **by_codec}
-    found = known[kind](path, wanted) if kind in known else None
+    found = _DECODERS[kind](path, wanted) if kind in _DECODERS else None
     return found or decoders.pillow(path, wanted, kinds)
 
 

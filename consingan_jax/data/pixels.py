@@ -58,7 +58,7 @@ class PixelFormat:
         unit = unit.astype(np.float64)  # float32 rounds the largest int32 up
         values = self.low + (self.high - self.low) * unit
         if self._has_alpha(values):
-            values[..., -1] = _top(self.dtype) * unit[..., -1]
+            values[..., -1] = natural_range(self.dtype, 1)[1] * unit[..., -1]
         return (values if self.dtype == "float32" else np.rint(values)).astype(self.dtype)
 
     def _has_alpha(self, values: np.ndarray) -> bool:
@@ -119,8 +119,8 @@ class PixelFormat:
 
     def _mirror(self, values: Any) -> Any:
         """Returns numbers with black and white exchanged, as viewers do with white-is-zero."""
-        both = _top(self.dtype) if self.dtype.startswith("uint") else self.low + self.high
-        return both - values
+        unsigned = self.dtype.startswith("uint")
+        return (np.iinfo(self.dtype).max if unsigned else self.low + self.high) - values
 
     def check(self, path: pathlib.Path, channels: int) -> None:
         """Raises an InputError unless `save` can write images of so many channels, mask included.
@@ -212,8 +212,3 @@ def natural_range(dtype: str, largest: float) -> tuple[float, float]:
     if dtype == "float32":
         return 0.0, 255.0 if largest > 1 else 1.0
     return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-
-
-def _top(dtype: str) -> float:
-    """Returns the number of full opacity."""
-    return 1.0 if dtype == "float32" else float(np.iinfo(dtype).max)
