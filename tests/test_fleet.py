@@ -83,7 +83,7 @@ def test_a_folder_is_trained_and_what_fails_stops_nothing(folder, tmp_path, monk
     rows = _rows(workdir)
     assert [rows[name]["state"] for name in "abc"] == ["finished", "failed", "finished"]
     assert rows["c"]["SIZE"] == str(float(model.size[0])) and not rows["b"]["SIZE"]
-    assert float(rows["a"]["rmse"]) > 0 and "not an image" in rows["b"]["error"]
+    assert float(rows["a"]["rmse"]) > 0 and "no known image format" in rows["b"]["error"]
     page = (workdir / "index.html").read_text()
     assert "2 of 3 finished, 1 failed" in page and 'href="a/report.html"' in page
     assert all((workdir / src).is_file() for src in _sources(page)) and len(_sources(page)) == 4
