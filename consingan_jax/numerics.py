@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ RANDOM_NUMBERS = "threefry2x32"
 # silently compute wrong numbers (jax issue 39103; docs/numerics.md): only bare products go there.
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 _LITTLE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+_PROGRAMS: "weakref.WeakSet[Program]" = weakref.WeakSet()
 _Function = TypeVar("_Function", bound=Callable)
 
 
@@ -78,7 +80,8 @@ class Program:
     def __init__(self, function: Callable, little_memory: bool, how: dict[str, Any]):
         """Compiles nothing yet: which options there are depends on the device."""
         self.function, self.little_memory, self.how = function, little_memory, how
-        self._part = jax.jit(function, **how)
+        _PROGRAMS.add(self)
+        self._part: Any = jax.jit(function, **how)
         self._whole = functools.cache(lambda platform: self.compiled_for(platform))
         functools.update_wrapper(self, function)
 
@@ -91,10 +94,21 @@ class Program:
         """Returns the program for such arguments, ready to be compiled."""
         return self._whole(_platform()).lower(*args, **kwargs)
 
+    def clear(self) -> None:
+        """Forgets what was compiled."""
+        self._part.clear_cache()
+        self._whole.cache_clear()
+
     def compiled_for(self, platform: str) -> Any:
         """Returns the function as a program of its own on a platform."""
         options = compiler_options(platform, little_memory=self.little_memory)
         return jax.jit(self.function, compiler_options=options, **self.how)
+
+
+def clear_programs() -> None:
+    """Forgets what the programs of this package have compiled; a caller's own stay."""
+    for program in list(_PROGRAMS):
+        program.clear()
 
 
 def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str, str]:

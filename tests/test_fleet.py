@@ -12,7 +12,8 @@ from consingan_jax.cli import train
 from consingan_jax.config import Config
 from consingan_jax.data import display, listing, loading
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import fleet, job, trainer
+from consingan_jax.training import engine, fleet, job, overview, trainer
+from consingan_jax.training.engine import Outcome
 from consingan_jax.training.fleet import Fleet
 from tests import tiny
 
@@ -281,3 +282,35 @@ def test_where_a_set_goes(arguments, workdir, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="130"):
         train.COMMAND.run("train", [*arguments, "--compilation_cache=off"])
     assert made[0][1] == workdir
+
+
+def test_many_outcomes_are_not_each_written_down(tmp_path, monkeypatch):
+    """The page and the table hold all runs: to write them after each would be quadratic."""
+    (tmp_path / "pictures").mkdir()
+    for k in range(40):
+        tiny.paint(tmp_path / f"pictures/{k}.png")
+    many = Fleet(Config.create(), tmp_path / "set", paths=[str(tmp_path / "pictures")])
+    written = []
+    write = overview.Overview.write
+    monkeypatch.setattr(
+        overview.Overview, "write", lambda self, rows: written.append(1) or write(self, rows)
+    )
+
+    def done(tasks, watcher):
+        for task in tasks:
+            yield task, [Outcome("")] * len(task.runs)
+
+    many.train(engine=done, say=lambda line: None)
+    assert len(written) == 2  # before and after
+    assert (tmp_path / "set/summary.csv").read_text().count("\n") == 41
+
+
+def test_a_callers_compiled_programs_stay():
+    mine = jax.jit(lambda x: x + 1)
+    mine(1.0)
+
+    class Done:
+        def work(self, watcher):
+            return []
+
+    assert list(engine.here([Done()], None)) and mine._cache_size() == 1

@@ -57,6 +57,26 @@ def test_an_unfinished_run_of_an_earlier_version(run):
     assert f"consingan sample '{run}' --num_samples=8" in found["commands"][0]["text"]
 
 
+def test_a_picture_that_cannot_be_read_is_left_out(run):
+    """A power cut may leave an empty file where a picture was."""
+    grids = sorted((run / "samples").glob("*.png"))
+    grids[0].write_bytes(b"")
+    grids[1].write_bytes(grids[1].read_bytes()[:100])
+    Page(run).write()
+    found = content(run / "report.html")
+    assert [(one["stage"], one["step"]) for one in found["samples"]] == [(2, 4)]
+
+
+def test_no_name_ends_the_script(run):
+    about = json.loads((run / "run.json").read_text())
+    about["config"]["image"] = "<!--<script>.png"
+    (run / "run.json").write_text(json.dumps(about))
+    Page(run).write()
+    assert content(run / "report.html")["title"] == "<!--<script>.png: unconditional"
+    text = (run / "report.html").read_text()
+    assert text.count("<script") == text.count("</script>")
+
+
 def test_a_page_stays_small_however_long_the_run(run, monkeypatch):
     rng = np.random.default_rng(0)
     display.save(run / "samples/stage_2_step_000000.png", rng.uniform(-1, 1, (2000, 2000, 3)))

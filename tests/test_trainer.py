@@ -192,7 +192,7 @@ def test_a_retry_halves_the_rates_and_draws_new_noise(tiny_config):
 @pytest.mark.parametrize(
     ("where", "name", "call"),
     [
-        (workdir, "write_whole", 1),  # before anything is there
+        (workdir, "write_text", 1),  # before anything is there
         (display, "save", 2),  # while the run explains itself
         (checkpoint, "save", 2),  # before a checkpoint is written
         (checkpoint.shutil, "rmtree", 1),  # between a checkpoint and the removal of the one before

@@ -1,13 +1,15 @@
 """Watching a training, and stopping it."""
 
+import signal
+
 import jax
 import numpy as np
 import pytest
 
 from consingan_jax import checkpoint
-from consingan_jax.data import formats
+from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import beside, page, trainer
+from consingan_jax.training import beside, logs, page, peers, trainer
 from consingan_jax.training.watch import Moment
 
 
@@ -41,6 +43,50 @@ def test_a_stopped_training_keeps_its_state_and_goes_on_to_the_same_end(
     model = trainer.train(tiny_config, run)
     undisturbed = checkpoint.load(finished_run / "model")
     assert jax.tree.all(jax.tree.map(np.array_equal, model.tree(), undisturbed))
+
+
+def test_an_interrupt_in_a_notebook_keeps_the_state(tiny_config, finished_run, tmp_path):
+    """There Ctrl-C is the kernel's button, and Python's own handler hears it."""
+    run, handler = tmp_path / "run", signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+
+        def press(moment: Moment) -> None:
+            if (moment.stage, moment.step, moment.compiling) == (1, 2, False):
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt, match=r"was stopped; kept: .*stage_1_step_0*2"):
+            trainer.train(tiny_config, run, watcher=press)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    model = trainer.train(tiny_config, run)
+    undisturbed = checkpoint.load(finished_run / "model")
+    assert jax.tree.all(jax.tree.map(np.array_equal, model.tree(), undisturbed))
+
+
+def test_a_grid_that_a_power_cut_has_emptied_is_drawn_again(tiny_config, tmp_path):
+    def stop(moment: Moment) -> bool:
+        return (moment.stage, moment.step, moment.compiling) == (1, 4, False)
+
+    with pytest.raises(StoppedError):
+        trainer.train(tiny_config, tmp_path / "run", watcher=stop)
+    grid = tmp_path / "run/samples/stage_1_step_000004.png"
+    grid.write_bytes(b"")
+    assert trainer.train(tiny_config, tmp_path / "run").finished
+    assert display.is_readable(grid)
+
+
+def test_the_logs_are_closed_where_another_process_cannot_begin(tiny_config, tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(logs.MetricsLog, "close", lambda self: closed.append(self))
+
+    def fail(self, fault, moment):
+        raise InputError("process 1 cannot begin")
+
+    monkeypatch.setattr(peers.Peers, "begin", fail)
+    with pytest.raises(InputError, match="process 1 cannot begin"):
+        trainer.train(tiny_config, tmp_path / "run")
+    assert len(closed) == 1
 
 
 def test_a_stop_while_compiling_loses_nothing(tiny_config, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from consingan_jax.cli import run
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
+from consingan_jax.files import whole, write_text
 from consingan_jax.generation import export, restore
 from consingan_jax.generation.model import Model
 
@@ -91,14 +92,15 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     size = {"height": flags.height, "width": flags.width}
     program = export.sampler(model, **size)
     out.mkdir(parents=True)
-    (out / "sampler.jax_export").write_bytes(program)
+    with whole(out / "sampler.jax_export") as part:
+        part.write_bytes(program)
     pictures = [np.asarray(picture) for picture in (model.real[0], *model.samples(0, 5))]
     display.save(
         out / "samples.png", display.grid([display.shrunk(p, display.CELL) for p in pictures])
     )
     model.save(out / "model")
     height, width = model.stage_sizes(**size)[-1]
-    (out / "README.md").write_text(_card(model, height, width), encoding="utf-8")
+    write_text(out / "README.md", _card(model, height, width))
     print(f"{out}: images of {height}x{width} px (height x width), {len(program):,} bytes")
 
 

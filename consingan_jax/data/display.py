@@ -107,14 +107,26 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
     return sheet
 
 
+def is_readable(path: pathlib.Path) -> bool:
+    """Returns whether a file is there and holds a whole picture."""
+    try:
+        with Image.open(path) as file:
+            file.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
 def data_uri(path: pathlib.Path, side: int, num_bytes: int) -> str:
-    """Returns a picture as text for a page, in WebP.
+    """Returns a picture as text for a page, in WebP; empty if it cannot be read.
 
     Args:
         path: its file.
         side: no side becomes longer, in pixels.
         num_bytes: what it may take; a picture with much in it becomes smaller.
     """
+    if not is_readable(path):
+        return ""
     with Image.open(path) as file:
         picture = file.convert("RGB")
     data = b""

@@ -1,11 +1,13 @@
 """Measures as text, CSV and JSON."""
 
 import csv
+import io
 import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from consingan_jax.files import write_text
 from consingan_jax.measures.evaluation import COLUMNS, MEANINGS, Row, summary
 from consingan_jax.measures.metrics import Estimate
 
@@ -80,14 +82,15 @@ def save(directory: pathlib.Path, tables: Mapping[str, Table]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     words = [f"{name}\n{text(table)}\n" for name, table in tables.items()]
     words += [comparison(tables) + "\n"] if len(tables) > 1 else []
-    (directory / "evaluation.txt").write_text("\n".join(words))
-    with (directory / "evaluation.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["of", "image", "samples", "measure", "value", "standard_error", "num"])
-        for name, table in tables.items():
-            writer.writerows(_lines(name, table))
+    write_text(directory / "evaluation.txt", "\n".join(words))
+    rows = io.StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(["of", "image", "samples", "measure", "value", "standard_error", "num"])
+    for name, table in tables.items():
+        writer.writerows(_lines(name, table))
+    write_text(directory / "evaluation.csv", rows.getvalue())
     trees = {name: _tree(table) for name, table in tables.items()}
-    (directory / "evaluation.json").write_text(json.dumps(trees, indent=1, allow_nan=False) + "\n")
+    write_text(directory / "evaluation.json", json.dumps(trees, indent=1, allow_nan=False) + "\n")
 
 
 def _lines(name: str, table: Table):

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
-
+from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.errors import HeldError, InputError, is_no_room, is_out_of_memory
 from consingan_jax.generation.model import Model
@@ -94,4 +93,4 @@ def here(tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, list[O
     """Does tasks in this process, one after the other."""
     for task in tasks:
         yield task, task.work(watcher)
-        jax.clear_caches()  # or the programs of all sizes stay in memory
+        numerics.clear_programs()  # or those of all sizes stay in memory

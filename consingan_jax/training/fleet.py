@@ -22,6 +22,8 @@ from consingan_jax.training.overview import Overview, Row
 from consingan_jax.training.watch import Moment, Watcher
 from consingan_jax.training.workdir import Workdir
 
+SECONDS = 5.0  # between two versions of the set's files while runs end
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:
@@ -187,7 +189,8 @@ class Fleet:
                         number += 1
                         how = self._take(name := pathlib.Path(run).name, outcome)
                         say(f"{number} of {total}: {name} {how}")
-                    write()
+                    if overview.age() > SECONDS:  # for many runs the page takes a while
+                        write()
             finally:
                 write()
 

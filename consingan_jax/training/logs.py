@@ -9,7 +9,7 @@ from typing import Any
 
 import tqdm
 
-from consingan_jax.training.workdir import write_whole
+from consingan_jax.files import write_text
 
 
 class MetricsLog:
@@ -82,7 +82,7 @@ def _keep_lines(path: pathlib.Path, keep) -> list[dict[str, Any]]:
     """Drops the lines for which `keep` is false and those that cannot be read; returns the rest."""
     lines = [line for line in read(path) if keep(line)]
     if path.exists():
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return lines
 
 

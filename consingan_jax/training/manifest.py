@@ -7,7 +7,7 @@ import pathlib
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
-from consingan_jax.training.workdir import write_whole
+from consingan_jax.files import write_text
 
 IDENTITY = "set.json"
 
@@ -67,4 +67,4 @@ class Manifest:
         """Writes the file; the old one is there until it is complete."""
         about = {"format": checkpoint.FORMAT, **dataclasses.asdict(self)}
         about["config"] = self.config.to_dict()
-        write_whole(directory / IDENTITY, json.dumps(about, indent=1) + "\n")
+        write_text(directory / IDENTITY, json.dumps(about, indent=1) + "\n")

@@ -12,9 +12,10 @@ import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 
 from consingan_jax.config import Config
+from consingan_jax.files import write_text
 from consingan_jax.training import logs
 from consingan_jax.training.page import numbered, where
-from consingan_jax.training.workdir import Workdir, write_whole
+from consingan_jax.training.workdir import Workdir
 
 SECONDS = 30.0  # between two versions of the page while a run trains
 
@@ -78,8 +79,12 @@ class Overview:
 
     def write_at_times(self, rows: Callable[[], Sequence[Row]]) -> None:
         """Writes both files, if that was not done a moment ago."""
-        if time.monotonic() - self._written > SECONDS:
+        if self.age() > SECONDS:
             self.write(rows())
+
+    def age(self) -> float:
+        """Returns the seconds since both files were written."""
+        return time.monotonic() - self._written
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes both files."""
@@ -92,8 +97,8 @@ class Overview:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
         page = template.read_text("utf-8").replace("__STATE__", words).replace("__HEAD__", head)
         page = page.replace("__ROWS__", "\n".join(_shown(row, names) for row in rows))
-        write_whole(self.path / "index.html", page)
-        write_whole(self.path / "summary.csv", _csv(rows, names))
+        write_text(self.path / "index.html", page)
+        write_text(self.path / "summary.csv", _csv(rows, names))
         self._written = time.monotonic()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from consingan_jax.config import Config
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
-from consingan_jax.files import whole
+from consingan_jax.files import write_text
 from consingan_jax.training import logs
 from consingan_jax.training.workdir import Workdir
 
@@ -47,11 +47,10 @@ class Page:
             InputError: the directory is no run, or its first pictures are missing.
         """
         template = importlib.resources.files("consingan_jax.training") / "page.html"
-        # Inside the element of a script only this sequence could end it.
-        data = json.dumps(self._content(), allow_nan=False).replace("</", "<\\/")
+        # Within a script element HTML knows several sequences that begin with "<"; JSON needs none.
+        data = json.dumps(self._content(), allow_nan=False).replace("<", "\\u003c")
         page = template.read_text("utf-8").replace("__RUN__", data)
-        with whole(self.path) as part:
-            part.write_text(page, encoding="utf-8", errors="surrogateescape")
+        write_text(self.path, page)
 
     def _content(self) -> dict[str, Any]:
         config = Workdir(self.run).config()
@@ -93,7 +92,9 @@ class Page:
             name, what = "naive", "the composite, and what the model makes of it"
         found = _spread(numbered(self.run, f"{name}/stage_*_step_*.png"), MOMENTS)
         moments = [(_numbers(path), self._pack(path, GRID)) for path in found]
-        pictures = [{"stage": k, "step": step, "source": source} for (k, step), source in moments]
+        pictures = [
+            {"stage": k, "step": step, "source": source} for (k, step), source in moments if source
+        ]
         return {"samples": pictures, "shows": what}
 
     def _commands(self, config: Config) -> list[dict[str, str]]:

@@ -215,7 +215,7 @@ class Recorder:
 
         def is_due(name: str, every: int) -> bool:
             due = at_end or stage.done % every == 0
-            return due and not (missing and (self.run.path / name).exists())
+            return due and not (missing and display.is_readable(self.run.path / name))
 
         if composite is not None and is_due(f"naive/{moment}", self._config.log_every):
             made = self.aside(lambda: model().harmonize(composite), stage)

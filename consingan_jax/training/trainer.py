@@ -15,7 +15,7 @@ from consingan_jax.generation.restore import load
 from consingan_jax.training.course import Course, advance
 from consingan_jax.training.job import prepare
 from consingan_jax.training.peers import Peers
-from consingan_jax.training.watch import Watcher
+from consingan_jax.training.watch import Watcher, interruptible
 from consingan_jax.training.workdir import Workdir
 
 MOST_RETRIES = 3  # of a run that diverges
@@ -55,6 +55,7 @@ def train(
         InputError: the configuration, the image or the directory cannot work; nothing is written.
         DivergedError: the training failed; the last good checkpoint is kept.
         StoppedError: the watcher said so; the state is kept.
+        KeyboardInterrupt: Ctrl-C, as in a notebook; the state is kept.
     """
     if isinstance(image, Config) or hasattr(image, "keys"):
         if (task, variant, changes) != ("generation", "", {}):
@@ -93,11 +94,14 @@ def train_together(
     Raises:
         InputError: so many devices are not there.
         StoppedError: the watcher said so; the states are kept.
+        KeyboardInterrupt: Ctrl-C, in the main thread; the states are kept. A second one while they
+            are being saved ends at once.
     """
-    places, peers = device.chosen(devices), Peers(watcher)
+    places = device.chosen(devices)
     results: dict[int, Model | Exception] = {}
     courses: dict[int, Course] = {}
-    with contextlib.ExitStack() as held:
+    with interruptible(watcher) as watch, contextlib.ExitStack() as held:
+        peers = Peers(watch)
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
                 begun = _begin(config, Workdir(workdir), places, peers, held)
@@ -106,7 +110,7 @@ def train_together(
                 else:
                     courses[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
-        peers.begin(next(faults, None), next(map(_moment, courses.values()), (-1, -1)))
+        _agree(list(courses.values()), peers, next(faults, None))
         advance(list(courses.values()), places, peers)
         for i, course in courses.items():
             with _fault_as_result(results, i):
@@ -162,13 +166,19 @@ def _after_faults(course: Course, devices: Sequence[jax.Device], peers: Peers) -
             raise DivergedError(_advice(error, run), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
         course = Course(job, run, peers, retries=retries, news=news)
-        peers.begin(None, _moment(course))
+        _agree([course], peers)
         advance([course], devices, peers)
     return course
 
 
-def _moment(course: Course) -> tuple[int, int]:
-    return course.stage.number, course.stage.done
+def _agree(courses: Sequence[Course], peers: Peers, fault: Exception | None = None) -> None:
+    """Waits for the other processes to begin; closes the logs if they cannot."""
+    moments = [(course.stage.number, course.stage.done) for course in courses]
+    with contextlib.ExitStack() as opened:
+        for course in courses:
+            opened.push(course.recorder)
+        peers.begin(fault, next(iter(moments), (-1, -1)))
+        opened.pop_all()
 
 
 def _advice(error: DivergedError, run: Workdir) -> str:

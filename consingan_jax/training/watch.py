@@ -1,8 +1,12 @@
 """What a training says of itself to whoever watches it, and how it is told to stop."""
 
-from collections.abc import Callable
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from consingan_jax.errors import StoppedError
 from consingan_jax.nn.resize import Size
 
 
@@ -40,3 +44,33 @@ class Moment(NamedTuple):
 
 Watcher = Callable[[Moment], bool | None]
 """Is called every few seconds; returns True to let the training stop at this moment."""
+
+
+@contextlib.contextmanager
+def interruptible(watcher: Watcher | None) -> Iterator[Watcher | None]:
+    """Yields a watcher that Ctrl-C stops too, where nothing else handles SIGINT.
+
+    An interrupt between two JAX calls would lose the state, whose buffers the next call takes over.
+    So the first one only asks the training to stop, and is raised once the state is saved.
+    """
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not plain:
+        yield watcher
+        return
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda moment: bool(watcher is not None and watcher(moment)) or asked
+    except StoppedError as error:
+        if asked:
+            raise KeyboardInterrupt(str(error)) from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)

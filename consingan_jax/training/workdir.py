@@ -14,7 +14,7 @@ from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
-from consingan_jax.files import whole
+from consingan_jax.files import remove_parts, write_text
 from consingan_jax.generation.restore import IDENTITY
 from consingan_jax.training import lock
 from consingan_jax.training.job import Job
@@ -95,7 +95,8 @@ class Workdir:
                 "config": job.config.to_dict(),
                 "sha256": _digests(job),
             }
-            write_whole(self._identity, json.dumps(identity, indent=2) + "\n")
+            write_text(self._identity, json.dumps(identity, indent=2) + "\n")
+            remove_parts(self.path)
             self._explain(job.config, job.levels)
             yield
 
@@ -144,7 +145,7 @@ class Workdir:
             path=shlex.quote(str(self.path)),
             use=config.row.use,
         )
-        (self.path / "README.md").write_text(text, encoding="utf-8", errors="surrogateescape")
+        write_text(self.path / "README.md", text)
 
 
 def default_name(config: Config, recipe: str, variant: str) -> str:
@@ -164,12 +165,6 @@ def default_name(config: Config, recipe: str, variant: str) -> str:
 def _typed(value: object) -> str:
     """Returns a value of a field as it is typed."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, never a part."""
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _visible(path: pathlib.Path) -> list[pathlib.Path]:
