@@ -25,8 +25,8 @@ from absl import app, flags
 from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.generation.architecture import architecture
+from consingan_jax.runs.job import prepare
 from consingan_jax.training import compiler, layout
-from consingan_jax.training.job import prepare
 from consingan_jax.training.step import StageProgram
 from tests.collectives import collectives
 

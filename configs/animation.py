@@ -10,7 +10,7 @@ much may move) and a contact sheet; the second one seamless loop. Hours on a lap
 
     python train.py --config=configs/animation.py:quick
 
-Four stages up to 128 px, with the schedule of configs/unconditional.py:quick: minutes on two CPU cores.
+Four stages up to 128 px, as configs/unconditional.py:quick, in minutes on two CPU cores.
 """
 
 from consingan_jax.cli.flags import config_file

@@ -9,7 +9,7 @@ Hours on a laptop CPU (`--dry_run` estimates it for your machine).
 
     python train.py --config=configs/retarget.py:quick
 
-Four stages up to 128 px, with the schedule of configs/unconditional.py:quick: minutes on two CPU cores.
+Four stages up to 128 px, as configs/unconditional.py:quick, in minutes on two CPU cores.
 """
 
 from consingan_jax.cli.flags import config_file

@@ -15,7 +15,7 @@ from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
-from consingan_jax.training.fleet import Fleet
+from consingan_jax.sweeps.fleet import Fleet
 from consingan_jax.training.trainer import train
 from consingan_jax.training.watch import Moment
 

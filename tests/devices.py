@@ -21,8 +21,8 @@ import numpy as np
 from absl import app, flags
 
 from consingan_jax.config import Config
+from consingan_jax.runs.job import prepare
 from consingan_jax.training import compiler
-from consingan_jax.training.job import prepare
 from consingan_jax.training.layout import ALONE, Layout, Runs, Windows
 from consingan_jax.training.stage import Stage, Stages
 from tests.collectives import collectives

@@ -26,13 +26,13 @@ import tensorstore
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from consingan_jax.cli import mosaic
 from consingan_jax.config import Config
 from consingan_jax.data import loading, masks, pixels
 from consingan_jax.errors import InputError
 from consingan_jax.generation import film
 from consingan_jax.measures import subjects
 from consingan_jax.studio.desk import Desk
+from consingan_jax.tiled import mosaic
 
 DEPTHS = ("uint8", "uint16", "int16", "int32", "float32")
 FORMATS = (".png", ".tif", ".npy", ".jpg")

@@ -6,8 +6,8 @@ import pytest
 
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
-from consingan_jax.training import cluster, engine
-from consingan_jax.training.cluster import Ray
+from consingan_jax.sweeps import cluster, engine
+from consingan_jax.sweeps.cluster import Ray
 
 TASK = engine.Task((Config.create(image="examples/scene.png"),), ("runs/scene",))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from consingan_jax.config import Config
+from consingan_jax.data import coverage
 from consingan_jax.errors import InputError
-from consingan_jax.training import coverage
 
 LEVEL = (40, 60)
 

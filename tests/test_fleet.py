@@ -12,9 +12,11 @@ from consingan_jax.cli import train
 from consingan_jax.config import Config
 from consingan_jax.data import display, listing, loading
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import engine, fleet, job, overview, trainer
-from consingan_jax.training.engine import Outcome
-from consingan_jax.training.fleet import Fleet
+from consingan_jax.runs import job
+from consingan_jax.sweeps import engine, fleet, overview
+from consingan_jax.sweeps.engine import Outcome
+from consingan_jax.sweeps.fleet import Fleet
+from consingan_jax.training import trainer
 from tests import tiny
 
 SMALL = tiny.CONFIG | {"num_stages": 2, "num_iters": 2}

@@ -6,7 +6,7 @@ import pytest
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import display
-from consingan_jax.training import job
+from consingan_jax.runs import job
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from consingan_jax.cli.journal import Journal
 from consingan_jax.errors import InputError
+from consingan_jax.tiled.journal import Journal
 
 
 def _journal(tmp_path, grid=(2, 3), **about):

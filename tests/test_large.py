@@ -12,10 +12,11 @@ import tensorstore
 import tifffile
 
 import consingan_jax
-from consingan_jax.cli import large, sample, spread
+from consingan_jax.cli import sample
 from consingan_jax.data import display, loading
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import sampling
+from consingan_jax.tiled import large, spread
 
 SIZE = {"height": 70, "width": 90}
 

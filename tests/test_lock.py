@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from consingan_jax import lock
 from consingan_jax.errors import InputError
-from consingan_jax.training import lock
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS])

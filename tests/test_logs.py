@@ -1,6 +1,6 @@
 import json
 
-from consingan_jax.training import logs
+from consingan_jax.runs import logs
 
 
 def _moments(path):

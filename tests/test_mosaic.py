@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from consingan_jax.cli import mosaic, preview, tiff
-from consingan_jax.cli.zarr import Zarr
+from consingan_jax import lock
 from consingan_jax.data import display, loading
 from consingan_jax.errors import InputError
 from consingan_jax.generation.tiles import Tiles
-from consingan_jax.training import lock
+from consingan_jax.tiled import mosaic, preview, tiff
+from consingan_jax.tiled.zarr import Zarr
 from tests.test_store import read_zarr
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -144,8 +144,8 @@ def test_what_is_taken_away_is_made_anew(path):
 KILLED = """
 import os, pathlib, signal, sys
 import numpy as np
-from consingan_jax.cli import mosaic, tiff
-from consingan_jax.cli.journal import Journal
+from consingan_jax.tiled import mosaic, tiff
+from consingan_jax.tiled.journal import Journal
 from tests import test_mosaic
 
 def kill(*_):

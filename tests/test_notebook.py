@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from consingan_jax.training.notebook import LivePicture, is_here
+from consingan_jax.runs.notebook import LivePicture, is_here
 
 
 @pytest.fixture

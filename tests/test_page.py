@@ -9,8 +9,8 @@ import pytest
 
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
-from consingan_jax.training import page
-from consingan_jax.training.page import Page
+from consingan_jax.runs import page
+from consingan_jax.runs.page import Page
 
 
 def content(path):

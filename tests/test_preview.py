@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from consingan_jax.cli.preview import Preview
+from consingan_jax.tiled.preview import Preview
 
 
 def test_parts_in_any_order():

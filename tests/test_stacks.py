@@ -15,8 +15,9 @@ from consingan_jax.config import Config
 from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.architecture import architecture
-from consingan_jax.training import compiler, course, layout, stacks, trainer
-from consingan_jax.training.fleet import Fleet
+from consingan_jax.sweeps import stacks
+from consingan_jax.sweeps.fleet import Fleet
+from consingan_jax.training import compiler, course, layout, trainer
 from consingan_jax.training.step import StageProgram
 from tests import tiny
 

@@ -6,11 +6,11 @@ import tensorstore
 import tifffile
 from PIL import Image
 
-from consingan_jax.cli import tiff
-from consingan_jax.cli.tiff import Tiff
-from consingan_jax.cli.zarr import Zarr
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.tiled import tiff
+from consingan_jax.tiled.tiff import Tiff
+from consingan_jax.tiled.zarr import Zarr
 
 SHAPES = [(70, 90, 3), (70, 90, 1), (2, 40, 33, 3), (2, 40, 33, 1), (5, 4, 3)]
 

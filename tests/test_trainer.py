@@ -17,7 +17,8 @@ from consingan_jax.data import display, loading
 from consingan_jax.errors import DamagedError, DivergedError, InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
-from consingan_jax.training import compiler, job, recorder, step, trainer, workdir
+from consingan_jax.runs import job, workdir
+from consingan_jax.training import compiler, recorder, step, trainer
 from consingan_jax.training.stage import Stages
 
 

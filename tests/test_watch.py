@@ -9,7 +9,8 @@ import pytest
 from consingan_jax import checkpoint
 from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.training import beside, logs, page, peers, trainer
+from consingan_jax.runs import logs, page
+from consingan_jax.training import beside, peers, trainer
 from consingan_jax.training.watch import Moment
 
 

@@ -11,9 +11,9 @@ from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import published
-from consingan_jax.training.job import Job
-from consingan_jax.training.page import Page
-from consingan_jax.training.workdir import Workdir
+from consingan_jax.runs.job import Job
+from consingan_jax.runs.page import Page
+from consingan_jax.runs.workdir import Workdir
 
 USAGE = """Takes over a run of the published PyTorch program: weights, fixed noise, settings.
 

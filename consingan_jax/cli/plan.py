@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
+from consingan_jax.data import coverage
 from consingan_jax.errors import InputError
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
-from consingan_jax.training import coverage, estimate
-from consingan_jax.training.fleet import Fleet
-from consingan_jax.training.job import prepare
+from consingan_jax.runs.job import prepare
+from consingan_jax.sweeps.fleet import Fleet
+from consingan_jax.training import estimate
 
 
 @numerics.independent

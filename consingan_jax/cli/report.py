@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from consingan_jax.cli import run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.training.page import Page
+from consingan_jax.runs.page import Page
 
 USAGE = """Makes the page of a run anew: RUN/report.html, which any browser shows.
 

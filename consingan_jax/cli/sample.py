@@ -7,12 +7,13 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
-from consingan_jax.cli import engines, large, run, spread
+from consingan_jax.cli import engines, run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.generation.output import Made, Output
+from consingan_jax.tiled import large, spread
 
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 

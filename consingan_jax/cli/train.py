@@ -22,10 +22,11 @@ from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
+from consingan_jax.runs.workdir import Workdir, default_name
+from consingan_jax.sweeps import fleet
+from consingan_jax.sweeps.engine import Engine, here
 from consingan_jax.tasks import TASKS
-from consingan_jax.training import fleet, trainer
-from consingan_jax.training.engine import Engine, here
-from consingan_jax.training.workdir import Workdir, default_name
+from consingan_jax.training import trainer
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
 

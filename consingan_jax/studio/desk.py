@@ -16,10 +16,10 @@ from consingan_jax.files import whole
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.output import Made, Output
+from consingan_jax.runs.job import Job, prepare
+from consingan_jax.runs.page import numbered
+from consingan_jax.runs.workdir import Workdir, default_name
 from consingan_jax.studio.trainings import Trainings
-from consingan_jax.training.job import Job, prepare
-from consingan_jax.training.page import numbered
-from consingan_jax.training.workdir import Workdir, default_name
 
 PICTURES, DOWNLOADS = ".pictures", ".downloads"  # in the folder, beside the runs
 MOST_SAMPLES, MOST_FRAMES = 24, 240  # at once

@@ -10,15 +10,15 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import DivergedError, InputError, StoppedError
+from consingan_jax.runs.job import Job
+from consingan_jax.runs.workdir import Workdir
 from consingan_jax.training import beside
 from consingan_jax.training.compiler import Compiler
-from consingan_jax.training.job import Job
 from consingan_jax.training.peers import Peers
 from consingan_jax.training.recorder import Recorder
 from consingan_jax.training.stage import Stage, Stages
 from consingan_jax.training.state import TrainState
 from consingan_jax.training.step import StageProgram
-from consingan_jax.training.workdir import Workdir
 
 
 class Course:

@@ -12,14 +12,14 @@ import tqdm
 from consingan_jax import checkpoint
 from consingan_jax.data import display
 from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.runs.job import Job
+from consingan_jax.runs.logs import MetricsLog, Progress
+from consingan_jax.runs.notebook import LivePicture
+from consingan_jax.runs.page import Page
+from consingan_jax.runs.workdir import Workdir
 from consingan_jax.training import beside, estimate
-from consingan_jax.training.job import Job
-from consingan_jax.training.logs import MetricsLog, Progress
-from consingan_jax.training.notebook import LivePicture
-from consingan_jax.training.page import Page
 from consingan_jax.training.stage import Stage
 from consingan_jax.training.watch import Moment, Watcher
-from consingan_jax.training.workdir import Workdir
 
 SECONDS_PER_CALL = 1.0  # of the compiled loop: how often the bar moves, and who stops it is heard
 GRID_SAMPLES = 8  # besides the training image

@@ -19,8 +19,8 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
 from consingan_jax.nn import resize
 from consingan_jax.nn.layers import Params
+from consingan_jax.runs.job import Job
 from consingan_jax.training import compiler
-from consingan_jax.training.job import Job
 from consingan_jax.training.state import StageData, TrainState
 from consingan_jax.training.step import StageProgram
 

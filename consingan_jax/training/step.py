@@ -11,14 +11,14 @@ from jax.flatten_util import ravel_pytree
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import noise
+from consingan_jax.data import coverage, noise
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
 from consingan_jax.nn.spans import crop, span
 from consingan_jax.nn.windows import View
-from consingan_jax.training import coverage, losses, optimizer
+from consingan_jax.training import losses, optimizer
 from consingan_jax.training.state import StageData, TrainState
 
 WINDOWS = "windows"  # the mesh axis over which the windows of a divided program lie

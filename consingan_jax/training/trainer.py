@@ -12,11 +12,11 @@ from consingan_jax.config import Config
 from consingan_jax.errors import DivergedError, InputError, is_no_room
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
+from consingan_jax.runs.job import prepare
+from consingan_jax.runs.workdir import Workdir
 from consingan_jax.training.course import Course, advance
-from consingan_jax.training.job import prepare
 from consingan_jax.training.peers import Peers
 from consingan_jax.training.watch import Watcher, interruptible
-from consingan_jax.training.workdir import Workdir
 
 MOST_RETRIES = 3  # of a run that diverges
 

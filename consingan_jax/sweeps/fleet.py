@@ -9,18 +9,18 @@ from typing import Any
 
 import jax
 
-from consingan_jax import device
+from consingan_jax import device, lock
 from consingan_jax.config import Config
 from consingan_jax.data import listing
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
-from consingan_jax.training import lock, manifest, stacks
-from consingan_jax.training.engine import Engine, Measure, Outcome, Task, here
-from consingan_jax.training.job import prepare
-from consingan_jax.training.manifest import Manifest
-from consingan_jax.training.overview import Overview, Row
+from consingan_jax.runs.job import prepare
+from consingan_jax.runs.workdir import Workdir
+from consingan_jax.sweeps import manifest, stacks
+from consingan_jax.sweeps.engine import Engine, Measure, Outcome, Task, here
+from consingan_jax.sweeps.manifest import Manifest
+from consingan_jax.sweeps.overview import Overview, Row
 from consingan_jax.training.watch import Moment, Watcher
-from consingan_jax.training.workdir import Workdir
 
 SECONDS = 5.0  # between two versions of the set's files while runs end
 

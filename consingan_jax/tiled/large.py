@@ -12,8 +12,6 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.cli import mosaic
-from consingan_jax.cli.spread import Spread, here
 from consingan_jax.data.noise import Source
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
@@ -21,6 +19,8 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import Canvas
 from consingan_jax.generation.tiles import Tiles
 from consingan_jax.nn.resize import Size
+from consingan_jax.tiled import mosaic
+from consingan_jax.tiled.spread import Spread, here
 
 
 def is_file(path: str) -> bool:

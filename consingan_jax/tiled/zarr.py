@@ -6,8 +6,8 @@ import re
 import numpy as np
 import tensorstore
 
-from consingan_jax.cli.store import Store
 from consingan_jax.errors import InputError, from_tensorstore
+from consingan_jax.tiled.store import Store
 
 _NO_PATH = re.compile(r"[\\\udc80-\udcff]")  # what TensorStore cannot name
 

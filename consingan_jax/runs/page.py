@@ -13,8 +13,8 @@ from consingan_jax.config import Config
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import write_text
-from consingan_jax.training import logs
-from consingan_jax.training.workdir import Workdir
+from consingan_jax.runs import logs
+from consingan_jax.runs.workdir import Workdir
 
 # What a page holds at most: it stays below 10 MB however long the run is.
 MOMENTS = 36  # grids of samples
@@ -46,7 +46,7 @@ class Page:
         Raises:
             InputError: the directory is no run, or its first pictures are missing.
         """
-        template = importlib.resources.files("consingan_jax.training") / "page.html"
+        template = importlib.resources.files("consingan_jax.runs") / "page.html"
         # Within a script element HTML knows several sequences that begin with "<"; JSON needs none.
         data = json.dumps(self._content(), allow_nan=False).replace("<", "\\u003c")
         page = template.read_text("utf-8").replace("__RUN__", data)

@@ -16,8 +16,8 @@ from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import remove_parts, write_text
 from consingan_jax.generation.restore import IDENTITY
-from consingan_jax.training import lock
-from consingan_jax.training.job import Job
+from consingan_jax import lock
+from consingan_jax.runs.job import Job
 
 _README = """# A model of {image}
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from consingan_jax.config import Config
 from consingan_jax.files import write_text
-from consingan_jax.training import logs
-from consingan_jax.training.page import numbered, where
-from consingan_jax.training.workdir import Workdir
+from consingan_jax.runs import logs
+from consingan_jax.runs.page import numbered, where
+from consingan_jax.runs.workdir import Workdir
 
 SECONDS = 30.0  # between two versions of the page while a run trains
 
@@ -89,7 +89,7 @@ class Overview:
     def write(self, rows: Sequence[Row]) -> None:
         """Writes both files."""
         names = sorted({name for row in rows for name in row.measures})
-        template = importlib.resources.files("consingan_jax.training") / "overview.html"
+        template = importlib.resources.files("consingan_jax.sweeps") / "overview.html"
         states = [row.state for row in rows]
         words = f"{states.count('finished')} of {len(rows)} finished" + (
             f", {states.count('failed')} failed" if "failed" in states else ""

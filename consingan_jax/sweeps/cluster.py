@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from consingan_jax.errors import InputError
-from consingan_jax.training.engine import Outcome, Task
+from consingan_jax.sweeps.engine import Outcome, Task
 from consingan_jax.training.watch import Watcher
 
 SECONDS = 5.0  # between two looks at what is done

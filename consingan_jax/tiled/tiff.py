@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consingan_jax.cli.store import Store
 from consingan_jax.data import formats
 from consingan_jax.files import whole
+from consingan_jax.tiled.store import Store
 
 SIDE = 256  # pixels, of the tiles in the file: what viewers like
 

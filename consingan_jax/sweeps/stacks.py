@@ -8,8 +8,8 @@ import jax
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
+from consingan_jax.runs.job import prepare
 from consingan_jax.training import compiler
-from consingan_jax.training.job import prepare
 from consingan_jax.training.layout import ALONE, Runs, chosen
 from consingan_jax.training.step import StageProgram
 

@@ -18,7 +18,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
-from consingan_jax.training import coverage
+from consingan_jax.data import coverage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from consingan_jax.cli.journal import Journal
-from consingan_jax.cli.preview import Preview
-from consingan_jax.cli.spread import Make, Place, Spread, here
-from consingan_jax.cli.store import Store
-from consingan_jax.cli.tiff import Tiff
-from consingan_jax.cli.zarr import Zarr
+from consingan_jax import lock
 from consingan_jax.data import display
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation.output import Made
 from consingan_jax.generation.tiles import Tiles
-from consingan_jax.training import lock
+from consingan_jax.tiled.journal import Journal
+from consingan_jax.tiled.preview import Preview
+from consingan_jax.tiled.spread import Make, Place, Spread, here
+from consingan_jax.tiled.store import Store
+from consingan_jax.tiled.tiff import Tiff
+from consingan_jax.tiled.zarr import Zarr
 
 FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
 PLAIN = PixelFormat()

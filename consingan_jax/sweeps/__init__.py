@@ -1,0 +1,1 @@
+"""Many runs of one configuration: their directory, their execution, their report."""

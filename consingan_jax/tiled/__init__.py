@@ -1,0 +1,1 @@
+"""Images of any size, computed and written tile by tile."""
