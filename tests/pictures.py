@@ -266,12 +266,14 @@ def _composite(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
 
 
 def _composite_mask(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Inside is what is brighter than half in some channel, on black; of pages the first counts."""
-    values = stored(kind)
-    low, high = limits(kind.dtype)
+    """Inside is what is brighter than half in some channel, on black, counted from 0 in every type.
+
+    Of pages the first counts.
+    """
+    values, (low, high) = stored(kind), limits(kind.dtype)
     count = 1 if kind.pages > 1 else kind.channels
-    unit = (values[..., :count].astype(np.float64) - low) / (high - low)
-    bright = (1 - unit if kind.inverted else unit).max(-1)
+    bright = values[..., :count].astype(np.float64)
+    bright = (low + high - bright if kind.inverted else bright).max(-1) / high
     if kind.alpha:
         top = 1 if kind.dtype == "float32" else np.iinfo(kind.dtype).max
         bright = bright * values[..., -1] / top

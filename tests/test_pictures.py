@@ -214,7 +214,7 @@ def _write_other(path):
 @pytest.mark.parametrize(
     ("suffix", "dtype"),
     [
-        *((".exr", "float32"), (".hdr", "float32"), (".jp2", "uint16"), (".dcm", "int32")),
+        *((".exr", "float32"), (".hdr", "float32"), (".jp2", "uint16"), (".dcm", "int16")),
         (".heic", "uint8"),
     ],
 )
@@ -235,6 +235,119 @@ def test_formats_of_others(suffix, dtype, tmp_path):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="cannot be read, a damaged or unusual "):
         formats.read(path)
+
+
+BOX = np.zeros((20, 30), bool)
+BOX[:8, :5] = True
+
+
+TYPES = [bool, np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("label", [1, 2, 5, 255])
+def test_a_mask_of_any_type(dtype, label, tmp_path):
+    np.save(tmp_path / "m.npy", (label * BOX).astype(dtype))
+    np.testing.assert_array_equal(masks.read_inside(tmp_path / "m.npy", bool)[0] > 0, BOX)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 200, 0), (255, 255, 254)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_palette_that_is_no_one_of_labels(colour, swapped, tmp_path):
+    """Which number an encoder gives to which colour says nothing of what is inside."""
+    palette = [colour, (0, 0, 0)] if swapped else [(0, 0, 0), colour]
+    picture = Image.fromarray((BOX ^ swapped).astype(np.uint8), "P")
+    picture.putpalette([value for each in palette for value in each])
+    picture.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(masks.read_inside(tmp_path / "m.png", bool)[0] > 0, BOX)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_profile_is_for_colours_alone(dtype, tmp_path):
+    values = np.random.default_rng(0).integers(99, 255, (9, 11, 4)).astype(dtype)
+    values *= np.iinfo(dtype).max // 255
+    about = {"photometric": "rgb", "iccprofile": pictures.linear_profile(3)}
+    tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unspecified"], **about)
+    tifffile.imwrite(tmp_path / "b.tif", values[..., :3].copy(), **about)
+    four, three = formats.read(tmp_path / "a.tif"), formats.read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(four.values[..., 3], values[..., 3])
+    np.testing.assert_array_equal(four.values[..., :3], three.values)
+    assert not np.array_equal(three.values, values[..., :3])
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_floats_with_a_profile(scale, tmp_path):
+    unit = np.linspace(0.1, 1, 99).reshape(3, 11, 3).astype(np.float32)
+    values = scale * unit
+    values[0, 0, 0] = np.nan
+    about = {"photometric": "rgb", "iccprofile": pictures.linear_profile(3)}
+    tifffile.imwrite(tmp_path / "a.tif", values, **about)
+    found = _read(tmp_path / "a.tif")
+    encoded = np.where(unit > 0.0031308, 1.055 * unit ** (1 / 2.4) - 0.055, 12.92 * unit)
+    shown = np.asarray(found.pixels / 2 + 0.5)
+    np.testing.assert_allclose(shown.ravel()[3:], encoded.ravel()[3:], atol=1e-3)
+    assert "1 pixels (3.03%) have no value" in found.notes[1] and (found.pixels[0, 0] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int32", 2**31 - 1), ("uint32", 2**32 - 1), ("int32", -99999999)]
+)
+def test_nodata_of_whole_numbers(dtype, nodata, tmp_path):
+    values = np.random.default_rng(0).integers(0, 1000, (9, 11)).astype(dtype)
+    values[0, :3] = nodata
+    tag = (42113, "s", 0, str(nodata), True)
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[tag])
+    file = formats.read(tmp_path / "a.tif")
+    assert file.missing.sum() == 3 and file.extremes[1] < 1000
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "none", True)])
+    assert formats.read(tmp_path / "a.tif").nodata in (None, nodata)
+
+
+def test_few_numbers_of_which_one_is_low_are_all_values(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(BOX, -1024, 60).astype(np.int16))
+    assert formats.read(tmp_path / "a.npy").missing is None
+    found = _read("scene.png")
+    mask = np.full(found.pixels.shape[:2], -9999)
+    mask[:9] = 3
+    np.save(tmp_path / "m.npy", mask)
+    assert _read("scene.png", mask=str(tmp_path / "m.npy")).encoding.labels == (-9999, 3)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_the_bits_that_a_file_uses(bits, tmp_path):
+    values = np.linspace(0, 2**bits - 1, 99).astype(np.uint16).reshape(9, 11)
+    tiny.dicom(tmp_path / "a.dcm", values, BitsStored=bits, HighBit=bits - 1)
+    found = _read(tmp_path / "a.dcm")
+    assert found.encoding.limits == (0, 2**bits - 1) and len(found.notes) == 1
+    np.testing.assert_array_equal(found.encoding.encode(found.pixels)[..., 0], values)
+
+
+@pytest.mark.parametrize("preamble", [bytes(128), b"II*\0".ljust(128, b"\0")])
+def test_the_padding_of_a_dicom(preamble, tmp_path):
+    """It is a stored number, to be rescaled as all are; the file may be a TIFF as well."""
+    values = np.random.default_rng(0).integers(0, 2000, (9, 11)).astype(np.uint16)
+    values[0, :2], values[1, :5] = 0, 1024  # padding, and water
+    about = {"RescaleSlope": 1, "RescaleIntercept": -1024, "PixelPaddingValue": 0}
+    tiny.dicom(tmp_path / "a.dcm", values, **about)
+    data = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(preamble + data[128:])
+    file = formats.read(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(file.missing, values == 0)
+    np.testing.assert_array_equal(file.values[1, :5], 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+def test_a_model_reads_what_it_wrote(dtype, inverted, suffix, tmp_path):
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    values = (np.random.default_rng(0).uniform(0.2, 0.8, (9, 11, 2)) * top).astype(dtype)
+    about = {"photometric": "miniswhite" if inverted else "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unassalpha"], **about)
+    found = _read(tmp_path / "a.tif", channels=2, value_range="data")
+    (out,) = found.encoding.save(tmp_path / f"b{suffix}", found.pixels)
+    again = loading.read_alike(out, Config.create(), found.encoding, 2)
+    np.testing.assert_allclose(again.pixels, found.pixels, atol=1 / 127)
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -38,6 +38,7 @@ class ImageFile:
         space: L (each channel a grey of its own), RGB, CMYK or LAB; empty if it is not known.
         white_is_zero: whether the smallest number is white; None where the format cannot say.
         nodata: the number that stands for a missing value.
+        bits: how many the numbers use; 0: all of their type.
         profile: an ICC profile.
         orientation: as EXIF has it, 1 to 8.
         is_lossy: whether compression changes values.
@@ -52,6 +53,7 @@ class ImageFile:
     space: str = ""
     white_is_zero: bool | None = False
     nodata: float | None = None
+    bits: int = 0
     profile: bytes = b""
     orientation: int = 1
     is_lossy: bool = False
@@ -59,18 +61,28 @@ class ImageFile:
     warnings: tuple[str, ...] = ()
 
     @functools.cached_property
-    def missing(self) -> np.ndarray:
-        """`[H, W]`, where a value is not finite or stands for none."""
+    def missing(self) -> np.ndarray | None:
+        """`[H, W]`, where a value is not finite or stands for none; None if all have one."""
+        is_float = self.values.dtype == np.float32
+        if not is_float and self.nodata is None:
+            return None
         lost = ~np.isfinite(self.values)
         if self.nodata is not None:
-            lost |= self.values == np.float32(self.nodata)
-        return lost.any(-1)
+            lost |= self.values == (np.float32(self.nodata) if is_float else self.nodata)
+        return lost.any(-1) if lost.any() else None
 
-    @property
+    @functools.cached_property
     def known(self) -> np.ndarray:
         """The values, in a row, of the pixels that have one and are not transparent."""
-        seen = ~self.missing if self.alpha is None else ~self.missing & (self.alpha > 0)
-        return self.values[seen if seen.any() else ~self.missing].ravel()
+        seen = None if self.missing is None else ~self.missing
+        if self.alpha is not None and (self.alpha > 0).any():
+            seen = self.alpha > 0 if seen is None else seen & (self.alpha > 0)
+        return (self.values if seen is None else self.values[seen]).reshape(-1)
+
+    @functools.cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The least and the largest known value."""
+        return float(self.known.min()), float(self.known.max())
 
 
 def is_there(module: str) -> bool:
@@ -101,14 +113,15 @@ def pillow(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
         picture: Any = _identified(file, kinds)
         check_pixels(path, picture.height, picture.width, wanted)
         kind, frames = picture.format or "", getattr(picture, "n_frames", 1)
-        is_deep = kind == "PNG" and "16B" in str(picture.tile) and picture.mode != "I;16"
+        tile = str(picture.tile)
+        is_deep = kind == "PNG" and "16B" in tile and picture.mode != "I;16"
         is_deep |= kind == "JPEG2000" and is_there("imagecodecs")
         key, mode, alpha, labels = picture.info.get("transparency"), "L", "", None
         if is_deep:  # Pillow would cut it to 8 bits
             found = codec(path, wanted)
         elif picture.mode in _DEEP:
             values = np.asarray(picture)
-            values = values.astype(np.uint16) if picture.mode == "I" else values  # of a .pgm
+            values = values.astype(np.uint16) if kind == "PPM" else values  # which is mode I
             found = ImageFile(path, plain(values, path), space="L")
         else:
             if picture.mode in ("P", "PA"):
@@ -124,28 +137,32 @@ def pillow(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
         if key is not None and found.alpha is None:
             seen = (found.values != np.reshape(key, (1, 1, -1))).any(-1)
             found = dataclasses.replace(found, alpha=seen.astype(np.float64))
+        cut = kind == "PPM" and picture.mode == "RGB" and re.search(r"\d{3,}\)", tile)
         return dataclasses.replace(
             found,
             profile=picture.info.get("icc_profile", b""),
             orientation=picture.getexif().get(274, 1),
             is_lossy=kind in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF", "JPEG2000"),
-            warnings=left_out(frames, 1, "frames"),
+            warnings=(
+                *left_out(frames, 1, "frames"),
+                *(["cut to 8 bits: give PNG or TIFF"] * bool(cut)),
+            ),
         )
 
 
 def _identified(file: io.BufferedReader, kinds: list[str]) -> Image.Image:
     """Returns `Image.open`, without its limit of pixels, which is one for the whole process."""
-    head = file.read(16)
+    head = file.read(64)
     Image.preinit()
     Image.init()
     openers = {name: Image.OPEN[name] for name in Image.ID}
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+    if head[4:8] == b"ftyp" and re.search(rb"hei[cxms]|hev[cms]", head[8:40]):  # its brands
         needs("pillow-heif", pathlib.Path(file.name), "formats")
         import pillow_heif
 
         openers = {"HEIF": (lambda fp, _: pillow_heif.HeifImageFile(fp), lambda _: True)}
     for kind, (factory, accepts) in openers.items():
-        accepted = accepts(head) if accepts else True
+        accepted = accepts(head[:16]) if accepts else True
         if accepted and not isinstance(accepted, str):
             kinds += [kind] if accepts else []  # the others look at all of the file
             file.seek(0)
@@ -166,14 +183,21 @@ def tiff(path: pathlib.Path, wanted: Wanted) -> ImageFile | None:
 
     try:
         with tifffile.TiffFile(path) as file:
-            page: Any = file.pages.first
+            every: list[Any] = list(file.pages)
+            page = next((one for one in every if not one.is_reduced), every[0])  # no thumbnail
             check_pixels(path, page.imagelength, page.imagewidth, wanted)
-            small = page.bitspersample <= 8 and page.photometric in (1, 2) and page.compression != 1
-            if page.photometric not in (0, 1, 2) or (small and not is_there("imagecodecs")):
+            small = page.bitspersample <= 8
+            packed = small and page.photometric in (1, 2) and page.compression != 1
+            if (page.photometric not in (0, 1, 2) and not small) or page.imagedepth > 1:
+                raise InputError(
+                    f"image {path} is a TIFF of an unusual kind: save it as RGB or grey"
+                )
+            if page.photometric not in (0, 1, 2) or (packed and not is_there("imagecodecs")):
                 return None
             series, single = file.series[0], page.samplesperpixel == 1
-            like = [p for p in file.pages if (p.shape, p.dtype) == (page.shape, page.dtype)]
-            in_series = series.size // page.size  # ImageJ keeps large stacks behind one page
+            like = [one for one in every if (one.shape, one.dtype) == (page.shape, page.dtype)]
+            # ImageJ keeps large stacks behind one page.
+            in_series = series.size // page.size if page is every[0] else 1
             pages = max(len(like), in_series)
             taken = pages if single and pages == wanted.channels else 1
             if taken == 1:
@@ -189,19 +213,27 @@ def tiff(path: pathlib.Path, wanted: Wanted) -> ImageFile | None:
         if "imagecodecs" in str(error):  # which decompresses
             needs("imagecodecs", path, "depth")
         raise
-    nodata = re.fullmatch(r"\s*([-+\w.]+)[\s\0]*", str(tags.get(42113, "")))  # GDAL's
     alpha = {1: "associated", 2: "straight"}.get(int(extra[0]), "") if extra else ""
     return ImageFile(
         path,
         *split(values, path, alpha),
         space="RGB" if page.photometric == 2 else "L",
         white_is_zero=page.photometric == 0,
-        nodata=float(nodata[1]) if nodata else None,
+        nodata=_number(tags.get(42113)),  # GDAL's
+        bits=page.bitspersample if values.dtype.kind in "iu" else 0,
         profile=page.iccprofile or b"",
         orientation=tags.get(274, 1),
         is_lossy=page.compression in (6, 7, 34892),  # JPEG
         warnings=left_out(pages, taken, "pages", mend=single),
     )
+
+
+def _number(text: Any) -> float | None:
+    """Returns the number that a tag holds as text, None if it holds none."""
+    try:
+        return float(str(text).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def left_out(pages: int, taken: int, what: str, *, mend: bool = False) -> tuple[str, ...]:
@@ -252,7 +284,9 @@ def array(path: pathlib.Path, wanted: Wanted) -> ImageFile:
     height, width = [*values.shape, 1, 1][:2]
     check_pixels(path, height, width, wanted)
     notes = ("taken as channels first",) if first else ()
-    return ImageFile(path, plain(values, path), white_is_zero=None, notes=notes)
+    bits = 8 * values.dtype.itemsize if values.dtype.kind in "iu" else 0
+    values = plain(np.array(values), path)  # no more of the file
+    return ImageFile(path, values, white_is_zero=None, bits=min(bits, 32), notes=notes)
 
 
 def dicom(path: pathlib.Path, wanted: Wanted) -> ImageFile:
@@ -262,20 +296,29 @@ def dicom(path: pathlib.Path, wanted: Wanted) -> ImageFile:
 
     about = pydicom.dcmread(path)
     check_pixels(path, about.Rows, about.Columns, wanted)
-    values = pydicom.pixels.apply_modality_lut(pydicom.pixels.pixel_array(about), about)
-    if values.dtype.kind == "f" and (values == np.rint(values)).all():
-        values = values.astype(np.int64)  # as Hounsfield units are
-    frames, single = int(about.get("NumberOfFrames") or 1), about.SamplesPerPixel == 1
+    stored, kind = pydicom.pixels.pixel_array(about), about.PhotometricInterpretation
+    values, frames = stored, int(about.get("NumberOfFrames") or 1)
+    if kind == "PALETTE COLOR":
+        values = pydicom.pixels.apply_color_lut(stored, about)
+    elif kind.startswith("MONOCHROME"):
+        values = pydicom.pixels.apply_modality_lut(stored, about)
+    single = values.shape[-1] != 3 or kind.startswith("MONOCHROME")
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():  # as Hounsfield units are
+        values = values.astype(np.int16 if np.abs(values).max() < 2**15 else np.int64)
     taken = frames if single and frames == wanted.channels else 1
     if frames > 1:
         values = np.moveaxis(values, 0, -1) if taken > 1 else values[0]
     padding = about.get("PixelPaddingValue")
+    if padding is not None:  # a stored number
+        number = np.array([padding]).astype(stored.dtype)
+        padding = float(pydicom.pixels.apply_modality_lut(number, about)[0])
     return ImageFile(
         path,
         plain(values, path),
         space="L" if single else "RGB",
-        white_is_zero=about.PhotometricInterpretation == "MONOCHROME1",
-        nodata=None if padding is None else float(padding),
+        white_is_zero=kind == "MONOCHROME1",
+        nodata=padding,
+        bits=about.BitsStored if values is stored or values.dtype == stored.dtype else 0,
         warnings=left_out(frames, taken, "frames", mend=single),
     )
 
@@ -308,7 +351,8 @@ def plain(values: np.ndarray, path: pathlib.Path) -> np.ndarray:
         InputError: these are no numbers, too large ones, or not those of an image.
     """
     kind, size = values.dtype.kind, values.dtype.itemsize
-    low, high = (values.min(), values.max()) if values.size and kind in "iu" else (0, 0)
+    is_long = size == 8 and kind in "iu" and values.size
+    low, high = (values.min(), values.max()) if is_long else (0, 0)
     if kind == "b":
         values = 255 * values.astype(np.uint8)
     elif kind not in "iuf" or low < -(2**31) or high >= 2**32:
@@ -316,7 +360,8 @@ def plain(values: np.ndarray, path: pathlib.Path) -> np.ndarray:
     else:
         wide = {"f": "f4", "i": "i2" if size < 4 else "i4", "u": f"u{size}"}[kind]
         wide = ("u4" if high >= 2**31 else "i4") if size == 8 and kind != "f" else wide
-        values = np.array(values, wide)
+        with np.errstate(over="ignore"):  # of float64: it is infinite then, which is said
+            values = np.asarray(values, wide)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or not values.size:
         raise InputError(f"image {path} has the shape {values.shape}: give [H, W] or [H, W, C]")

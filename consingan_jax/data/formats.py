@@ -17,8 +17,9 @@ from consingan_jax.files import missing, whole
 
 MAX_PIXELS = 10**8  # that an image may have, unless more is asked for
 LOSSLESS = (".png", ".tif", ".tiff", ".npy")  # written as they came; all else as the first that can
-LEAST_VALUE = -999.0  # a lone number as low, farther from all others than these lie apart, is none
+LEAST_VALUE = -999.0  # only a number as low may stand for none where no tag says so
 _MARKS = (  # where some bytes lie, and of which format they are; Pillow knows the others
+    (128, b"DICM", "DICOM"),  # before TIFF: a file may be both
     (0, b"\x93NUMPY", ".npy"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
@@ -26,7 +27,7 @@ _MARKS = (  # where some bytes lie, and of which format they are; Pillow knows t
     (0, b"MM\0+", "TIFF"),
     (0, b"v/1\x01", "OpenEXR"),
     (0, b"#?R", "Radiance HDR"),
-    (128, b"DICM", "DICOM"),
+    (0, b"SIMPLE  =", "FITS"),
     (0, b"%PDF", "PDF"),
     (344, b"n+1\0", "NIfTI"),
     (344, b"ni1\0", "NIfTI"),
@@ -47,6 +48,7 @@ _MORE_SUFFIXES = {".npy", ".exr", ".hdr", ".dcm", ".heic", ".heif"}  # than Pill
 _WAYS_OUT = {  # of formats that are not read
     "SVG": "render it, and give the PNG",
     "PDF": "export the page as a PNG or TIFF",
+    "FITS": "save it as .npy or as a float TIFF",
     "NIfTI": "save a slice as .npy or as a float TIFF",
     "camera raw": "develop it to a TIFF or PNG of 16 bits",
 }
@@ -81,16 +83,20 @@ def read(
         raise InputError(f"image {path}: {missing(path)}") from None
     except IsADirectoryError:
         raise InputError(f"image {path} is a directory: give an image file") from None
+    except MemoryError:
+        raise
     except Exception as error:  # decoders fail on damaged files in all ways
+        if isinstance(error, OSError) and error.errno is not None and error.strerror:
+            raise InputError(f"image {path}: {error.strerror}") from None
         if not kinds:
             raise InputError(
                 f"image {path} is of no known image format: give PNG, JPEG, TIFF or .npy"
             ) from None
-        words = str(error).rstrip(".")
+        words = str(error).partition("\n")[0].rstrip(".:")
         raise InputError(
             f"image {path} cannot be read, a damaged or unusual {kinds[0]}: {words}; save it anew"
         ) from None
-    return _finished(dataclasses.replace(found, profile=b"") if is_mask else found)
+    return _finished(found, is_mask)
 
 
 def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
@@ -105,40 +111,48 @@ def _decoded(path: pathlib.Path, wanted: Wanted, kinds: list[str]) -> ImageFile:
     return found or decoders.pillow(path, wanted, kinds)
 
 
-def _finished(file: ImageFile) -> ImageFile:
+def _finished(file: ImageFile, is_mask: bool) -> ImageFile:
     """Returns an image upright, in sRGB, and with the number that stands for no value."""
     values, notes, warnings = file.values, file.notes, file.warnings
+    nodata = file.nodata if file.nodata is not None or is_mask else _nodata(file.known)
+    if is_mask:
+        file = dataclasses.replace(file, profile=b"")
     if file.profile or file.space in ("CMYK", "LAB"):
         try:
             values = _in_srgb(file)
-            changed = values is not file.values
-            notes += ("converted to sRGB from its colour profile",) if changed else ()
+            origin = "its colour profile" if file.profile else file.space
+            notes += (f"converted to sRGB from {origin}",) if values is not file.values else ()
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, RuntimeError) as error:
             warnings += (f"its colour profile is ignored: {error}",)
             values = _in_srgb(dataclasses.replace(file, profile=b""))
-    nodata = _nodata(file.known) if file.nodata is None else file.nodata
-    turn = file.orientation
+    turn = file.orientation if file.orientation in _UPRIGHT else 1
     found = dataclasses.replace(
         file,
         values=upright(values, turn),
         alpha=None if file.alpha is None else upright(file.alpha, turn),
         labels=None if file.labels is None else upright(file.labels, turn),
         nodata=nodata,
+        orientation=turn,
         notes=notes,
         warnings=tuple(f"image {file.path}: {words}" for words in warnings),
     )
-    if found.missing.all():
+    if found.missing is not None and found.missing.all():
         raise InputError(f"image {file.path} has no pixel with a value: give an image")
     return found
 
 
 def _nodata(values: np.ndarray) -> float | None:
-    """Returns the number that plainly stands for none where no tag says so, such as -9999."""
-    if values.dtype.kind == "u" or not values.size:
+    """Returns the number that plainly stands for none where no tag says so, such as -9999.
+
+    It is the least, is held by less than half of the pixels, and lies farther from the others, of
+    which there are many, than these lie apart.
+    """
+    if values.dtype.kind == "u" or not values.size or (least := values.min()) > LEAST_VALUE:
         return None
-    values = np.unique(values).astype(np.float64)
-    is_none = values[0] <= LEAST_VALUE and len(values) > 1
-    return values[0] if is_none and values[1] - values[0] > values[-1] - values[1] else None
+    others = values[values > least].astype(np.float64)
+    if 2 * others.size < values.size or len(np.unique(others)) < 8:
+        return None
+    return float(least) if others.min() - least > np.ptp(others) else None
 
 
 def _in_srgb(file: ImageFile) -> np.ndarray:

@@ -66,8 +66,10 @@ def load(
     """
     file = formats.read(path, channels=channels, max_pixels=max_pixels)
     encoding = pixels.of_file(file)
-    for line in _losses("picture", file, encoding):
-        warnings.warn(line, stacklevel=2)
+    least, most = file.extremes
+    faint = _faint("picture", file, encoding) if least < most else []
+    for line in [*_losses("picture", file, encoding), *faint]:
+        warnings.warn(line.removeprefix("warning: "), stacklevel=2)
     return levels_of(file, encoding, channels, background)
 
 
@@ -94,7 +96,7 @@ def read(config: Config) -> LoadedImage:
         encoding = dataclasses.replace(encoding, labels=tuple(np.unique(mask).tolist()))
         levels = encoding.with_mask(levels, mask).view(Pictures)
         notes += said
-    is_faint = bool(_faint("image", file.known, encoding))
+    is_faint = bool(_faint("image", file, encoding))
     return LoadedImage(levels, encoding, notes, file.orientation, is_faint)
 
 
@@ -118,6 +120,8 @@ def read_alike(
         name: of what it is, in the lines on it.
     """
     file = formats.read(path, channels=channels, max_pixels=config.max_pixels)
+    if encoding.alpha and file.white_is_zero is None and file.values.shape[-1] == channels:
+        file = encoding.with_alpha(file)  # an array does not say what its channels are
     own = encoding.of_other(file)
     levels = levels_of(file, own, channels, config.background)
     _check_channels(levels, file, channels)
@@ -129,8 +133,14 @@ def levels_of(
     file: ImageFile, encoding: PixelFormat, channels: int, background: str | None
 ) -> Pictures:
     """Returns the image of a file in the channels wanted, `[H, W, C]` in [-1, 1]."""
-    unit = encoding.unit(np.where(file.missing[..., None], encoding.low, file.values))
+    values = file.values
+    if file.missing is not None:
+        values = np.where(file.missing[..., None], encoding.low, values)
     behind = np.zeros(3) if background is None else _colour(background)
+    plain = channels in (0, values.shape[-1]) or (channels == 3 and values.shape[-1] == 1)
+    if file.alpha is None and plain:
+        return _with_channels(encoding.decode(values), channels).view(Pictures)
+    unit = encoding.unit(values)
     if file.alpha is not None and channels in (2, 4):
         unit = np.concatenate([_with_channels(unit, channels - 1), file.alpha[..., None]], axis=-1)
     elif file.alpha is not None and background is not None:
@@ -169,7 +179,7 @@ def _understood(
     height, width, count = file.values.shape
     parts = [
         f"{name}: {height}x{width} px, {count} channel{'s' * (count > 1)} of {file.values.dtype}, "
-        f"values {file.known.min():g} to {file.known.max():g}",
+        f"values {file.extremes[0]:g} to {file.extremes[1]:g}",
         encoding.words(),
         *file.notes,
     ]
@@ -179,37 +189,40 @@ def _understood(
     if file.orientation != 1:
         parts.append(f"turned upright (EXIF {file.orientation})")
     lost = [f"warning: {line}" for line in _losses(name, file, encoding)]
-    return ["; ".join(parts), *lost, *_faint(name, file.known, encoding)]
+    return ["; ".join(parts), *lost, *_faint(name, file, encoding)]
 
 
 def _losses(name: str, file: ImageFile, encoding: PixelFormat) -> list[str]:
     """Returns sentences on what of a file is not used, or not as it is."""
     lines, missing, (low, high) = list(file.warnings), file.missing, encoding.limits
-    if missing.any():
+    least, most = file.extremes
+    if missing is not None:
         what = "NaN or infinite" if file.nodata is None else f"nodata, {file.nodata:g}"
         share = f"{missing.sum()} pixels ({missing.mean():.2%})"
         lines.append(f"image {file.path}: {share} have no value ({what}): they become black")
-    if (cut := ((file.known < low) | (file.known > high)).mean()) > CUT:
-        mend = _mend(name, file.known)
+    beyond = least < low or most > high
+    if beyond and (cut := ((file.known < low) | (file.known > high)).mean()) > CUT:
+        mend = _mend(name, file)
         lines.append(f"{cut:.1%} of the values are beyond {low:g} to {high:g} and are cut: {mend}")
     return lines
 
 
-def _faint(name: str, known: np.ndarray, encoding: PixelFormat) -> list[str]:
+def _faint(name: str, file: ImageFile, encoding: PixelFormat) -> list[str]:
     """Returns the warning of an image that uses little of its range, if it does."""
-    (low, high), least, most = encoding.limits, float(known.min()), float(known.max())
+    (low, high), (least, most) = encoding.limits, file.extremes
     used = (min(high, most) - max(low, least)) / (high - low)
     if used >= FAINT:
         return []
-    median = encoding.decode(np.median(known)[None])[0]
+    median = encoding.decode(np.median(file.known)[None])[0]
     tone = "nearly black" if median < -0.8 else "nearly white" if median > 0.8 else "faint"
     words = f"the {name} uses {max(0.0, used):.1%} of that range, it is {tone}"
-    return [f"warning: {words}: {_mend(name, known)}"]
+    return [f"warning: {words}: {_mend(name, file)}"]
 
 
-def _mend(name: str, known: np.ndarray) -> str:
+def _mend(name: str, file: ImageFile) -> str:
     if name == "picture":
         return "give floats from 0 to 1, or from 0 to 255"
     if name != "image":
         return "give it in the numbers of the training image"
-    return f"give --config.value_range=data, or LOW,HIGH such as {known.min():g},{known.max():g}"
+    least, most = file.extremes
+    return f"give --config.value_range=data, or LOW,HIGH such as {least:g},{most:g}"

@@ -7,14 +7,15 @@ import numpy as np
 
 from consingan_jax.data import formats
 from consingan_jax.data.decoders import ImageFile
-from consingan_jax.data.pixels import of_file
+from consingan_jax.data.pixels import natural_range
 from consingan_jax.errors import InputError
 from consingan_jax.nn.resize import Size
 
 MOST_LABELS = 256  # classes that a mask can have
 CROWD = 16 / 255  # of the range; values of a mask that lie closer may be one
-LEAST_SHARE = 0.01  # of the pixels, that a class has in a mask with noise
-LABEL = 2 / 255  # of the range; a mask that is darker everywhere has labels, not brightness
+LEAST_SHARE = 0.005  # of the pixels, that a class has in a mask with noise
+LABELS = 31  # a mask of whole numbers up to it has labels, not brightness
+DARK = 16  # of 255; a palette whose number 0 is as dark is one of labels
 
 
 def read_labels(
@@ -42,6 +43,8 @@ def read_labels(
     except InputError as error:
         raise InputError(f"config.mask: {error}") from None
     values = file.values if file.labels is None else file.labels[..., None]
+    if file.alpha is not None and np.ptp(values) == 0:  # the shape is in the transparency
+        values = np.rint(255 * file.alpha).astype(np.uint8)[..., None]
     mask, said = turned_to_fit(values[..., 0], file, turn, lambda size: size == shape)
     if mask.shape != shape:
         raise InputError(
@@ -51,7 +54,7 @@ def read_labels(
     spread = np.ptp(values.astype(np.float64), axis=-1)
     if np.max(spread) > (CROWD * 255 if file.is_lossy else 0):
         raise InputError(f"config.mask={path} is coloured: give a grey one, a value for each class")
-    if file.missing.any():
+    if file.missing is not None:
         raise InputError(f"config.mask={path} has pixels without a value: give each its class")
     mask, lines = _without_noise(mask, file)
     labels = np.unique(mask)
@@ -76,8 +79,10 @@ def _without_noise(mask: np.ndarray, file: ImageFile) -> tuple[np.ndarray, list[
         free &= ~near
     centres = np.sort(np.array(found, labels.dtype))
     if file.is_lossy and 0 < len(centres) < len(labels):
-        nearest = np.abs(mask[..., None] - centres.astype(np.float64)).argmin(-1)
-        return centres[nearest], [f"mask: its {len(labels)} values are taken as the nearest class"]
+        between = (centres[1:] / 2.0) + (centres[:-1] / 2.0)
+        line = f"mask: its {len(labels)} values are taken as the nearest class"
+        rare = f"what has less than {LEAST_SHARE:.1%} of the pixels counts as noise of the JPEG"
+        return centres[np.searchsorted(between, mask)], [f"{line}; {rare}"]
     if file.labels is None and len(labels) > max(8, 4 * len(centres)):
         return mask, [
             f"warning: the {len(labels)} values of the mask crowd around {_words(centres)}: if "
@@ -99,8 +104,8 @@ def read_inside(
 ) -> tuple[np.ndarray, str]:
     """Reads the mask of a composite, `[H, W]` of 0 and 1.
 
-    Inside is what is brighter than half in one of the channels; where all is nearly black, as label
-    files are, what is not 0; and of a palette with colours each number but 0.
+    Inside is what is brighter than half in one of the channels. In a mask of labels (whole numbers
+    up to 31, or those of a palette whose number 0 is black) all but 0 is; negative numbers are not.
 
     Args:
         path: the file.
@@ -118,11 +123,10 @@ def read_inside(
         file = formats.read(path, max_pixels=max_pixels, is_mask=True)
     except InputError as error:
         raise InputError(str(error).replace("image ", "mask ", 1)) from None
-    unit = of_file(file).unit(np.where(file.missing[..., None], 0, file.values))
-    bright: np.ndarray = np.max(unit, axis=-1)
+    bright = _brightness(file)
     bright = bright if file.alpha is None else bright * file.alpha
-    inside = bright > (0.5 if bright.max() >= LABEL else 0)
-    if file.labels is not None:
+    inside = bright > 0.5
+    if file.labels is not None and file.values[file.labels == 0].max(initial=0) <= DARK:
         inside = file.labels > 0
     if not inside.any():
         if file.alpha is not None and (file.alpha == 0).any():
@@ -133,6 +137,22 @@ def read_inside(
         raise InputError(f"mask {path} is all black: paint white what the model shall change")
     mask, said = turned_to_fit(inside, file, turn, fits)
     return mask.astype(np.float32), said
+
+
+def _brightness(file: ImageFile) -> np.ndarray:
+    """Returns the brightness of the strongest channel, `[H, W]` from 0 to 1; of labels 0 or 1."""
+    values: np.ndarray = file.values.astype(np.float64)
+    if file.white_is_zero:
+        low, high = natural_range(str(file.values.dtype), 0, file.bits)
+        values = low + high - values
+    values = np.max(np.nan_to_num(values, posinf=0, neginf=0), axis=-1)
+    most = values.max()
+    whole = file.values.dtype.kind != "f" or most > 1
+    if most <= LABELS and whole and (values == np.rint(values)).all():
+        return (values > 0).astype(np.float64)
+    if most <= 255 and whole:
+        return values / 255
+    return values / (65535 if file.values.dtype == np.uint16 else max(most, 1))
 
 
 def turned_to_fit(

@@ -8,6 +8,7 @@ import numpy as np
 
 from consingan_jax.data import formats
 from consingan_jax.data.decoders import ImageFile
+from consingan_jax.data.profiles import FLOAT_WHITE
 from consingan_jax.errors import InputError
 
 
@@ -49,6 +50,9 @@ class PixelFormat:
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Returns numbers `[H, W, C]` as an image, float32 in [-1, 1]."""
+        if values.dtype in (np.uint8, np.uint16):  # each number once, not each pixel
+            every = np.arange(np.iinfo(values.dtype).max + 1)
+            return (2 * self.unit(every) - 1).astype(np.float32)[values]
         return (2 * self.unit(values) - 1).astype(np.float32)
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
@@ -93,9 +97,9 @@ class PixelFormat:
 
     def nearest(self, channel: np.ndarray) -> np.ndarray:
         """Returns a channel in [-1, 1] as the labels that are nearest to it."""
-        labels = np.array(self.labels)
-        found = labels[np.abs(channel[..., None] - self._places()).argmin(-1)]
-        return found.astype(self._label_type)
+        last = len(self.labels) - 1
+        place = np.rint((channel.astype(np.float64) + 1) / 2 * last).clip(0, last).astype(np.intp)
+        return np.array(self.labels)[place].astype(self._label_type)
 
     def _places(self) -> np.ndarray:
         """Returns where on [-1, 1] the labels lie: all equally far apart, whatever they are."""
@@ -116,6 +120,11 @@ class PixelFormat:
         if inverted != self.white_is_zero:
             low, high = self._mirror(high), self._mirror(low)
         return PixelFormat(*((high, low) if inverted else (low, high)), dtype)
+
+    def with_alpha(self, file: ImageFile) -> ImageFile:
+        """Returns an array whose last channel is transparency, as `save` writes it."""
+        alpha = file.values[..., -1] / natural_range(str(file.values.dtype), 1)[1]
+        return dataclasses.replace(file, values=file.values[..., :-1], alpha=alpha)
 
     def _mirror(self, values: Any) -> Any:
         """Returns numbers with black and white exchanged, as viewers do with white-is-zero."""
@@ -191,24 +200,33 @@ def of_file(
     Raises:
         InputError: the range is empty, or the file's type cannot hold it.
     """
-    dtype, known = str(file.values.dtype), file.known
-    natural = natural_range(dtype, known.max())
+    dtype = str(file.values.dtype)
+    natural = natural_range(dtype, file.extremes[1], file.bits)
     if from_data:
-        limits = float(known.min()), float(known.max())
+        limits = file.extremes
         if limits[0] == limits[1]:
             raise InputError(f"image {file.path}: every value is {limits[0]:g}: give an image")
-    elif limits and dtype != "float32" and not natural[0] <= limits[0] < limits[1] <= natural[1]:
+    least, most = natural_range(dtype, 0)
+    if limits and dtype != "float32" and not least <= limits[0] < limits[1] <= most:
         raise InputError(
             f"config.value_range={limits[0]:g},{limits[1]:g}: image {file.path} is of {dtype}: "
-            f"give numbers from {natural[0]:g} to {natural[1]:g}"
+            f"give numbers from {least:g} to {most:g}"
         )
     low, high = limits or natural
     low, high = (high, low) if file.white_is_zero else (low, high)
     return PixelFormat(low, high, dtype, profile=bool(file.profile))
 
 
-def natural_range(dtype: str, largest: float) -> tuple[float, float]:
-    """Returns the smallest and the largest number of a type; floats count to 1 or to 255."""
+def natural_range(dtype: str, largest: float, bits: int = 0) -> tuple[float, float]:
+    """Returns the smallest and the largest number of a type.
+
+    Args:
+        dtype: the type; floats count to 1, or to 255.
+        largest: number that there is; it decides of floats.
+        bits: how many of the type's count; 0: all.
+    """
     if dtype == "float32":
-        return 0.0, 255.0 if largest > 1 else 1.0
-    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+        return 0.0, 255.0 if largest > FLOAT_WHITE else 1.0
+    about = np.iinfo(dtype)
+    unused = about.bits - (bits or about.bits)
+    return float(about.min >> unused), float(about.max >> unused)

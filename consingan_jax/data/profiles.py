@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 from consingan_jax.data.decoders import is_there
 
 _SPACES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}  # of a profile
+FLOAT_WHITE = 2.0  # floats with a larger value count to 255, all others to 1
 _SAME = 1  # of 255; a profile that changes no colour by more is sRGB, under whatever name
 
 
@@ -29,6 +30,8 @@ def to_srgb(values: np.ndarray, space: str, data: bytes) -> np.ndarray:
     """
     if space == "L" and values.shape[-1] > 1:
         return np.concatenate([to_srgb(one, space, data) for one in _channels(values)], axis=-1)
+    if space == "RGB" and values.shape[-1] > 3:  # the others are no colours
+        return np.concatenate([to_srgb(values[..., :3], space, data), values[..., 3:]], axis=-1)
     profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
     own = _SPACES.get(profile.profile.xcolor_space.strip(), "another kind")
     if own != space and (space, own) != ("L", "RGB"):
@@ -52,10 +55,14 @@ def to_srgb(values: np.ndarray, space: str, data: bytes) -> np.ndarray:
         raise ValueError("this depth needs imagecodecs: python -m pip install imagecodecs")
     import imagecodecs
 
-    kind = {"L": "gray"}.get(own, own.lower())
+    kind, is_float = {"L": "gray"}.get(own, own.lower()), values.dtype == np.float32
+    finite = np.isfinite(colours) if is_float else True
+    white = np.float32(255 if is_float and colours[finite].max(initial=0) > FLOAT_WHITE else 1)
+    colours = np.where(finite, colours / white, 0).astype(np.float32) if is_float else colours
     colours = np.ascontiguousarray(colours[..., 0] if own == "L" else colours)
     made = imagecodecs.cms_transform(colours, data, srgb(), colorspace=kind, outcolorspace="rgb")
-    return made[..., :channels]
+    made = made[..., :channels]
+    return np.where(finite, made * white, np.nan)[..., :channels] if is_float else made
 
 
 def _channels(values: np.ndarray) -> list[np.ndarray]:
