@@ -1,6 +1,5 @@
 """One command for each kind of bad input, and what lies where they look.
 
-`python docs/errors.py` runs them all and writes the table of their lines; a test runs them too.
 In the arguments RUN is a finished run, HARMONY one of harmonization, and FILES a folder that
 `prepare` fills. Commands are given at the root of the repository.
 """
@@ -11,17 +10,13 @@ import io
 import pathlib
 import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from consingan_jax import __main__ as program
-from consingan_jax.cli import run
 from consingan_jax.data import display, formats
-from consingan_jax.training import trainer
-from tests import tiny
 
 UNCONDITIONAL = "--config=configs/unconditional.py"
 SMALL = [f"--config.{field}" for field in ("max_size=60", "num_stages=2", "num_iters=1")]
@@ -205,30 +200,3 @@ def told(line: str, places: Mapping[str, pathlib.Path]) -> str:
     for word, place in places.items():
         line = line.replace(str(place), word)
     return line
-
-
-def row(name: str, arguments: Sequence[str], line: str, places: Mapping[str, pathlib.Path]) -> str:
-    """Returns the table's row for a command and the line that it printed."""
-    said = told(line, places).strip().removeprefix(f"consingan {name}: ")
-    cells = [" ".join(["consingan", name, *arguments]), said]
-    return "| " + " | ".join(f"`{cell}`".replace("|", "\\|") for cell in cells) + " |"
-
-
-def table() -> list[str]:
-    """Returns all rows, after running all commands."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        places = {word: folder / word.lower() for word in ("RUN", "HARMONY", "FILES")}
-        tiny.paint(folder / "picture.png")
-        own = {"image": str(folder / "picture.png")}
-        trainer.train(tiny.CONFIG | own, places["RUN"])
-        trainer.train(tiny.HARMONIZATION | own, places["HARMONY"])
-        places["FILES"].mkdir()
-        prepare(places["FILES"], places["RUN"])
-        run.RUNS = folder / "none"
-        rows = []
-        for name, arguments, _ in CASES:
-            out, err, code = answer(name, arguments, places)
-            assert code == 2 and err.count("\n") == 1, (name, arguments, out, err)
-            rows.append(row(name, arguments, err, places))
-        return rows
