@@ -26,7 +26,7 @@ from consingan_jax.config import Config
 from consingan_jax.data import pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 _SIZES = flags.DEFINE_multi_string(
     "size", ["188x250", "752x1000", "1024x1024"], "Height and width of the training image."
@@ -61,7 +61,7 @@ FREE = {
 }
 
 
-def compile_for_gpu(program: StageProgram) -> jax.stages.Compiled:
+def compile_for_gpu(program: StageStep) -> jax.stages.Compiled:
     """Returns the compiled loop of a stage for the H100."""
     topology = topologies.get_topology_desc(
         platform="cuda", topology_name="h100", topology="1x1x1", target_config=H100
@@ -147,7 +147,7 @@ def main(_):
         )
         arch = architecture(config, channels=3)
         sizes = pyramid.level_sizes(config, (height, width))
-        compiled = compile_for_gpu(StageProgram(config, arch, sizes))
+        compiled = compile_for_gpu(StageStep(config, arch, sizes))
         text = compiled.as_text()
         lines = [line for body in instructions(text).values() for line in body]
         kernels = [line for line in lines if opcode(line) not in FREE]

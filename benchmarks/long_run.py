@@ -16,7 +16,7 @@ from absl import app, flags
 
 from consingan_jax.config import Config
 from consingan_jax.training import trainer
-from consingan_jax.training.watch import Moment
+from consingan_jax.training.progress import Progress
 
 _NUM_ITERS = flags.DEFINE_integer(
     "num_iters", 20_000, "Iterations of the one stage.", lower_bound=20
@@ -47,7 +47,7 @@ def main(_) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         run = pathlib.Path(temporary) / "run"
 
-        def watch(moment: Moment) -> bool:
+        def watch(moment: Progress) -> bool:
             while len(rows) < len(marks) and moment.step >= marks[len(rows)]:
                 rows[marks[len(rows)]] = held(run)
             return False

@@ -37,12 +37,12 @@ def main(_):
             sampling.read_length("size", factor, length) for length in (own[-1][0], own[-1][1])
         ]
         sizes = sampling.target_sizes(own, *lengths)
-        canvas = sampling.Canvas(params, amps, generator, sizes)
+        canvas = sampling.TiledRenderer(params, amps, generator, sizes)
         times: list[float] = []
         while sum(times[1:]) < _SECONDS.value:
             start = time.perf_counter()
             keys = noise.stage_keys(noise.sample_key(len(times)), len(sizes))
-            canvas.picture(noise.Source(keys))
+            canvas.picture(noise.NoiseSource(keys))
             times.append(time.perf_counter() - start)
         row = {
             "size": "{}x{}".format(*sizes[-1]),

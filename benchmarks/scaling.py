@@ -25,9 +25,9 @@ from absl import app, flags
 from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.generation.architecture import architecture
-from consingan_jax.runs.job import prepare
-from consingan_jax.training import compiler, layout
-from consingan_jax.training.step import StageProgram
+from consingan_jax.runs.inputs import load_inputs
+from consingan_jax.training import compiler, placement
+from consingan_jax.training.step import StageStep
 from tests.collectives import collectives
 
 _MAX_SIZE = flags.DEFINE_integer("max_size", 64, "Of the pyramid, in pixels.")
@@ -42,11 +42,11 @@ STAGES = (1, 3, 5)
 ITERATIONS = 2000
 
 
-class Mapped(layout.Runs):
+class Mapped(placement.Runs):
     """Several runs of one device as a GPU trains them, wherever that is."""
 
-    def loop(self, program: StageProgram) -> Callable:
-        """See `layout.Layout`."""
+    def loop(self, program: StageStep) -> Callable:
+        """See `layout.Placement`."""
         return jax.vmap(program.run)
 
 
@@ -56,16 +56,16 @@ def served(what: dict) -> dict:
     changes = {"windows": windows, "window": 0.5} if windows else {}
     size = _MAX_SIZE.value * (2 if windows else 1)
     config = Config.create(image="examples/scene.png", max_size=size, **changes)
-    sizes, arch = prepare(config).sizes, architecture(config, channels=3)
+    sizes, arch = load_inputs(config).sizes, architecture(config, channels=3)
     answer: dict = {"seconds": [], "collectives": {}}
     for stage in STAGES[-1:] if windows else STAGES:
-        program = StageProgram(config, arch, sizes[: stage + 1])
+        program = StageStep(config, arch, sizes[: stage + 1])
         if what.get("published"):
             from benchmarks.train_step import Published
 
             run = Published(program).iterations
         else:
-            where = layout.chosen(stack, windows or 1, jax.devices())
+            where = placement.placement_for(stack, windows or 1, jax.devices())
             if what.get("mapped"):
                 where = Mapped(stack, tuple(jax.devices()))
             loop = compiler.compile_loop(program, where)

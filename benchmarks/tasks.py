@@ -21,7 +21,7 @@ from consingan_jax.config import Config
 from consingan_jax.data import pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 _TASKS = flags.DEFINE_list("tasks", ["harmonization", "editing"], "Which tasks.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
@@ -36,7 +36,7 @@ class Loop:
     """The compiled loop of one stage of one task."""
 
     def __init__(self, config: Config, sizes: list):
-        program = StageProgram(config, architecture(config, channels=3), sizes)
+        program = StageStep(config, architecture(config, channels=3), sizes)
         self.state, self.data = jax.jit(lambda: compiler.placeholders(program))()
         self.run = compiler.compile_loop(program)
 

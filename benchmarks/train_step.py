@@ -29,7 +29,7 @@ from consingan_jax.data import pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn import conv, winograd
 from consingan_jax.training import compiler, estimate
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
@@ -49,7 +49,7 @@ LEAST = 3  # iterations of a turn
 class Ours:
     """Our compiled loop."""
 
-    def __init__(self, program: StageProgram):
+    def __init__(self, program: StageStep):
         state, self.data = jax.jit(lambda: compiler.placeholders(program))()
         start = time.perf_counter()
         self.run = compiler.compile_loop(program)
@@ -66,7 +66,7 @@ class Ours:
 class Published:
     """The baseline, from the same start; its noise is drawn in every iteration, as ours is."""
 
-    def __init__(self, program: StageProgram):
+    def __init__(self, program: StageStep):
         import torch
 
         from benchmarks import torch_baseline
@@ -93,7 +93,7 @@ class Published:
 class Native(Ours):
     """Our loop with convolutions of the platform, but for the gradients of kernels."""
 
-    def __init__(self, program: StageProgram):
+    def __init__(self, program: StageStep):
         winograd.convolution = conv._conv_native
         super().__init__(program)
 
@@ -101,7 +101,7 @@ class Native(Ours):
 class DefaultOptions(Ours):
     """Our loop compiled with XLA's own options."""
 
-    def __init__(self, program: StageProgram):
+    def __init__(self, program: StageStep):
         numerics.CPU_OPTIONS.clear()
         super().__init__(program)
 
@@ -151,7 +151,7 @@ def configuration(name: str) -> Config:
     return Config.create("generation", "fast" if name == "fast" else "")
 
 
-def serve(name: str, program: StageProgram) -> None:
+def serve(name: str, program: StageStep) -> None:
     """Answers the turns of a `Process`."""
     one = KINDS[name](program)
     for line in sys.stdin:
@@ -189,7 +189,7 @@ def main(_):
     arch = architecture(config, channels=3)
     if _SERVE.value:
         stage = int(_STAGES.value[0])
-        serve(_SERVE.value, StageProgram(config, arch, sizes[: stage + 1]))
+        serve(_SERVE.value, StageStep(config, arch, sizes[: stage + 1]))
         return
     names = list(_ONLY.value)
     if _OTHER.value:

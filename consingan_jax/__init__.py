@@ -7,30 +7,44 @@
 Arrays of images are NHWC, float32 in [-1, 1].
 """
 
+import warnings
+from typing import Any
+
 from consingan_jax import versions  # noqa: F401 - first: it checks them
 from consingan_jax.config import Config
-from consingan_jax.data.display import Pictures, to_uint8
+from consingan_jax.data.display import ImageArray, to_uint8
 from consingan_jax.data.loading import load as load_image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
-from consingan_jax.sweeps.fleet import Fleet
+from consingan_jax.sweeps.sweep import Sweep
+from consingan_jax.training.progress import Progress
 from consingan_jax.training.trainer import train
-from consingan_jax.training.watch import Moment
 
 __all__ = [
     "Architecture",
     "Config",
     "DivergedError",
-    "Fleet",
+    "ImageArray",
     "InputError",
     "Model",
-    "Moment",
-    "Pictures",
+    "Progress",
     "StoppedError",
+    "Sweep",
     "load",
     "load_image",
     "to_uint8",
     "train",
 ]
+
+_RENAMED = {"Fleet": Sweep, "Moment": Progress, "Pictures": ImageArray}
+
+
+def __getattr__(name: str) -> Any:
+    """Returns what an earlier version called `name`, with a DeprecationWarning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(f"{name} is now {new.__name__}", DeprecationWarning, stacklevel=2)
+    return new

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from consingan_jax import outside
+from consingan_jax import subprocess_io
 from consingan_jax.errors import DamagedError, InputError, from_tensorstore
 
 FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
@@ -35,7 +35,7 @@ _PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its f
 _T = TypeVar("_T")
 
 
-@outside.alone
+@subprocess_io.alone
 def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     """Writes a tree of arrays, and metadata of plain JSON types, as one Orbax checkpoint.
 
@@ -57,7 +57,7 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
             (parent / name).rename(parent / path.name)
 
 
-@outside.alone
+@subprocess_io.alone
 def load(path: pathlib.Path, like: Any = None) -> Any:
     """Returns the tree that `save` wrote.
 
@@ -90,7 +90,7 @@ def metadata(path: pathlib.Path) -> dict[str, Any]:
     return about
 
 
-@outside.alone
+@subprocess_io.alone
 def _about(path: pathlib.Path) -> dict[str, Any]:
     with _plain(path) as place, _damage(path):
         held = _held(place)

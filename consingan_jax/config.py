@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from consingan_jax import tasks
 from consingan_jax.errors import InputError
-from consingan_jax.fields import About, converted, field
+from consingan_jax.fields import FieldSpec, converted, field
 
 _STAGES = "one number, or a list for the last stages, its first for all below"
 
@@ -321,7 +321,7 @@ class Config:
         return next((n for n in watched if getattr(self, n) != getattr(other, n)), None)
 
 
-_FIELDS: dict[str, About] = {
+_FIELDS: dict[str, FieldSpec] = {
     each.name: each.metadata["about"] for each in dataclasses.fields(Config)
 }
 _TYPES = get_type_hints(Config)

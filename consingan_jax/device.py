@@ -31,7 +31,7 @@ def describe() -> str:
     return f"device: {device.platform.upper()}, {device.device_kind}"
 
 
-def chosen(number: int) -> list[jax.Device]:
+def select_devices(number: int) -> list[jax.Device]:
     """Returns so many devices to compute on; 0: all, or the default one where there is one.
 
     Raises:

@@ -13,7 +13,7 @@ from consingan_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class About:
+class FieldSpec:
     """What is known of a field besides its type and default.
 
     Attributes:
@@ -63,8 +63,8 @@ class About:
 
 
 def field(default: Any, help: str, **known: Any) -> Any:
-    """Returns a dataclass's field with what is known of it: the attributes of `About`."""
-    return dataclasses.field(default=default, metadata={"about": About(help, **known)})
+    """Returns a dataclass's field with what is known of it: the attributes of `FieldSpec`."""
+    return dataclasses.field(default=default, metadata={"about": FieldSpec(help, **known)})
 
 
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {

@@ -21,7 +21,7 @@ from consingan_jax.config import Config
 from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 FIELDS = {"image": "examples/scene.png", "num_stages": 3, "min_size": 20, "max_size": 60}
 FIELDS |= {"num_filters": 16, "num_iters": 100}
@@ -32,9 +32,9 @@ def quantities() -> dict[str, list[np.ndarray]]:
     config = Config.create(**FIELDS)
     pixels = loading.load(config.image)
     levels = pyramid.build(pixels, **pyramid.arguments(config))
-    program = StageProgram(config, architecture(config, channels=3), [x.shape[1:3] for x in levels])
+    program = StageStep(config, architecture(config, channels=3), [x.shape[1:3] for x in levels])
     view = program.any_view()
-    drawn = noise.Source(noise.stage_keys(noise.sample_key(0), 3)).draw(
+    drawn = noise.NoiseSource(noise.stage_keys(noise.sample_key(0), 3)).draw(
         view.noise(program.generator.arch)
     )
     state, data = jax.jit(lambda: compiler.placeholders(program))()

@@ -29,10 +29,10 @@ import json, os, sys
 os.sched_setaffinity(0, json.loads(sys.argv[4]))  # before jax counts the cores
 
 from consingan_jax.config import Config
-from consingan_jax.training import recorder, trainer
+from consingan_jax.training import callbacks, trainer
 
 fields, run, seconds = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-recorder.SECONDS_PER_CALL = seconds
+callbacks.SECONDS_PER_CALL = seconds
 trainer.train(Config.create(image="examples/scene.png", **fields), run)
 """
 

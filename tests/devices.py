@@ -21,10 +21,10 @@ import numpy as np
 from absl import app, flags
 
 from consingan_jax.config import Config
-from consingan_jax.runs.job import prepare
+from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import compiler
-from consingan_jax.training.layout import ALONE, Layout, Runs, Windows
-from consingan_jax.training.stage import Stage, Stages
+from consingan_jax.training.placement import ALONE, Placement, Runs, Windows
+from consingan_jax.training.stage import StageFactory, StageState
 from tests.collectives import collectives
 
 _DEVICES = flags.DEFINE_integer("devices", 8, "Into how many the CPU is divided.")
@@ -82,7 +82,7 @@ def _seeds_differ(devices: Sequence[jax.Device]) -> bool:
     return differ
 
 
-def _last_stage(*, seed: int, window: float) -> Stage:
+def _last_stage(*, seed: int, window: float) -> StageState:
     """Returns the last stage at its start; those below have been trained a while."""
     below = _NUM_STAGES.value - 1
     config = Config.create(
@@ -96,14 +96,14 @@ def _last_stage(*, seed: int, window: float) -> Stage:
         window=(*[0.0] * below, window),
         windows=_DEVICES.value,
     )
-    stages = Stages(prepare(config))
+    stages = StageFactory(load_inputs(config))
     stage = stages.first()
     for _ in range(below):
         stage = stages.grown(_begun(stage))
     return stage
 
 
-def _begun(stage: Stage) -> Stage:
+def _begun(stage: StageState) -> StageState:
     loop, count = _compiled(stage.program), _BEFORE.value
     state, _ = loop(_copied(stage.state), stage.data, stage.key, np.int32(count))
     return stage.after(count, lambda: state)
@@ -114,7 +114,7 @@ def _copied(tree):
     return jax.tree.map(lambda x: x.copy(), tree)
 
 
-def _trained(layout: Layout, of: Sequence[Stage]) -> tuple[list[Result], dict[str, int]]:
+def _trained(layout: Placement, of: Sequence[StageState]) -> tuple[list[Result], dict[str, int]]:
     """Returns what every run has become, and the loop's collectives; prints what that took."""
     loop = _compiled(of[0].program, layout)
     found = collectives(loop.as_text())
@@ -133,7 +133,7 @@ def _trained(layout: Layout, of: Sequence[Stage]) -> tuple[list[Result], dict[st
     return results, found
 
 
-def _differ(before: Stage, one: Result, other: Result) -> bool:
+def _differ(before: StageState, one: Result, other: Result) -> bool:
     """Prints how far two results lie apart; returns whether that is too far."""
 
     def change(a, b, start):

@@ -23,9 +23,9 @@ from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.model import Model
 from consingan_jax.measures import evaluation
-from consingan_jax.measures.subjects import Subject
-from consingan_jax.training import compiler, layout
-from consingan_jax.training.step import StageProgram
+from consingan_jax.measures.samples import SampleSet
+from consingan_jax.training import compiler, placement
+from consingan_jax.training.step import StageStep
 
 _MAX_SIZE = flags.DEFINE_integer("max_size", 250, "Longest side of the training image, in pixels.")
 _ONLY = flags.DEFINE_list("only", [], "Which parts, by their names in the first column.")
@@ -87,7 +87,7 @@ def _stage(config: Config, number: int):
     pixels = loading.load(config.image)
     levels = pyramid.build(pixels, **pyramid.arguments(config))
     sizes = [level.shape[1:3] for level in levels]
-    program = StageProgram(config, architecture(config, channels=3), sizes[: number + 1])
+    program = StageStep(config, architecture(config, channels=3), sizes[: number + 1])
     state, data = jax.jit(lambda: compiler.placeholders(program))()
     fixed = data.fixed.replace(given=(levels[0], *data.fixed.given[1:]))
     return program, state, data.replace(real=levels[number], coarsest=levels[0], fixed=fixed)
@@ -96,7 +96,7 @@ def _stage(config: Config, number: int):
 def train(kind: str, number: int, runs: int = 1) -> None:
     """Makes one iteration of a stage, of several runs together if asked."""
     program, state, data = _stage(_configuration(kind), number)
-    lying = layout.ALONE if runs == 1 else layout.Runs(runs, tuple(jax.devices()[:1]))
+    lying = placement.ALONE if runs == 1 else placement.Runs(runs, tuple(jax.devices()[:1]))
     arguments = lying.place([(state, data, numerics.key(seed)) for seed in range(runs)])
 
     # The optimisers' first moments are linear in the gradients, and what they make of them is not.
@@ -120,7 +120,7 @@ def model(kind: str) -> Model:
     program, state, data = _stage(config, config.num_stages - 1)
     return Model(
         params=state.generator,
-        fixed=noise.FixedInput([data.coarsest], config.seed),
+        fixed=noise.ReconstructionNoise([data.coarsest], config.seed),
         noise_amps=data.noise_amps,
         real=np.asarray(data.real),
         arch=program.generator.arch,
@@ -156,7 +156,7 @@ def measures() -> None:
     pixels = loading.load(IMAGE)
     rng = np.random.default_rng(0)
     noisy = [np.clip(pixels + rng.normal(0, 0.2, pixels.shape), -1, 1) for _ in range(3)]
-    subject = Subject("scene", pixels, [one.astype(np.float32) for one in noisy])
+    subject = SampleSet("scene", pixels, [one.astype(np.float32) for one in noisy])
     evaluation.evaluate(subject, evaluation.networks())
 
 

@@ -27,15 +27,15 @@ import numpy as np
 from consingan_jax import tasks
 from consingan_jax.config import Config
 from consingan_jax.data import loading, pyramid
-from consingan_jax.data.noise import Source
+from consingan_jax.data.noise import NoiseSource
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
-from consingan_jax.generation.published import read_config, read_params
+from consingan_jax.generation.torch_import import read_config, read_params
 from consingan_jax.nn import conv, layers
 from consingan_jax.nn.generator import Generator
-from consingan_jax.nn.spans import span, upsample_to
-from consingan_jax.training.state import StageData
-from consingan_jax.training.step import StageProgram
+from consingan_jax.nn.intervals import span, upsample_to
+from consingan_jax.training.state import StageConstants
+from consingan_jax.training.step import StageStep
 
 
 @dataclasses.dataclass
@@ -182,7 +182,7 @@ def replay_stage(data: dict, config: Config, reals: list, stage: int) -> Iterato
     prefix = f"stage{stage}/"
     arch = architecture(config, channels=reals[0].shape[-1])
     sizes = [real.shape[1:3] for real in reals[: stage + 1]]
-    program = StageProgram(config, arch, sizes)
+    program = StageStep(config, arch, sizes)
     initial = {net: read_params(data, f"{prefix}init/{net}/") for net in "GD"}
     state = program.init(initial["G"], initial["D"])
     fixed = _stage_data(data, program, reals, initial["G"])
@@ -212,13 +212,13 @@ def _random_input(data: dict, prefix: str, t: int, i: int) -> jax.Array:
     return jnp.asarray(data[name] if name in data else data["stage0_input"])
 
 
-def _stage_data(data: dict, program: StageProgram, reals: list, params) -> StageData:
+def _stage_data(data: dict, program: StageStep, reals: list, params) -> StageConstants:
     stage = program.stage
     z_star = tuple(jnp.asarray(data[f"stage{k}/fixed_noise"]) for k in range(stage + 1))
-    fixed = Source(None, z_star)
+    fixed = NoiseSource(None, z_star)
     noise_amps = jnp.stack([jnp.asarray(data[f"stage{k}/noise_amp"]) for k in range(stage + 1)])
     features = program.frozen_features(params, fixed, noise_amps)
-    return StageData(reals[stage], reals[0], fixed, noise_amps, features)
+    return StageConstants(reals[stage], reals[0], fixed, noise_amps, features)
 
 
 def _worst_change(start, ours, theirs, *, normalised: bool) -> float:

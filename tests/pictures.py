@@ -29,10 +29,9 @@ from PIL import Image, ImageCms, ImageOps
 from consingan_jax.config import Config
 from consingan_jax.data import loading, masks, pixels
 from consingan_jax.errors import InputError
-from consingan_jax.generation import film
-from consingan_jax.measures import subjects
-from consingan_jax.studio.desk import Desk
-from consingan_jax.tiled import mosaic
+from consingan_jax.generation import video
+from consingan_jax.studio.service import StudioService
+from consingan_jax.tiled import writer
 
 DEPTHS = ("uint8", "uint16", "int16", "int32", "float32")
 FORMATS = (".png", ".tif", ".npy", ".jpg")
@@ -289,14 +288,14 @@ def _evaluation(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
         for old in place.iterdir():
             old.unlink()
         (place / f"{name}{kind.suffix}").write_bytes(path.read_bytes())
-    (subject,) = subjects.of_folders(str(real), str(samples))
+    (subject,) = samples.of_folders(str(real), str(samples))
     expected = meant_by(dataclasses.replace(kind, learned=False), path)
     expected = expected[..., :1] if kind.pages > 1 else expected
     return all(_alike(one / 2 + 0.5, expected) for one in (subject.real, *subject.samples))
 
 
 def _studio(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
-    desk = Desk(folder / "desk")
+    desk = StudioService(folder / "desk")
     view = desk.view(desk.picture(desk.keep(str(path)))) / 255
     expected = meant_by(dataclasses.replace(kind, learned=False), path)
     expected = expected[..., :1] if kind.pages > 1 else expected
@@ -307,13 +306,13 @@ def _written(suffix: str, kind: Kind, path: pathlib.Path, folder: pathlib.Path) 
     found = loading.read(Config.create(image=str(path), channels=kind.wanted))
     out, expected = folder / f"out{suffix}", meant_by(kind, path)
     if suffix == ".gif":
-        film.save(out, iter([np.asarray(found.pixels)]), frames_per_second=10)
+        video.save(out, iter([np.asarray(found.pixels)]), frames_per_second=10)
         expected = expected[..., :3] if expected.shape[-1] > 2 else expected[..., :1]
         expected = np.broadcast_to(expected, (*SIZE, 3))
-    elif suffix in mosaic.FORMATS:
+    elif suffix in writer.FORMATS:
         made = found.encoding.numbers(found.pixels)
         about = {"identity": {}, "tile": SIZE, "encoding": found.encoding}
-        for _ in mosaic.write(out, made.shape, lambda top, left: made, **about):
+        for _ in writer.write(out, made.shape, lambda top, left: made, **about):
             pass
         if suffix == ".tif":  # also as samples are written
             own = folder / "own.tif"

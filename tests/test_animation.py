@@ -21,7 +21,7 @@ def model():
     """Parameters, the source of z* and amplitudes of a generator that shows its noise."""
     key = jax.random.key(0)
     params = jax.tree.map(lambda x: 4 * x, GENERATOR.init(key, 2))
-    return params, noise.Source(noise.stage_keys(key, 2)), jnp.ones(2)
+    return params, noise.NoiseSource(noise.stage_keys(key, 2)), jnp.ones(2)
 
 
 def _frames(model, num, **changes):
@@ -35,7 +35,7 @@ def _frames(model, num, **changes):
 def _fresh(number):
     """Returns the noise of stage 1 in a step of the walk."""
     key = jax.random.fold_in(jax.random.key(1), number)
-    return np.asarray(noise.Source(noise.stage_keys(key, 2)).draw(WANTED)[1])
+    return np.asarray(noise.NoiseSource(noise.stage_keys(key, 2)).draw(WANTED)[1])
 
 
 def test_the_walk_by_hand(model):

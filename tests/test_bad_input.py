@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from consingan_jax.cli import run as run_of_a_command
+from consingan_jax.cli import resolve_run as run_of_a_command
 from consingan_jax.training import compiler
 from tests import bad_input
 

@@ -18,7 +18,7 @@ import consingan_jax
 from consingan_jax import __main__ as program
 from consingan_jax import checkpoint, device, tasks
 from consingan_jax.cli import evaluate, flags, report, sample, train
-from consingan_jax.cli import run as run_of_a_command
+from consingan_jax.cli import resolve_run as run_of_a_command
 from consingan_jax.config import Config
 from consingan_jax.data import display, loading
 from consingan_jax.training import trainer

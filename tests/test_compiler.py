@@ -11,14 +11,14 @@ from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 SIZES = ((12, 16), (15, 20))
 
 
 def _program(tiny_config, num_stages=2, **changes):
     config = Config.create(**{**tiny_config, **changes})
-    return StageProgram(config, architecture(config, channels=3), SIZES[:num_stages])
+    return StageStep(config, architecture(config, channels=3), SIZES[:num_stages])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

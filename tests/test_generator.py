@@ -38,7 +38,7 @@ def test_parameter_counts_of_the_paper(key):
 def draw(key, arch, num_stages):
     """Returns the whole image of some stages, and a random input for it."""
     view = Generator(arch).view(SIZES[:num_stages])
-    return view, noise.Source(noise.stage_keys(key, num_stages)).draw(view.noise(arch))
+    return view, noise.NoiseSource(noise.stage_keys(key, num_stages)).draw(view.noise(arch))
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -91,12 +91,12 @@ def test_no_module_has_another_name():
         (
             "PIL",
             "data/decoders.py data/display.py data/formats.py data/loading.py data/profiles.py "
-            "generation/film.py",
+            "generation/video.py",
         ),
         ("orbax", "checkpoint.py"),
         ("tensorstore", "tiled/zarr.py"),
         ("imagecodecs", "data/decoders.py data/formats.py data/profiles.py"),
-        ("ray", "sweeps/cluster.py"),
+        ("ray", "sweeps/ray_executor.py"),
     ],
 )
 def test_few_files_know_a_library(library, files):
@@ -135,7 +135,7 @@ def test_what_is_imported_is_declared():
 def test_only_the_generator_knows_its_parameters():
     inside = {"head", "stages"}
     for path in FILES:
-        if path.name in ("generator.py", "critic.py", "published.py"):  # the last translates
+        if path.name in ("generator.py", "critic.py", "torch_import.py"):  # the last translates
             continue
         keys = {
             node.slice.value
@@ -166,10 +166,20 @@ def test_what_holds_arrays_is_compared_by_identity():
     holders = set()
     for kind in _dataclasses():
         types = " ".join(str(field.type) for field in dataclasses.fields(kind))
-        if any(word in types for word in ("ndarray", "Array", "Params", "Weights", "Job", "Model")):
+        if any(
+            word in types
+            for word in ("ndarray", "Array", "Params", "Weights", "TrainingInputs", "Model")
+        ):
             holders.add(kind.__name__)
             assert kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__, kind
-    assert {"Model", "Job", "Subject", "Applied", "TrainState", "StageData"} <= holders
+    assert {
+        "Model",
+        "TrainingInputs",
+        "SampleSet",
+        "CompositeResult",
+        "TrainState",
+        "StageConstants",
+    } <= holders
 
 
 FOREIGN = {"eval", "exec", "compile", "__import__", "pickle", "import_module", "marshal", "shelve"}

@@ -16,7 +16,7 @@ from consingan_jax.cli import sample
 from consingan_jax.data import display, loading
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import sampling
-from consingan_jax.tiled import large, spread
+from consingan_jax.tiled import render, workers
 
 SIZE = {"height": 70, "width": 90}
 
@@ -72,7 +72,7 @@ def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suff
     encoding = PixelFormat(100, 4000, "uint16", ".npy", labels=tuple(range(3, 2003, 10)))
     model = dataclasses.replace(model, encoding=encoding)
     file = tmp_path / f"deep.{suffix}"
-    said = list(large.sample(model, str(file), seed=3, start_stage=0, **SIZE))
+    said = list(render.sample(model, str(file), seed=3, start_stage=0, **SIZE))
     found = np.asarray(read(file)) if suffix == "zarr" else tifffile.imread(file)
     expected = encoding.numbers(model.sample(3, **SIZE)[0])
     assert found.dtype == np.uint16 and set(np.unique(found[..., 2])) <= set(encoding.labels)
@@ -90,11 +90,11 @@ def test_each_device_makes_its_share_in_order():
         return np.full((1, 1, 1), top + left)
 
     places = [(number, 1) for number in range(7)]
-    made = spread.over([here] * 3)(make, iter(places))
-    assert next(made).item() == 1 and len(seen) <= 1 + spread.AHEAD * 3  # not all at once
+    made = workers.over([here] * 3)(make, iter(places))
+    assert next(made).item() == 1 and len(seen) <= 1 + workers.AHEAD * 3  # not all at once
     assert [piece.item() for piece in made] == [2, 3, 4, 5, 6, 7]
     assert {device for _, device in seen} == {here}
-    assert [piece.item() for piece in spread.over([here])(make, places)] == list(range(1, 8))
+    assert [piece.item() for piece in workers.over([here])(make, places)] == list(range(1, 8))
 
 
 def test_on_two_devices_the_same_picture_and_elsewhere_too(run, finished_run, tmp_path):
@@ -108,7 +108,7 @@ def test_on_two_devices_the_same_picture_and_elsewhere_too(run, finished_run, tm
     assert result.returncode == 0, result.stderr
     assert run(*flags_of(SIZE), f"--out={tmp_path / 'one.zarr'}")[0] == 0
     np.testing.assert_array_equal(read(tmp_path / "two.zarr"), read(tmp_path / "one.zarr"))
-    make = large._Sample(consingan_jax.load(finished_run), {"seed": 0, "start_stage": 0, **SIZE})
+    make = render._Sample(consingan_jax.load(finished_run), {"seed": 0, "start_stage": 0, **SIZE})
     _ = make.input
     sent = pickle.loads(pickle.dumps(make))
     np.testing.assert_array_equal(sent(0, 0), make(0, 0))
@@ -155,5 +155,5 @@ def test_what_cannot_be_is_one_line(run, arguments, message):
 def test_models_that_make_whole_images_only(capsys, harmonization_run, tmp_path):
     model = consingan_jax.load(harmonization_run)
     with pytest.raises(consingan_jax.InputError, match="cannot make windows or very large images"):
-        next(large.sample(model, str(tmp_path / "a.zarr"), seed=0, start_stage=0, **SIZE))
+        next(render.sample(model, str(tmp_path / "a.zarr"), seed=0, start_stage=0, **SIZE))
     assert not list(tmp_path.iterdir())

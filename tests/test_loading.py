@@ -175,7 +175,7 @@ def test_a_damaged_png_is_one_line(tmp_path):
 
 def test_pictures_show_themselves():
     rng = np.random.default_rng(0)
-    several = rng.uniform(-1, 1, (4, 5, 6, 3)).view(display.Pictures)
+    several = rng.uniform(-1, 1, (4, 5, 6, 3)).view(display.ImageArray)
     for pictures, size in [(several, (14, 12)), (several[0], (6, 5)), (several[..., :1], (14, 12))]:
         assert Image.open(io.BytesIO(pictures._repr_png_())).size == size
     assert several[0, 0]._repr_png_() is None and several[:0]._repr_png_() is None

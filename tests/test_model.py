@@ -72,7 +72,7 @@ def test_lower_stages_are_scaled_and_rounded_down():
 def test_stages_below_the_start_take_the_fixed_noise(model):
     view = model.generator.view(model.sizes)
     keys = noise.stage_keys(noise.sample_key(7), 3)
-    kept = [*model.z_star[:2], noise.Source(keys).draw(view.noise(model.arch))[2]]
+    kept = [*model.z_star[:2], noise.NoiseSource(keys).draw(view.noise(model.arch))[2]]
     expected = model.generator(model.params, kept, model.noise_amps, view)
     image = model.sample(seed=7, start_stage=2)
     np.testing.assert_allclose(image, expected, atol=1e-5)
@@ -140,7 +140,7 @@ def test_windows_that_cannot_be(model, place, canvas, message):
 
 
 def test_a_model_of_format_1_draws_as_it_did(model, tmp_path, monkeypatch):
-    old = dataclasses.replace(model, fixed=noise.FixedInput(model.z_star, 7))
+    old = dataclasses.replace(model, fixed=noise.ReconstructionNoise(model.z_star, 7))
     about = {name: value for name, value in old.metadata().items() if name != "noise"}
     monkeypatch.setattr(checkpoint, "FORMAT", 1)
     checkpoint.save(tmp_path / "model", old.tree(), about)

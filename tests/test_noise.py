@@ -6,8 +6,8 @@ import numpy as np
 
 from consingan_jax import tasks
 from consingan_jax.data import noise
-from consingan_jax.nn.spans import span
-from consingan_jax.nn.windows import NoiseWindow
+from consingan_jax.nn.intervals import span
+from consingan_jax.nn.receptive_field import NoiseWindow
 
 
 def window(height, width, channels, *, top=0, left=0, whole=(10_000, 10_000)):
@@ -15,7 +15,7 @@ def window(height, width, channels, *, top=0, left=0, whole=(10_000, 10_000)):
 
 
 def drawn(key, *wanted):
-    return noise.Source(noise.stage_keys(key, len(wanted))).draw(wanted)
+    return noise.NoiseSource(noise.stage_keys(key, len(wanted))).draw(wanted)
 
 
 def test_draws_are_standard_normal_and_independent(key):
@@ -45,7 +45,7 @@ def test_no_sample_has_the_noise_of_the_fixed_input():
 
 def test_what_is_given_is_cut_or_stretched(key):
     grid = jax.random.normal(key, (1, 10, 12, 2))
-    source = noise.Source(noise.stage_keys(key, 1), (grid,))
+    source = noise.NoiseSource(noise.stage_keys(key, 1), (grid,))
     (part,) = source.draw([window(4, 5, 2, top=6, left=7, whole=(10, 12))])
     np.testing.assert_array_equal(part, grid[:, 6:, 7:])
     (double,) = source.draw([window(20, 24, 2, whole=(20, 24))])
@@ -60,7 +60,7 @@ def test_what_is_given_is_cut_or_stretched(key):
 def test_what_is_given_is_stretched_over_the_largest_canvas(key):
     # Pixel 1,999,998 of 2,000,000 shows 1,999,998 * 1,501 / 2,000,000 = 1,500.998 of 1,501.
     grid = jnp.arange(1501.0)[None, :, None, None] + jnp.zeros((1, 1501, 2, 1))
-    source = noise.Source(noise.stage_keys(key, 1), (grid,))
+    source = noise.NoiseSource(noise.stage_keys(key, 1), (grid,))
     far = window(3, 2, 1, top=1_999_000, whole=(2_000_000, 2))
     (part,) = source.draw([far])
     np.testing.assert_array_equal(part[0, :, 0, 0], [1500, 1500, 1500])

@@ -8,7 +8,7 @@ from PIL import Image
 
 import consingan_jax
 from consingan_jax.data import display, loading
-from consingan_jax.generation import film
+from consingan_jax.generation import video
 from consingan_jax.generation.output import Output
 
 
@@ -125,8 +125,8 @@ def test_the_published_set_of_animations(generator, tmp_path):
     lines = list(_into(generator, out).animations(beta=None, start_stage=None, **_walk()))
     assert len(lines) == 13 and len(_names(out)) == 13
     assert {"start_stage_0_beta_0.80.gif", "start_stage_2_beta_0.95.gif"} <= set(_names(out))
-    with Image.open(out / "start_stage_0_beta_0.85.gif") as film:
-        assert (film.n_frames, film.size, film.info["duration"]) == (3, (28, 21), 100)
+    with Image.open(out / "start_stage_0_beta_0.85.gif") as video:
+        assert (video.n_frames, video.size, video.info["duration"]) == (3, (28, 21), 100)
     assert loading.load(out / "contact_sheet.png").shape == (12 * 23 - 2, 3 * 30 - 2, 3)
 
 
@@ -135,8 +135,8 @@ def test_one_animation(suffix, generator, tmp_path):
     path = tmp_path / f"new/film{suffix}"
     walk = _walk(frames=4, loop=True, width="2x")
     list(generator.animation(str(path), beta=0.9, start_stage=0, **walk))
-    with Image.open(path) as film:
-        assert (film.n_frames, film.size) == (4, (56, 21))
+    with Image.open(path) as video:
+        assert (video.n_frames, video.size) == (4, (56, 21))
     assert _names(path.parent) == [path.name]
 
 
@@ -158,7 +158,7 @@ def test_bad_animations_write_nothing(name, changes, message, generator, tmp_pat
 
 
 def test_mp4_names_its_extra(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(film.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(video.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="mp4 needs av: python -m pip install av"):
         list(generator.animation(str(tmp_path / "f.mp4"), beta=0.9, start_stage=0, **_walk()))
 
@@ -167,8 +167,8 @@ def test_mp4(generator, tmp_path):
     av = pytest.importorskip("av", reason="needs the extra video")
     path = tmp_path / "film.mp4"
     list(generator.animation(str(path), beta=0.9, start_stage=0, **_walk(frames=5)))
-    with av.open(str(path)) as film:
-        shapes = [frame.to_ndarray(format="rgb24").shape for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        shapes = [frame.to_ndarray(format="rgb24").shape for frame in video.decode(video=0)]
     assert shapes == 5 * [(22, 28, 3)]
 
 

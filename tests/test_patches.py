@@ -30,21 +30,21 @@ def test_sliced_wasserstein(real):
 
 
 def test_copies_are_flagged_as_copies(real):
-    assert patches.same_place_share(real, real) == 1
+    assert patches.copy_rate(real, real) == 1
     shuffled = patches.shuffled(real)
     assert sorted(shuffled.ravel()) == sorted(real.ravel())
-    assert patches.same_place_share(shuffled, real) < 0.05
+    assert patches.copy_rate(shuffled, real) < 0.05
     half = np.where(np.arange(80)[None, :, None] < 40, real, shuffled)
-    assert 0.4 < patches.same_place_share(half, real) < 0.6
+    assert 0.4 < patches.copy_rate(half, real) < 0.6
 
 
 def test_shares_do_not_depend_on_the_size(real):
     large = np.repeat(np.repeat(real, 4, 0), 4, 1)
     moved = np.roll(large, 160, 1)
-    assert patches.same_place_share(large, large) == 1
-    assert patches.same_place_share(moved, large) < 0.05
+    assert patches.copy_rate(large, large) == 1
+    assert patches.copy_rate(moved, large) < 0.05
     wide = np.concatenate([real, real], 1)
-    assert patches.same_place_share(wide, real) < 0.1  # all shifted, relative to the side
+    assert patches.copy_rate(wide, real) < 0.1  # all shifted, relative to the side
 
 
 def test_patches_and_places_by_hand():

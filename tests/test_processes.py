@@ -10,7 +10,7 @@ from consingan_jax.cli import processes, train
 from consingan_jax.cli.flags import Flags
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
-from consingan_jax.training import peers
+from consingan_jax.training import process_group
 
 FATAL = (
     "F1126 21:10:56.525780   18848 client.h:80] Terminating process because the JAX distributed "
@@ -89,7 +89,7 @@ def test_a_child_is_heard_and_its_runtime_kept_back(capfd):
 
 def _several(monkeypatch, rows):
     """Returns process 1 of those that say `rows`."""
-    one = peers.Peers(lambda moment: moment == "stop")
+    one = process_group.ProcessGroup(lambda moment: moment == "stop")
     one._number, one.leads = len(rows), False
     monkeypatch.setattr(one, "_gathered", lambda *own: np.array([*rows[:1], own, *rows[2:]], int))
     return one
@@ -97,11 +97,11 @@ def _several(monkeypatch, rows):
 
 def test_all_follow_the_first_and_stop_together(monkeypatch):
     one = _several(monkeypatch, [(0, 7, 3), ()])
-    assert one.agreed([1, 2]) == [7, 3]
-    assert one.watcher("stop") is False and one.agreed([1, 2]) is None
-    assert _several(monkeypatch, [(1, 7), ()]).agreed([1]) is None
-    alone = peers.Peers(None)
-    assert alone.agreed([4]) == [4] and alone.leads and alone.watcher is None
+    assert one.sync_counts([1, 2]) == [7, 3]
+    assert one.watcher("stop") is False and one.sync_counts([1, 2]) is None
+    assert _several(monkeypatch, [(1, 7), ()]).sync_counts([1]) is None
+    alone = process_group.ProcessGroup(None)
+    assert alone.sync_counts([4]) == [4] and alone.leads and alone.watcher is None
 
 
 def test_what_keeps_one_keeps_all(monkeypatch):
@@ -120,4 +120,4 @@ def test_windows_go_round(monkeypatch):
     with pytest.raises(InputError, match=r"config.windows=3: 2 processes with 4 devices in all"):
         _several(monkeypatch, [(), ()]).check(config, list("abcd"))
     _several(monkeypatch, [(), ()]).check(config, list("abc"))
-    peers.Peers(None).check(config, list("ab"))
+    process_group.ProcessGroup(None).check(config, list("ab"))

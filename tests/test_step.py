@@ -12,14 +12,14 @@ from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 SIZES = ((12, 16), (15, 20), (20, 26))
 
 
 def _program(tiny_config, num_stages=2, **changes):
     config = Config.create(**{**tiny_config, **changes})
-    return StageProgram(config, architecture(config, channels=3), SIZES[:num_stages])
+    return StageStep(config, architecture(config, channels=3), SIZES[:num_stages])
 
 
 def _run(program, key, calls):

@@ -20,14 +20,14 @@ from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
-from consingan_jax.studio.desk import Desk, _fields
-from consingan_jax.studio.trainings import Trainings
+from consingan_jax.studio.queue import TrainingQueue
+from consingan_jax.studio.service import StudioService, _fields
 from consingan_jax.training import trainer
-from consingan_jax.training.watch import Moment
+from consingan_jax.training.progress import Progress
 from tests import tiny
 
 TINY = "num_stages=2\nmin_size=12\nmax_size=20\nnum_filters=4\nnum_iters=4\nnum_layers=2"
-MOMENT = Moment(1, 3, (20, 30), 40, 100, False, 0.25, 65.0, 0.1234)
+MOMENT = Progress(1, 3, (20, 30), 40, 100, False, 0.25, 65.0, 0.1234)
 
 
 def _until(condition, seconds=60.0):
@@ -67,7 +67,7 @@ class Hand:
 
 def test_one_training_at_a_time_in_the_order_of_asking(tmp_path):
     hand, config = Hand(), Config.create()
-    trainings = Trainings(hand)
+    trainings = TrainingQueue(hand)
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
     for run in (one, two, three):
         trainings.add(config, run)
@@ -91,7 +91,7 @@ def test_one_training_at_a_time_in_the_order_of_asking(tmp_path):
 
 def test_the_thread_outlives_what_goes_wrong(tmp_path):
     hand = Hand()
-    trainings = Trainings(hand)
+    trainings = TrainingQueue(hand)
     for error, words in (
         (DivergedError("it diverged"), "it diverged"),
         (KeyError("a fault"), "KeyError: 'a fault'"),
@@ -104,7 +104,7 @@ def test_the_thread_outlives_what_goes_wrong(tmp_path):
 
 def test_a_run_that_trains_takes_no_other_settings(tmp_path):
     hand = Hand()
-    trainings = Trainings(hand)
+    trainings = TrainingQueue(hand)
     trainings.add(Config.create(), tmp_path / "run")
     trainings.add(Config.create(), tmp_path / "run")
     with pytest.raises(InputError, match="run trains with other settings: stop it first"):
@@ -116,7 +116,7 @@ def test_a_run_that_trains_takes_no_other_settings(tmp_path):
 @pytest.fixture
 def desk(tmp_path, finished_run):
     shutil.copytree(finished_run, tmp_path / "runs/there")
-    return Desk(tmp_path / "runs")
+    return StudioService(tmp_path / "runs")
 
 
 def test_pictures_are_kept_under_names_of_their_own(desk, picture, tmp_path):
@@ -158,7 +158,7 @@ def test_what_is_made_with_a_run(desk):
 
 
 def test_a_painted_mask(harmonization_run, tmp_path):
-    desk = Desk(tmp_path, [str(harmonization_run)])
+    desk = StudioService(tmp_path, [str(harmonization_run)])
     composite, painted = np.zeros((30, 40, 4), np.uint8), np.zeros((30, 40), np.uint8)
     words, files = desk.apply(str(harmonization_run), composite, painted, 0)
     assert "no mask" in words and loading.load(files[0]).shape == (30, 40, 3)
@@ -173,7 +173,7 @@ def test_a_painted_mask(harmonization_run, tmp_path):
 
 def test_runs_are_named_by_picture_and_setting(desk, picture, tmp_path, monkeypatch):
     """Another picture of the same stem, or another setting, is another run with another state."""
-    monkeypatch.setattr(desk, "_trainings", Trainings(Hand()))
+    monkeypatch.setattr(desk, "_trainings", TrainingQueue(Hand()))
     desk.keep(str(picture))
     other = tmp_path / "picture.tif"
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(other)
@@ -208,7 +208,7 @@ def test_samples_of_a_deep_picture_are_shown(tmp_path):
     tifffile.imwrite(tmp_path / "ct.tif", values)
     settings = tiny.CONFIG | {"num_stages": 1, "num_iters": 1, "value_range": "data"}
     trainer.train(tmp_path / "ct.tif", tmp_path / "runs/ct", **settings)
-    desk = Desk(tmp_path / "runs")
+    desk = StudioService(tmp_path / "runs")
     ((shown, _),) = desk.sample("ct", 1, seed=3, start_stage=0, width=None, height=None)
     assert shown.endswith("generated/21x28/seed_3.tif.preview.png")
     written = tifffile.imread(shown.removesuffix(".preview.png"))

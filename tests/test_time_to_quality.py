@@ -10,7 +10,7 @@ from tensorboardX.proto import event_pb2
 from benchmarks import time_to_quality
 from consingan_jax.measures import evaluation
 from consingan_jax.measures.metrics import Estimate
-from consingan_jax.measures.subjects import Subject
+from consingan_jax.measures.samples import SampleSet
 
 
 def _events(*times):
@@ -121,7 +121,7 @@ def test_the_table():
 
 def test_the_sheet_is_a_row_for_each():
     picture = np.zeros((4, 6, 3), np.float32)
-    few, many = Subject("a", picture, [picture]), Subject("a", picture, [picture] * 3)
+    few, many = SampleSet("a", picture, [picture]), SampleSet("a", picture, [picture] * 3)
     sheet = time_to_quality.sheet([few, many])
     assert sheet.shape == (2 * 4 + 2, 4 * 6 + 3 * 2, 3)
     assert (sheet[:4, 16:] == 1).all() and (sheet[6:, 16:22] == 0).all()

@@ -17,9 +17,9 @@ from consingan_jax.data import display, loading
 from consingan_jax.errors import DamagedError, DivergedError, InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
-from consingan_jax.runs import job, workdir
-from consingan_jax.training import compiler, recorder, step, trainer
-from consingan_jax.training.stage import Stages
+from consingan_jax.runs import directory, inputs
+from consingan_jax.training import callbacks, compiler, step, trainer
+from consingan_jax.training.stage import StageFactory
 
 
 class KilledError(Exception):
@@ -37,7 +37,7 @@ def _lines(run):
 def _kill_after(monkeypatch, calls):
     """Lets the recorder die after so many calls, with a checkpoint after each."""
     left = [calls]
-    after_call = recorder.Recorder.after_call
+    after_call = callbacks.Callbacks.after_call
 
     def dying(self, *args):
         after_call(self, *args)
@@ -45,7 +45,7 @@ def _kill_after(monkeypatch, calls):
         if left[0] == 0:
             raise KilledError
 
-    monkeypatch.setattr(recorder.Recorder, "after_call", dying)
+    monkeypatch.setattr(callbacks.Callbacks, "after_call", dying)
 
 
 def test_a_run_directory_explains_itself(finished_run):
@@ -110,14 +110,14 @@ def test_a_finished_run_is_not_trained_again(tiny_config, finished_run, monkeypa
 
 def test_one_compilation_per_stage(tiny_config, tmp_path, monkeypatch):
     traces = []
-    run = step.StageProgram.run
+    run = step.StageStep.run
 
     @functools.wraps(run)  # a program of another name would be compiled again
     def counted(self, *args):
         traces.append(self.stage)
         return run(self, *args)
 
-    monkeypatch.setattr(step.StageProgram, "run", counted)
+    monkeypatch.setattr(step.StageStep, "run", counted)
     trainer.train(tiny_config | {"log_every": 3}, str(tmp_path / "run"))
     assert traces == [0, 1, 2]
 
@@ -182,8 +182,8 @@ def test_a_run_that_diverges_at_any_rate_stops(tiny_config, tmp_path):
 
 
 def test_a_retry_halves_the_rates_and_draws_new_noise(tiny_config):
-    work = job.prepare(Config.create(**tiny_config | {"lr_critic": (1e-3, 4e-4)}))
-    before, after = Stages(work), Stages(work, retries=2)
+    work = inputs.load_inputs(Config.create(**tiny_config | {"lr_critic": (1e-3, 4e-4)}))
+    before, after = StageFactory(work), StageFactory(work, retries=2)
     assert after.config.lr_critic == (2.5e-4, 1e-4) and after.config.lr_generator == 1.25e-4
     for number, key in enumerate(before.keys(1)):
         same = (jax.random.key_data(key) == jax.random.key_data(after.keys(1)[number])).all()
@@ -193,7 +193,7 @@ def test_a_retry_halves_the_rates_and_draws_new_noise(tiny_config):
 @pytest.mark.parametrize(
     ("where", "name", "call"),
     [
-        (workdir, "write_text", 1),  # before anything is there
+        (directory, "write_text", 1),  # before anything is there
         (display, "save", 2),  # while the run explains itself
         (checkpoint, "save", 2),  # before a checkpoint is written
         (checkpoint.shutil, "rmtree", 1),  # between a checkpoint and the removal of the one before
@@ -233,8 +233,8 @@ def test_fine_tuning_takes_the_composite_as_its_input(
     other = np.random.default_rng(1).uniform(-1, 1, (30, 40, 3)).astype(np.float32)
     display.save(tmp_path / "other.png", other)
     changes = {"fine_tune": str(harmonization_run), "naive": str(tmp_path / "other.png")}
-    todo = job.prepare(Config.create(**{**tiny_harmonization, **changes}))
-    stage = Stages(todo).fine_tuned(todo.source)
+    todo = inputs.load_inputs(Config.create(**{**tiny_harmonization, **changes}))
+    stage = StageFactory(todo).fine_tuned(todo.source)
     expected = resize.fit(loading.load(tmp_path / "other.png"), (14, 19))
     np.testing.assert_allclose(stage.data.coarsest[0], expected, atol=1e-6)
     key, data = numerics.key(0), stage.data
@@ -242,7 +242,7 @@ def test_fine_tuning_takes_the_composite_as_its_input(
     z, _ = stage.program.draw(key, data, view)
     np.testing.assert_array_equal(z[0], data.coarsest)
     editing = dataclasses.replace(todo.config, task="editing")
-    program = step.StageProgram(editing, todo.arch, todo.sizes)
+    program = step.StageStep(editing, todo.arch, todo.sizes)
     added = program.draw(key, data, view)[0][0] - data.coarsest
     assert 0.08 < np.std(added) < 0.12
 
@@ -253,13 +253,13 @@ def test_another_composite_in_the_directory_of_a_fine_tuning(
     composite = shutil.copy(picture, tmp_path / "composite.png")
     changes = {"fine_tune": str(harmonization_run), "naive": str(composite)}
     config = Config.create(**{**tiny_harmonization, **changes})
-    run = workdir.Workdir(tmp_path / "run")
-    with run.claim(job.prepare(config)):
+    run = directory.RunDirectory(tmp_path / "run")
+    with run.acquire(inputs.load_inputs(config)):
         pass
-    run.check(job.prepare(config))
+    run.check(inputs.load_inputs(config))
     display.save(composite, loading.load(picture)[::-1])
     with pytest.raises(ValueError, match=r"belongs to another picture.*config\.naive"):
-        run.check(job.prepare(config))
+        run.check(inputs.load_inputs(config))
 
 
 def _files(directory):
@@ -288,10 +288,10 @@ def test_fine_tuning_goes_on_from_its_source(
 
 
 def test_two_processes_do_not_share_a_directory(tiny_config, tmp_path):
-    run = workdir.Workdir(tmp_path / "run")
-    todo = job.prepare(Config.create(**tiny_config))
+    run = directory.RunDirectory(tmp_path / "run")
+    todo = inputs.load_inputs(Config.create(**tiny_config))
     with (
-        run.claim(todo),
+        run.acquire(todo),
         pytest.raises(ValueError, match="another process trains in"),
     ):
         trainer.train(tiny_config, str(run.path))
@@ -545,12 +545,12 @@ def test_a_run_that_another_process_has_finished_meanwhile(
     config, run = tiny_config | {"num_stages": 1, "num_iters": 1}, tmp_path / "run"
     expected = trainer.train(config, run)
     answers = iter([False])  # before the directory is held; then it is finished
-    is_finished = workdir.Workdir.is_finished
+    is_finished = directory.RunDirectory.is_finished
     monkeypatch.setattr(
-        workdir.Workdir, "is_finished", lambda self: next(answers, None) or is_finished(self)
+        directory.RunDirectory, "is_finished", lambda self: next(answers, None) or is_finished(self)
     )
-    monkeypatch.setattr(workdir.Workdir, "check", lambda *_: None)
-    monkeypatch.setattr(trainer, "Course", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(directory.RunDirectory, "check", lambda *_: None)
+    monkeypatch.setattr(trainer, "TrainingRun", lambda *_, **__: pytest.fail("trained again"))
     assert _equal(trainer.train(config, run), expected)
 
 
@@ -567,7 +567,7 @@ def test_a_fine_tuning_has_iterations_for_the_stages_of_its_source(
     tiny_harmonization, harmonization_run
 ):
     tuning = {**tiny_harmonization, "fine_tune": str(harmonization_run), "num_stages": 6}
-    todo = job.prepare(Config.create(**{**tuning, "num_iters": (3, 4)}))
+    todo = inputs.load_inputs(Config.create(**{**tuning, "num_iters": (3, 4)}))
     assert todo.config.num_stages == 2 and todo.config.stage(1).num_iters == 4
     with pytest.raises(InputError, match="one for each of the 2 stages"):
-        job.prepare(Config.create(**{**tuning, "num_iters": (3, 4, 5)}))
+        inputs.load_inputs(Config.create(**{**tuning, "num_iters": (3, 4, 5)}))

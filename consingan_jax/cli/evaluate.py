@@ -8,11 +8,11 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
-from consingan_jax.cli import run
+from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
-from consingan_jax.measures import evaluation, subjects, tables
+from consingan_jax.measures import evaluation, samples, tables
 
 USAGE = """Measures samples against their training images.
 
@@ -44,7 +44,7 @@ def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
     sides = [*flagged, *others]
     if len(flagged) > 1 or (flags.real and not sides):
         raise InputError("give a run, or --real= and --samples=FOLDER, or --compare A B")
-    sides = sides or [run.chosen(None, [])]
+    sides = sides or [resolve_run.resolve_run(None, [])]
     if len(sides) > 1 and not flags.compare:
         raise InputError(f"unknown argument {sides[-1]!r}: flags look like --name=value")
     if flags.samples and not flags.real:
@@ -59,16 +59,16 @@ def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
     return sides
 
 
-def _subjects(side: str, flags: Flags) -> list[subjects.Subject]:
+def _subjects(side: str, flags: Flags) -> list[samples.SampleSet]:
     """Returns what one run or folder holds."""
     if restore.is_run(side):
-        found = subjects.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
+        found = samples.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
     elif flags.real:
-        found = subjects.of_folders(flags.real, side)
+        found = samples.of_folders(flags.real, side)
     else:
         raise InputError(f"{side} is no run: for a folder of samples give --real=FOLDER too")
     size = flags.max_size
-    return [subjects.shrunk(one, size) for one in found] if size else found
+    return [samples.shrunk(one, size) for one in found] if size else found
 
 
 def _main(flags: Flags, others: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from absl import flags as absl_flags
 
-from consingan_jax.cli import run
+from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
@@ -88,7 +88,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         raise InputError("--out is missing: the directory to make")
     if out.exists():
         raise InputError(f"--out={out} exists already: give another")
-    model = restore.load(run.chosen(flags.ckpt, others))
+    model = restore.load(resolve_run.resolve_run(flags.ckpt, others))
     size = {"height": flags.height, "width": flags.width}
     program = export.sampler(model, **size)
     out.mkdir(parents=True)

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 from absl import flags as absl_flags
 
-from consingan_jax.cli import run
+from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
-from consingan_jax.generation import published
-from consingan_jax.runs.job import Job
-from consingan_jax.runs.page import Page
-from consingan_jax.runs.workdir import Workdir
+from consingan_jax.generation import torch_import
+from consingan_jax.runs.directory import RunDirectory
+from consingan_jax.runs.inputs import TrainingInputs
+from consingan_jax.runs.report import Page
 
 USAGE = """Takes over a run of the published PyTorch program: weights, fixed noise, settings.
 
@@ -32,11 +32,13 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     if len(others) != 1:
         raise InputError("give one directory: that of a run of the published program")
     source = pathlib.Path(others[0])
-    model, levels = published.load_run(source)
-    new = Workdir(flags.out or run.RUNS / source.resolve().name)
+    model, levels = torch_import.load_run(source)
+    new = RunDirectory(flags.out or resolve_run.RUNS / source.resolve().name)
     if new.path.exists():
         raise InputError(f"{new.path} exists already: give another --out")
-    with new.claim(Job(model.config, model.real[0], levels, composite=None, source=None)):
+    with new.acquire(
+        TrainingInputs(model.config, model.real[0], levels, composite=None, source=None)
+    ):
         picture = model.reconstruct()[0]
         display.save(new.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
         model.save(new.model)

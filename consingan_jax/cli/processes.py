@@ -19,7 +19,7 @@ from typing import Any
 import jax
 from absl import flags as absl_flags
 
-from consingan_jax import outside
+from consingan_jax import subprocess_io
 from consingan_jax.cli import signals
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 
@@ -88,7 +88,7 @@ def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
     try:
         yield
     except (StoppedError, InputError, DivergedError):  # mostly in all of them alike
-        outside.close()
+        subprocess_io.close()
         jax.distributed.shutdown()
         raise
     except Exception as error:
@@ -96,7 +96,7 @@ def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
             raise
         time.sleep(2 * SILENT_SECONDS)  # the connection broke: soon the runtime knows whose
         raise
-    outside.close()
+    subprocess_io.close()
     jax.distributed.shutdown()
 
 

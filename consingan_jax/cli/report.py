@@ -3,9 +3,9 @@
 import pathlib
 from collections.abc import Sequence
 
-from consingan_jax.cli import run
+from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.runs.page import Page
+from consingan_jax.runs.report import Page
 
 USAGE = """Makes the page of a run anew: RUN/report.html, which any browser shows.
 
@@ -21,7 +21,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
 
 def _main(flags: Flags, others: Sequence[str]) -> None:
     del flags
-    page = Page(pathlib.Path(run.chosen(None, others)))
+    page = Page(pathlib.Path(resolve_run.resolve_run(None, others)))
     page.write()
     print(page.path)
 

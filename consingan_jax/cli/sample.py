@@ -7,13 +7,13 @@ from typing import Any, cast
 from absl import flags as absl_flags
 
 from consingan_jax import device
-from consingan_jax.cli import engines, run
+from consingan_jax.cli import executor_flags, resolve_run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
-from consingan_jax.generation.output import Made, Output
-from consingan_jax.tiled import large, spread
+from consingan_jax.generation.output import Artifact, Output
+from consingan_jax.tiled import render, workers
 
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
@@ -62,16 +62,16 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("frames", 100, "How many frames.", **to)
     a.DEFINE_float("fps", 10.0, "Frames per second.", **to)
     a.DEFINE_bool("loop", False, "Let the animation close on itself without a jump.", **to)
-    engines.define(to)
+    executor_flags.define(to)
 
 
 def _main(flags: Flags, others: Sequence[str]) -> None:
-    ckpt = run.chosen(flags.ckpt, others)
+    ckpt = resolve_run.resolve_run(flags.ckpt, others)
     _check(flags)
     for path in [*flags.naive, *([flags.mask] if flags.mask not in _MASKS else [])]:
         if not pathlib.Path(path).exists():  # said before the model is loaded
             raise InputError(f"image {path}: {missing(path)}")
-    if (flags.naive or flags.reconstruct) and large.is_file(flags.out):
+    if (flags.naive or flags.reconstruct) and render.is_file(flags.out):
         raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
     device.divide_cpu(flags.devices)
     device.use_compilation_cache(flags.compilation_cache)
@@ -82,7 +82,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     made = ""
     for made in _made(Output(model, flags.out, ckpt), flags):
         print(made, flush=True)
-    if isinstance(made, Made):
+    if isinstance(made, Artifact):
         print(f"picture: {made.file}")
     if (page := pathlib.Path(ckpt) / "report.html").exists():
         print(f"report:  {page}")
@@ -100,9 +100,9 @@ def _check(flags: Flags) -> None:
     action = actions[0] if actions else ""
     where = f"with --{action}" if action else "on samples"
     reads = set(_READS[action])
-    if large.is_large(flags.out):  # which is made tile by tile
-        reads |= set(engines.FLAGS)
-    if flags.animate and large.is_large(flags.out):
+    if render.is_large(flags.out):  # which is made tile by tile
+        reads |= set(executor_flags.FLAGS)
+    if flags.animate and render.is_large(flags.out):
         reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
     check_used(flags, {*reads, "ckpt", "out"}, where)
 
@@ -117,11 +117,11 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     start_stage = flags.start_stage or 0
     if not flags.animate:
         asked = {"seed": seed, "start_stage": start_stage, **size}
-        if not large.is_file(flags.out):
+        if not render.is_file(flags.out):
             return output.samples(num_samples=flags.num_samples or 8, **asked)
-        large.check_alone(flags.num_samples)
-        if large.is_large(flags.out):
-            return large.sample(output.model, flags.out, spread=_spread(flags), **asked)
+        render.check_alone(flags.num_samples)
+        if render.is_large(flags.out):
+            return render.sample(output.model, flags.out, spread=_spread(flags), **asked)
         return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
@@ -130,15 +130,15 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
         )
     walk["beta"] = 0.9 if flags.beta is None else flags.beta
     walk["start_stage"] = start_stage
-    if large.is_large(flags.out):
-        return large.animation(output.model, flags.out, seed=seed, spread=_spread(flags), **walk)
+    if render.is_large(flags.out):
+        return render.animation(output.model, flags.out, seed=seed, spread=_spread(flags), **walk)
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
 
 
-def _spread(flags: Flags) -> spread.Spread:
+def _spread(flags: Flags) -> workers.MapTiles:
     """Returns who makes the tiles of a picture."""
-    cluster = engines.chosen(flags)
-    return cluster.spread if cluster else spread.over(device.chosen(flags.devices))
+    cluster = executor_flags.executor_of(flags)
+    return cluster.spread if cluster else workers.over(device.select_devices(flags.devices))
 
 
 COMMAND = Command(USAGE, _define, _main)

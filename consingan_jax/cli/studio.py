@@ -9,7 +9,7 @@ from absl import flags as absl_flags
 
 from consingan_jax import device
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.cli.run import RUNS
+from consingan_jax.cli.resolve_run import RUNS
 from consingan_jax.errors import InputError
 
 USAGE = """Opens the studio: train, sample, animate and apply in a browser.
@@ -43,9 +43,9 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
     os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(flags.folder, ".cache"))
     device.use_compilation_cache(flags.compilation_cache)
     from consingan_jax.studio import page
-    from consingan_jax.studio.desk import Desk
+    from consingan_jax.studio.service import StudioService
 
-    desk = Desk(flags.folder, runs)
+    desk = StudioService(flags.folder, runs)
     try:
         studio = page.build(desk)
         studio.launch(

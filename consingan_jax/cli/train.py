@@ -14,17 +14,17 @@ import tqdm
 from absl import flags as absl_flags
 
 from consingan_jax import config, device
-from consingan_jax.cli import engines, plan, processes, signals
+from consingan_jax.cli import dry_run, executor_flags, processes, signals
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, define_config
-from consingan_jax.cli.run import RUNS
+from consingan_jax.cli.resolve_run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
-from consingan_jax.runs.workdir import Workdir, default_name
-from consingan_jax.sweeps import fleet
-from consingan_jax.sweeps.engine import Engine, here
+from consingan_jax.runs.directory import RunDirectory, default_name
+from consingan_jax.sweeps import sweep
+from consingan_jax.sweeps.executor import Executor, local_executor
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
 
@@ -54,7 +54,7 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     absl_flags.DEFINE_integer(
         "stack", 0, "Models of a set that train together at most [as fit].", lower_bound=0, **to
     )
-    engines.define(to)
+    executor_flags.define(to)
     processes.define(to)
     absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
@@ -125,7 +125,7 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
 
 def _that_goes_on(workdir: str, changes: Mapping[str, Any]) -> Config:
     """Returns the configuration of a run, with changes; its pictures must still be there."""
-    asked = dataclasses.replace(Workdir(workdir).config(), **changes)
+    asked = dataclasses.replace(RunDirectory(workdir).config(), **changes)
     if not asked.fine_tune:
         for field in ("image", "mask"):
             path = getattr(asked, field)
@@ -146,7 +146,7 @@ def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:
 
 
 def _names_set(flags: Flags) -> bool:
-    return bool(flags.workdir) and fleet.is_set(flags.workdir)
+    return bool(flags.workdir) and sweep.is_set(flags.workdir)
 
 
 def _says_what(flags: Flags) -> bool:
@@ -159,7 +159,7 @@ def _goes_on(flags: Flags) -> bool:
     return restore.is_run(flags.workdir) and not _says_what(flags)
 
 
-def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> fleet.Fleet | None:
+def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> sweep.Sweep | None:
     """Returns the set that is named where nothing says which images, if it is one."""
     chosen: Any = flags["config"]
     says = _says_what(flags) or flags["config"].present
@@ -167,7 +167,7 @@ def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> fleet.Fleet | None
     if images or says or not _names_set(flags):
         return None
     seeds = flags.seeds if flags["seeds"].present else 0
-    return fleet.restored(flags.workdir, seeds=seeds, **chosen.override_values)
+    return sweep.restored(flags.workdir, seeds=seeds, **chosen.override_values)
 
 
 def _main(flags: Flags, images: Sequence[str]) -> None:
@@ -183,21 +183,21 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
         return
     asked, workdir = _asked_for(flags, images)
     if is_many(flags, asked, images):
-        _main_of_set(flags, fleet.Fleet(asked, workdir, paths=images, seeds=flags.seeds))
+        _main_of_set(flags, sweep.Sweep(asked, workdir, paths=images, seeds=flags.seeds))
         return
-    of_set = [*engines.FLAGS[1:], "stack"]
+    of_set = [*executor_flags.FLAGS[1:], "stack"]
     unused = [name for name in of_set if flags[name].present]
     if unused:
         raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
     if flags.dry_run:
         _say_device()
-        for line in plan.dry_run(asked):
+        for line in dry_run.dry_run(asked):
             print(line, flush=True)
         return
     with _stoppable() as request, processes.joined(flags):
         _say_device()
         device.use_compilation_cache(flags.compilation_cache)
-        finished = Workdir(workdir).is_finished()
+        finished = RunDirectory(workdir).is_finished()
         model = trainer.train(asked, workdir, watcher=request, devices=flags.devices)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
@@ -210,23 +210,23 @@ def _say_device() -> None:
         print(warning)
 
 
-def _main_of_set(flags: Flags, many: fleet.Fleet) -> None:
+def _main_of_set(flags: Flags, many: sweep.Sweep) -> None:
     if flags.coordinator:
         raise InputError("--coordinator has no effect on a set of images: give --engine=ray")
     if not flags.engine:  # which has other devices, and may need this one's memory
         _say_device()
     if flags.dry_run:
-        for line in plan.of_set(many):
+        for line in dry_run.of_set(many):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)
     _train_set(many, flags)
 
 
-def _train_set(many: fleet.Fleet, flags: Flags) -> None:
-    engine: Engine = engines.chosen(flags) or here
+def _train_set(many: sweep.Sweep, flags: Flags) -> None:
+    engine: Executor = executor_flags.executor_of(flags) or local_executor
     about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
-    about |= {"measure": evaluation.glance, "say": tqdm.tqdm.write}
+    about |= {"measure": evaluation.quick_metrics, "say": tqdm.tqdm.write}
     if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
         many.train(engine=engine, **about)
     else:

@@ -16,7 +16,7 @@ from consingan_jax.nn import resize
 CELL = 640  # pixels, the longer side of a picture in a grid at most
 
 
-class Pictures(np.ndarray):
+class ImageArray(np.ndarray):
     """An array `[H, W, C]` or `[N, H, W, C]` of images in [-1, 1] that a notebook shows as such."""
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
@@ -53,7 +53,7 @@ def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
         raise InputError(f"{name} of type {values.dtype}: give uint8, uint16, or floats in [-1, 1]")
     low, high = float(values.min()), float(values.max())
     beyond = not (low >= -2 and high <= 2)  # resampled and generated pictures exceed a little
-    if beyond or (low >= 0 and not isinstance(array, Pictures)):
+    if beyond or (low >= 0 and not isinstance(array, ImageArray)):
         raise InputError(
             f"{name} has values from {low:g} to {high:g}: give floats in [-1, 1], as load_image "
             "returns them, or uint8"

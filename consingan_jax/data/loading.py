@@ -11,7 +11,7 @@ from PIL import ImageColor
 from consingan_jax.config import Config
 from consingan_jax.data import formats, masks, pixels
 from consingan_jax.data.decoders import ImageFile
-from consingan_jax.data.display import Pictures
+from consingan_jax.data.display import ImageArray
 from consingan_jax.data.formats import MAX_PIXELS
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
@@ -33,7 +33,7 @@ class LoadedImage:
         is_faint: whether it uses little of the range of its numbers.
     """
 
-    pixels: Pictures
+    pixels: ImageArray
     encoding: PixelFormat
     notes: Sequence[str] = ()
     orientation: int = 1
@@ -46,7 +46,7 @@ def load(
     channels: int = 0,
     background: str | None = "white",
     max_pixels: int = MAX_PIXELS,
-) -> Pictures:
+) -> ImageArray:
     """Reads an image file of any format, depth and orientation.
 
     Whole numbers count from the least to the largest of their type, floats from 0 to 1, or to 255
@@ -67,7 +67,8 @@ def load(
     file = formats.read(path, channels=channels, max_pixels=max_pixels)
     encoding = pixels.of_file(file)
     least, most = file.extremes
-    faint = _faint("picture", file, encoding) if least < most else []
+    looked_at = least < most and encoding.dtype != "uint8"  # of 8 bits a dark one is dark
+    faint = _faint("picture", file, encoding) if looked_at else []
     for line in [*_losses("picture", file, encoding), *faint]:
         warnings.warn(line.removeprefix("warning: "), stacklevel=2)
     return levels_of(file, encoding, channels, background)
@@ -94,7 +95,7 @@ def read(config: Config) -> LoadedImage:
             config.mask, levels.shape[:2], turn=file.orientation, max_pixels=config.max_pixels
         )
         encoding = dataclasses.replace(encoding, labels=tuple(np.unique(mask).tolist()))
-        levels = encoding.with_mask(levels, mask).view(Pictures)
+        levels = encoding.with_mask(levels, mask).view(ImageArray)
         notes += said
     is_faint = bool(_faint("image", file, encoding))
     return LoadedImage(levels, encoding, notes, file.orientation, is_faint)
@@ -131,7 +132,7 @@ def read_alike(
 
 def levels_of(
     file: ImageFile, encoding: PixelFormat, channels: int, background: str | None
-) -> Pictures:
+) -> ImageArray:
     """Returns the image of a file in the channels wanted, `[H, W, C]` in [-1, 1]."""
     values = file.values
     if file.missing is not None:
@@ -139,7 +140,7 @@ def levels_of(
     behind = np.zeros(3) if background is None else _colour(background)
     plain = channels in (0, values.shape[-1]) or (channels == 3 and values.shape[-1] == 1)
     if file.alpha is None and plain:
-        return _with_channels(encoding.decode(values), channels).view(Pictures)
+        return _with_channels(encoding.decode(values), channels).view(ImageArray)
     unit = encoding.unit(values)
     if file.alpha is not None and channels in (2, 4):
         unit = np.concatenate([_with_channels(unit, channels - 1), file.alpha[..., None]], axis=-1)
@@ -147,7 +148,7 @@ def levels_of(
         alpha = file.alpha[..., None]
         behind = behind[:1] if unit.shape[-1] == 1 and len(set(behind)) == 1 else behind
         unit = alpha * unit + (1 - alpha) * behind
-    return (2 * _with_channels(unit, channels) - 1).astype(np.float32).view(Pictures)
+    return (2 * _with_channels(unit, channels) - 1).astype(np.float32).view(ImageArray)
 
 
 def _with_channels(unit: np.ndarray, channels: int) -> np.ndarray:

@@ -15,9 +15,9 @@ from flax import struct
 
 from consingan_jax import numerics
 from consingan_jax.data import augment
+from consingan_jax.nn.intervals import Interval, crop, scaled, span, upsample_to
+from consingan_jax.nn.receptive_field import NoiseWindow
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.spans import Span, crop, scaled, span, upsample_to
-from consingan_jax.nn.windows import NoiseWindow
 
 Z = list[jax.Array]
 # Folded into the key of a seed; a run folds the numbers of its stages and never comes that far.
@@ -25,7 +25,7 @@ _SAMPLE, _FIXED = 2**32 - 1, 2**32 - 2
 
 
 @struct.dataclass(eq=False)
-class Source:
+class NoiseSource:
     """Where z_0, z_1, ... come from.
 
     Attributes:
@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FixedInput:
+class ReconstructionNoise:
     """z*, the input that gives the training image back: what a model keeps of it.
 
     Attributes:
@@ -72,10 +72,10 @@ class FixedInput:
     stored: list[jax.Array]
     seed: int
 
-    def source(self, num_stages: int, *, image_at_0: bool = False) -> Source:
+    def source(self, num_stages: int, *, image_at_0: bool = False) -> NoiseSource:
         """Returns z* as an input; `image_at_0` counts where it is taken to another size."""
         keys = stage_keys(fixed_key(self.seed), num_stages)
-        return Source(keys, tuple(self.stored), image_at_0=image_at_0)
+        return NoiseSource(keys, tuple(self.stored), image_at_0=image_at_0)
 
 
 def stage_keys(key: jax.Array, num_stages: int) -> jax.Array:
@@ -96,7 +96,7 @@ def fixed_key(seed: int | jax.Array) -> jax.Array:
 # Compiled grid by grid: the same programs serve all stages of a run, samples and z*.
 
 
-def _by_place(key: jax.Array, rows: Span, columns: Span, channels: int) -> jax.Array:
+def _by_place(key: jax.Array, rows: Interval, columns: Interval, channels: int) -> jax.Array:
     size = (rows.length, columns.length)
     return _grid(key, rows.start, columns.start, size=size, channels=channels)
 
@@ -117,7 +117,7 @@ def _grid(key, top, left, *, size: Size, channels: int):
 
 
 @functools.partial(numerics.jit, static_argnames="smooth")
-def _part(grid: jax.Array, rows: Span, columns: Span, *, smooth: bool) -> jax.Array:
+def _part(grid: jax.Array, rows: Interval, columns: Interval, *, smooth: bool) -> jax.Array:
     target = (rows, columns)
     source = [span(length) for length in grid.shape[1:3]]
     if all(t.whole == s.whole for t, s in zip(target, source, strict=True)):

@@ -20,11 +20,11 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.data import noise
-from consingan_jax.data.noise import Source, Z
+from consingan_jax.data.noise import NoiseSource, Z
 from consingan_jax.errors import InputError
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
-from consingan_jax.nn.windows import View
+from consingan_jax.nn.receptive_field import Crop
 
 BATCH = 8  # frames of one compiled call
 LEFT_OF_START = 1e-4  # share of the start that is left when a loop begins
@@ -56,13 +56,13 @@ def check(*, alpha: float, beta: float, num_frames: int, loop: bool) -> None:
 @numerics.independent
 def frames(
     params: Params,
-    fixed: Source,
+    fixed: NoiseSource,
     noise_amps: jax.Array,
     key: jax.Array,
     num_frames: int,
     *,
     generator: Generator,
-    view: View,
+    view: Crop,
     alpha: float,
     beta: float,
     start_stage: int,

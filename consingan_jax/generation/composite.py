@@ -21,7 +21,7 @@ CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Applied:
+class CompositeResult:
     """What a model made of a composite, at the model's resolution.
 
     Attributes:
@@ -56,7 +56,7 @@ class Applied:
 
 def applied(
     result: np.ndarray, composite: np.ndarray, mask: np.ndarray | None, *, radius: float
-) -> Applied:
+) -> CompositeResult:
     """Returns a result beside its composite and blended with it.
 
     Args:
@@ -71,16 +71,16 @@ def applied(
     size = (result.shape[0], result.shape[1])
     small = composite if composite.shape[:2] == size else resize.fit(composite, size)
     if mask is None:
-        return Applied(small, result, None, None)
+        return CompositeResult(small, result, None, None)
     inside = np.asarray(mask) > 0.5
     if inside.ndim != 2 or not inside.any() or np.max(mask) > 1:
         raise InputError(f"mask of shape {inside.shape}: give [H, W] of 0 and 1, some of them 1")
     check_aspect(inside.shape, composite.shape)
     soft = soften(inside, size, radius)
-    return Applied(small, result, soft, blend(soft, result, small))
+    return CompositeResult(small, result, soft, blend(soft, result, small))
 
 
-def at_full_size(made: Applied, composite: np.ndarray) -> np.ndarray:
+def at_full_size(made: CompositeResult, composite: np.ndarray) -> np.ndarray:
     """Returns the final picture `[H, W, C]` at the composite's own resolution.
 
     Inside the mask it is the model's result enlarged, outside it the composite as it is.

@@ -9,7 +9,7 @@ import numpy as np
 
 from consingan_jax import numerics, tasks
 from consingan_jax.data import noise
-from consingan_jax.data.noise import FixedInput, Source
+from consingan_jax.data.noise import NoiseSource, ReconstructionNoise
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
@@ -21,7 +21,7 @@ def _first(key: jax.Array, coarsest: jax.Array, *, kind: str) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inputs:
+class GeneratorInputs:
     """Makes the inputs of one model.
 
     Attributes:
@@ -29,21 +29,21 @@ class Inputs:
         task: the row of the table of tasks.
         real: `[H, W, C]`, the training image.
         num_stages: of the model.
-        by_place: whether noise is drawn by place; see `noise.Source`.
+        by_place: whether noise is drawn by place; see `noise.NoiseSource`.
     """
 
-    fixed: FixedInput
+    fixed: ReconstructionNoise
     task: tasks.Task
     real: np.ndarray
     num_stages: int
     by_place: bool
 
-    def z_star(self) -> Source:
+    def z_star(self) -> NoiseSource:
         """Returns z*."""
         source = self.fixed.source(self.num_stages, image_at_0=self.task.fixed_input != "gaussian")
         return dataclasses.replace(source, by_place=self.by_place)
 
-    def sample(self, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0) -> Source:
+    def sample(self, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0) -> NoiseSource:
         """Returns the input of the sample that a seed names.
 
         Args:
@@ -62,7 +62,7 @@ class Inputs:
         keys = jnp.concatenate([fixed.keys[:start_stage], keys[start_stage:]])
         return dataclasses.replace(fixed, keys=keys, given=given)
 
-    def composite(self, seed: int, picture: np.ndarray, coarsest: Size) -> Source:
+    def composite(self, seed: int, picture: np.ndarray, coarsest: Size) -> NoiseSource:
         """Returns the input that a composite `[H, W, C]` gives; the seed is of what is random."""
         assert self.task.composite_input is not None, "the task takes composites"
         image = jnp.asarray(resize.fit(picture, coarsest))[None]

@@ -14,12 +14,12 @@ import numpy as np
 from consingan_jax import checkpoint, numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
-from consingan_jax.data.display import Pictures, as_picture, to_png
+from consingan_jax.data.display import ImageArray, as_picture, to_png
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, sampling
-from consingan_jax.generation.composite import Applied, applied, own_size
-from consingan_jax.generation.inputs import Inputs
+from consingan_jax.generation.composite import CompositeResult, applied, own_size
+from consingan_jax.generation.inputs import GeneratorInputs
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
@@ -47,7 +47,7 @@ class Model:
     """
 
     params: Params
-    fixed: noise.FixedInput
+    fixed: noise.ReconstructionNoise
     noise_amps: jax.Array
     real: np.ndarray
     arch: Architecture
@@ -129,7 +129,7 @@ class Model:
         images = self.samples(
             seed, num_samples, width=width, height=height, start_stage=start_stage
         )
-        return np.stack(list(images)).view(Pictures)
+        return np.stack(list(images)).view(ImageArray)
 
     @numerics.independent
     def samples(
@@ -183,7 +183,7 @@ class Model:
         size = {"height": canvas[0], "width": canvas[1]}
         source, whole = self.input_of(seed, **size, start_stage=start_stage)
         place = sampling.checked_window(top, left, height, width, canvas=whole.sizes[-1])
-        return whole.part(source, **place).view(Pictures)
+        return whole.part(source, **place).view(ImageArray)
 
     def check_windows(self) -> None:
         """Raises an InputError if this model can only make whole images."""
@@ -199,7 +199,7 @@ class Model:
 
     def canvas(
         self, height: int | str | None = None, width: int | str | None = None
-    ) -> sampling.Canvas:
+    ) -> sampling.TiledRenderer:
         """Returns all images of one size, which are made window by window; it may be any size.
 
         Raises:
@@ -215,7 +215,7 @@ class Model:
         height: int | str | None = None,
         width: int | str | None = None,
         start_stage: int = 0,
-    ) -> tuple[noise.Source, sampling.Canvas]:
+    ) -> tuple[noise.NoiseSource, sampling.TiledRenderer]:
         """Returns a sample's input and its canvas, from which any window of it can be made.
 
         Arguments and errors are those of `sample`, and those of `canvas`.
@@ -225,8 +225,8 @@ class Model:
         canvas = self.canvas(height, width)
         return self.inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
 
-    def _canvas(self, sizes: tuple[Size, ...]) -> sampling.Canvas:
-        return sampling.Canvas(
+    def _canvas(self, sizes: tuple[Size, ...]) -> sampling.TiledRenderer:
+        return sampling.TiledRenderer(
             self.params,
             self.noise_amps,
             self.generator,
@@ -235,9 +235,9 @@ class Model:
         )
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> GeneratorInputs:
         """What makes the inputs of its generator."""
-        return Inputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
+        return GeneratorInputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
 
     @property
     @numerics.independent
@@ -248,7 +248,7 @@ class Model:
     @numerics.independent
     def harmonize(
         self, composite: np.ndarray, *, mask: np.ndarray | None = None, seed: int = 0
-    ) -> Applied:
+    ) -> CompositeResult:
         """Gives a pasted object the training image's style (paper, section 4).
 
         Another aspect ratio than the training image's is kept: the model then works at the
@@ -260,7 +260,7 @@ class Model:
             seed: of what little is random: an editing model adds noise to the composite.
 
         Returns:
-            The result at the model's resolution, with and without mask; see `Applied`.
+            The result at the model's resolution, with and without mask; see `CompositeResult`.
 
         Raises:
             InputError: the model's task takes no composite, or a shape cannot work.
@@ -377,7 +377,7 @@ class Model:
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        return self._canvas(self.sizes).picture(self.inputs.z_star())[None].view(Pictures)
+        return self._canvas(self.sizes).picture(self.inputs.z_star())[None].view(ImageArray)
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""

@@ -15,7 +15,7 @@ from consingan_jax import checkpoint
 from consingan_jax.data import display, loading, masks
 from consingan_jax.data.loading import LoadedImage
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite, film, restore
+from consingan_jax.generation import composite, restore, video
 from consingan_jax.generation.model import Model
 
 GRID = 24  # at most so many samples in the grid, besides the training image
@@ -25,7 +25,7 @@ START_STAGES = (0, 1, 2)
 SHEET_FRAMES = 6  # of every animation on the contact sheet
 
 
-class Made(str):
+class Artifact(str):
     """Words on what was made; `file` is the picture to look at, `files` are all that were written.
 
     What a picture was made of is said in lines before it, which are plain strings.
@@ -36,7 +36,7 @@ class Made(str):
 
     def __new__(
         cls, words: str, file: str | pathlib.Path, files: Sequence[pathlib.Path] = ()
-    ) -> "Made":
+    ) -> "Artifact":
         """Returns the words with the files."""
         made = super().__new__(cls, words)
         made.file = pathlib.Path(file)
@@ -60,7 +60,7 @@ class Output:
 
     def samples(
         self, *, seed: int, num_samples: int, start_stage: int, **size: Any
-    ) -> Iterator[Made]:
+    ) -> Iterator[Artifact]:
         """Writes samples, one file a seed, and a grid of the first ones."""
         encoding = self.model.encoding
         encoding.check(pathlib.Path(f"samples{encoding.suffix}"), self.model.arch.channels)
@@ -74,9 +74,9 @@ class Output:
             tiles += [display.shrunk(picture, display.CELL)] if len(tiles) <= GRID else []
         display.save(out / "grid.png", display.grid(tiles))
         words = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
-        yield Made(words, out / "grid.png", files)
+        yield Artifact(words, out / "grid.png", files)
 
-    def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Made]:
+    def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Artifact]:
         """Writes one sample as a .png or .npy."""
         file = pathlib.Path(path)
         self.model.encoding.check(file, self.model.arch.channels)
@@ -84,13 +84,13 @@ class Output:
         file.parent.mkdir(parents=True, exist_ok=True)
         files = self.model.encoding.save(file, picture)
         words = f"{picture.shape[0]}x{picture.shape[1]} px (height x width)"
-        yield Made(f"{' and '.join(map(str, files))}: {words}", file, files)
+        yield Artifact(f"{' and '.join(map(str, files))}: {words}", file, files)
 
-    def reconstruction(self) -> Iterator[Made]:
+    def reconstruction(self) -> Iterator[Artifact]:
         """Writes the training image as learned."""
         file = self._directory("reconstruction") / f"reconstruction{self.model.encoding.suffix}"
         self.model.encoding.save(file, self.model.reconstruct()[0])
-        yield Made(f"{file}: RMSE {self.model.reconstruction_rmse():.4f} on [-1, 1]", file)
+        yield Artifact(f"{file}: RMSE {self.model.reconstruction_rmse():.4f} on [-1, 1]", file)
 
     def composites(
         self, paths: Sequence[str], *, mask: str | None, seed: int, full_size: bool
@@ -122,20 +122,20 @@ class Output:
             made = self.model.harmonize(picture.pixels, mask=area, seed=seed)
             whole = composite.at_full_size(made, picture.pixels) if full_size else None
             files = self._save_applied(self._directory(name, always_below=True), made, whole)
-            yield Made(f"{name}: {origin}; {files[0]}", files[0], files)
+            yield Artifact(f"{name}: {origin}; {files[0]}", files[0], files)
 
-    def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Made]:
+    def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Artifact]:
         """Writes one animation; `walk` as for `Model.animate`."""
         file = pathlib.Path(path)
-        film.check(file, fps)
+        video.check(file, fps)
         frames = self.model.animate(seed, **walk)
         file.parent.mkdir(parents=True, exist_ok=True)
-        film.save(file, frames, frames_per_second=fps)
-        yield Made(f"{walk['frames']} frames at {fps:g} per second: {file}", file)
+        video.save(file, frames, frames_per_second=fps)
+        yield Artifact(f"{walk['frames']} frames at {fps:g} per second: {file}", file)
 
     def animations(
         self, *, fps: float, seed: int, beta: float | None, start_stage: int | None, **walk: Any
-    ) -> Iterator[Made]:
+    ) -> Iterator[Artifact]:
         """Writes the published set of animations as .gif, and a sheet with some frames of each.
 
         Args:
@@ -151,15 +151,15 @@ class Output:
         sheet: list[np.ndarray] = []
         for stage, value in itertools.product(stages, BETAS if beta is None else [beta]):
             name = f"start_stage_{stage}_beta_{value:.2f}.gif"
-            film.check(pathlib.Path(name), fps)
+            video.check(pathlib.Path(name), fps)
             frames = self.model.animate(seed, beta=value, start_stage=stage, **walk)
             out = self._directory("animation")
             file = out / name
-            film.save(file, _keep(frames, shown, sheet), frames_per_second=fps)
-            yield Made(str(file), file)
+            video.save(file, _keep(frames, shown, sheet), frames_per_second=fps)
+            yield Artifact(str(file), file)
         file = out / "contact_sheet.png"
         display.save(file, display.grid(sheet, columns=len(set(shown))))
-        yield Made(f"{file}: some frames of each, one animation a row", file)
+        yield Artifact(f"{file}: some frames of each, one animation a row", file)
 
     def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
         """Returns the directory of some pictures, made if it is not there.
@@ -191,7 +191,7 @@ class Output:
         return path.with_name(f"{path.name}-generated")
 
     def _save_applied(
-        self, out: pathlib.Path, made: composite.Applied, whole: np.ndarray | None
+        self, out: pathlib.Path, made: composite.CompositeResult, whole: np.ndarray | None
     ) -> list[pathlib.Path]:
         """Writes what a model made of a composite, in place of what an earlier call left.
 

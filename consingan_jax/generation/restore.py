@@ -8,7 +8,7 @@ import jax
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data.noise import FixedInput
+from consingan_jax.data.noise import ReconstructionNoise
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.files import missing
@@ -24,7 +24,7 @@ class Noise(NamedTuple):
     Attributes:
         seed: z* follows from it, as far as it is not stored.
         num_stored: how many grids of z* are stored.
-        by_place: whether samples draw their noise by place; see `noise.Source`.
+        by_place: whether samples draw their noise by place; see `noise.NoiseSource`.
     """
 
     seed: int
@@ -98,7 +98,7 @@ def _read(path: pathlib.Path) -> Model:
         drawn = noise_of(metadata)
         return Model(
             params=jax.device_put(arrays["params"]),
-            fixed=FixedInput(jax.device_put(arrays["z_star"]), drawn.seed),
+            fixed=ReconstructionNoise(jax.device_put(arrays["z_star"]), drawn.seed),
             noise_amps=jax.device_put(arrays["noise_amps"]),
             real=arrays["real"],
             by_place=drawn.by_place,

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data.noise import Source, Z
+from consingan_jax.data.noise import NoiseSource, Z
 from consingan_jax.errors import InputError
-from consingan_jax.generation.tiles import Tiles
+from consingan_jax.generation.tiles import TileGrid
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
+from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.windows import View
 
 MAX_LENGTH = 32768  # pixels of an image that is returned
 MAX_PIXELS = 2**28  # of such an image altogether: 3 GiB as numbers
@@ -98,7 +98,7 @@ def checked_window(
 
 @functools.partial(numerics.jit, static_argnames="generator")
 def generate(
-    params: Params, z: Z, noise_amps: jax.Array, view: View, *, generator: Generator
+    params: Params, z: Z, noise_amps: jax.Array, view: Crop, *, generator: Generator
 ) -> jax.Array:
     """Returns the images that a generator makes of z on some windows, compiled.
 
@@ -108,7 +108,7 @@ def generate(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Canvas:
+class TiledRenderer:
     """All images of one size that a generator makes, whole or by windows.
 
     Attributes:
@@ -133,10 +133,10 @@ class Canvas:
         """
         if self.in_one_piece or self.generator.arch.batch_norm:
             return self.sizes[-1]
-        return Tiles(self.sizes[-1], (TILE, TILE)).size
+        return TileGrid(self.sizes[-1], (TILE, TILE)).size
 
     @numerics.independent
-    def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
+    def window(self, source: NoiseSource, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a part of an image, `[1, *size, C]` in [-1, 1], made at once, without the rest.
 
         `size` is at most `MAX_AT_ONCE` px a side.
@@ -145,7 +145,7 @@ class Canvas:
         z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
-    def memory(self, source: Source) -> int:
+    def memory(self, source: NoiseSource) -> int:
         """Returns the bytes that it takes to make a tile, besides this program's own."""
         view = self.generator.view(self.sizes, size=self.tile)
         # Of real arrays, so that the first tile finds this program compiled.
@@ -156,14 +156,14 @@ class Canvas:
         assert analysis is not None, "every backend of XLA has this analysis"
         return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
-    def picture(self, source: Source) -> np.ndarray:
+    def picture(self, source: NoiseSource) -> np.ndarray:
         """Returns an image `[H, W, C]` in [-1, 1], made tile by tile."""
         return self.part(source, top=0, left=0, size=self.sizes[-1])
 
-    def part(self, source: Source, *, top: int, left: int, size: Size) -> np.ndarray:
+    def part(self, source: NoiseSource, *, top: int, left: int, size: Size) -> np.ndarray:
         """Returns a part of an image, `[*size, C]` in [-1, 1], made tile by tile."""
         image = np.empty((*size, self.generator.arch.channels), np.float32)
-        tiles = Tiles(size, self.tile)
+        tiles = TileGrid(size, self.tile)
         height, width = tiles.size
         for row, column in tiles.places():
             made = self.window(source, top=top + row, left=left + column, size=tiles.size)[0]
@@ -171,7 +171,7 @@ class Canvas:
         return image
 
     @numerics.independent
-    def pictures(self, sources: Iterable[Source]) -> Iterator[np.ndarray]:
+    def pictures(self, sources: Iterable[NoiseSource]) -> Iterator[np.ndarray]:
         """Yields the images of some sources, one in memory at a time."""
         for source in sources:
             yield self.picture(source)

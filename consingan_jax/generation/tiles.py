@@ -7,7 +7,7 @@ from consingan_jax.nn.resize import Size
 
 
 @dataclasses.dataclass(frozen=True)
-class Tiles:
+class TileGrid:
     """Windows of one size over a canvas, row by row.
 
     Along each axis they begin at 0, t, 2t, ..., except that the last one is moved inside.

@@ -12,9 +12,9 @@ import tqdm
 
 from consingan_jax import numerics
 from consingan_jax.generation.model import Model
-from consingan_jax.measures import colour, features, metrics, patches, subjects
+from consingan_jax.measures import colour, features, metrics, patches, samples
 from consingan_jax.measures.metrics import Estimate
-from consingan_jax.measures.subjects import Subject
+from consingan_jax.measures.samples import SampleSet
 from consingan_jax.nn import resize
 
 Row = dict[str, Estimate | None]
@@ -63,7 +63,7 @@ MEANINGS = {
     "reconstruction_rmse": "error of the image as learned, on [-1, 1]; less is better",
     "reconstruction_psnr": "the same in dB; more is better",
 }
-GLANCE = 8  # samples that a glance takes
+QUICK_SAMPLES = 8  # samples that a glance takes
 SCALES = (1, 2, 4)  # of the sliced Wasserstein distance: image sides are divided by these
 
 
@@ -89,7 +89,7 @@ def networks(inception: str = "") -> Networks:
 
 
 @numerics.independent
-def evaluate(subject: Subject, networks: Networks | None) -> Row:
+def evaluate(subject: SampleSet, networks: Networks | None) -> Row:
     """Returns every measure of an image and its samples; without networks, what needs none."""
     real, samples = subject.real, subject.samples
     row: Row = dict.fromkeys(COLUMNS)
@@ -109,9 +109,9 @@ def evaluate(subject: Subject, networks: Networks | None) -> Row:
     return row
 
 
-def glance(model: Model) -> dict[str, float]:
+def quick_metrics(model: Model) -> dict[str, float]:
     """Returns what is soon measured of a model, without networks, by names as in a table."""
-    row = evaluate(subjects.of_model(model, num_samples=GLANCE, seed=0), None)
+    row = evaluate(samples.of_model(model, num_samples=QUICK_SAMPLES, seed=0), None)
     return {
         COLUMNS[name]: estimate.value
         for name in ("swd_1", "rgb", "pixel_diversity_rms", "same_place")
@@ -119,7 +119,7 @@ def glance(model: Model) -> dict[str, float]:
     }
 
 
-def gaps(subject: Subject) -> list[str]:
+def gaps(subject: SampleSet) -> list[str]:
     """Returns in words what cannot be measured of an image and its samples, and why."""
     words = []
     if len(subject.samples) == 1:
@@ -134,7 +134,7 @@ def gaps(subject: Subject) -> list[str]:
 
 
 def table(
-    subjects: Sequence[Subject], networks: Networks, *, progress: TextIO | None = None
+    samples: Sequence[SampleSet], networks: Networks, *, progress: TextIO | None = None
 ) -> dict[str, tuple[int, Row]]:
     """Returns the number of samples and the measures of every image, by its name.
 
@@ -143,7 +143,7 @@ def table(
         networks: pretrained.
         progress: where a progress bar is shown, None for none.
     """
-    bar = tqdm.tqdm(subjects, unit="image", file=progress, disable=progress is None, leave=False)
+    bar = tqdm.tqdm(samples, unit="image", file=progress, disable=progress is None, leave=False)
     return {one.name: (len(one.samples), evaluate(one, networks)) for one in bar}
 
 
@@ -167,7 +167,7 @@ def _is_of_one(image: np.ndarray) -> bool:
     return bool(np.ptp(image, axis=(0, 1)).max() < 1e-6)
 
 
-def _frechet(subject: Subject, networks: Networks) -> Row:
+def _frechet(subject: SampleSet, networks: Networks) -> Row:
     def distances(extract):
         """Returns an estimate for each layer that `extract` gives."""
         of_real, *of_samples = (
@@ -198,9 +198,9 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
         row[f"swd_{scale}"] = metrics.mean(distances)
     if min(real.shape[:2]) < 2 * patches.PATCH or _is_of_one(real):
         return row
-    row["same_place"] = metrics.mean([patches.same_place_share(one, real) for one in samples])
+    row["same_place"] = metrics.mean([patches.copy_rate(one, real) for one in samples])
     for name, picture in (("copy", real), ("shuffled", patches.shuffled(real))):
-        share = patches.same_place_share(picture, real)
+        share = patches.copy_rate(picture, real)
         row[f"same_place_{name}"] = Estimate(share, None, 1)
     return row
 

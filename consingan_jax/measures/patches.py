@@ -61,7 +61,7 @@ def _projections(image):
     return projected.reshape(-1, PROJECTIONS).T
 
 
-def same_place_share(sample: np.ndarray, real: np.ndarray) -> float:
+def copy_rate(sample: np.ndarray, real: np.ndarray) -> float:
     """Returns the share of a sample's 7x7 patches that stand where the image has them.
 
     For every second patch of the sample its nearest neighbour among all patches of the image is

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from consingan_jax.nn import spans, windows
+from consingan_jax.nn import intervals, receptive_field
 from consingan_jax.nn.conv import widen
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
+from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.windows import View
 
 
 class _Stage(nn.Module):
@@ -75,16 +75,16 @@ class Generator:
 
     def view(
         self, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Size | None = None
-    ) -> View:
+    ) -> Crop:
         """Returns windows of the image that stages of these sizes make; see `windows.view`."""
-        return windows.view(self.arch, sizes, top=top, left=left, size=size)
+        return receptive_field.view(self.arch, sizes, top=top, left=left, size=size)
 
     def features(
         self,
         params: Params,
         z: Sequence[jax.Array],
         noise_amps: jax.Array,
-        view: View,
+        view: Crop,
         *,
         first: int = 0,
         x: jax.Array | None = None,
@@ -121,15 +121,15 @@ class Generator:
         assert x is not None, "no stage was asked for"
         return x
 
-    def image(self, params: Params, x: jax.Array, view: View) -> jax.Array:
+    def image(self, params: Params, x: jax.Array, view: Crop) -> jax.Array:
         """Returns the image `[N, H, W, C]` in [-1, 1], float32, that last features stand for."""
         inner = [axis.stages[-1].out for axis in view.axes]
-        wide = spans.with_border(x, inner, [axis.wide for axis in view.axes])
+        wide = intervals.with_border(x, inner, [axis.wide for axis in view.axes])
         pixels = _apply(_tail(self.arch), params["tail"], wide)
         return jnp.tanh(widen(pixels))
 
     def __call__(
-        self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: View
+        self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: Crop
     ) -> jax.Array:
         """Returns images `[N, H, W, C]` in [-1, 1]; arguments as for `features`."""
         return self.image(params, self.features(params, z, noise_amps, view), view)
@@ -146,26 +146,26 @@ def _tail(arch: Architecture) -> Conv:
 def _first_stage(arch, head, stage, z, axes):
     noise, source, inner, wide = _spans(axes, "noise", "source", "inner", "wide")
     padded = [span.before_convolutions(1) for span in source]
-    x = _apply(_head(arch), head, spans.with_border(z, noise, padded))
+    x = _apply(_head(arch), head, intervals.with_border(z, noise, padded))
     if arch.border_growing:
-        x = spans.upsample(x, _spans(axes, "to_inner"))
-    return _apply(_Stage(arch), stage, spans.with_border(x, inner, wide))
+        x = intervals.upsample(x, _spans(axes, "to_inner"))
+    return _apply(_Stage(arch), stage, intervals.with_border(x, inner, wide))
 
 
 def _next_stage(arch, stage, x, scaled_noise, axes):
     out, inner, wide = _spans(axes, "out", "inner", "wide")
-    lifted = spans.upsample(x, _spans(axes, "to_inner"))
+    lifted = intervals.upsample(x, _spans(axes, "to_inner"))
     if arch.border_growing:
-        skip = spans.upsample(x, _spans(axes, "to_out"))
+        skip = intervals.upsample(x, _spans(axes, "to_out"))
     else:
-        skip = spans.crop(lifted, inner, out)
-    given = spans.with_border(lifted + scaled_noise.astype(x.dtype), inner, wide)
+        skip = intervals.crop(lifted, inner, out)
+    given = intervals.with_border(lifted + scaled_noise.astype(x.dtype), inner, wide)
     return skip + _apply(_Stage(arch), stage, given)
 
 
 def _spans(axes, *names):
     """Returns what rows and columns have under some names: a pair for each."""
-    pairs = [[getattr(spans, name) for spans in axes] for name in names]
+    pairs = [[getattr(intervals, name) for intervals in axes] for name in names]
     return pairs if len(names) > 1 else pairs[0]
 
 

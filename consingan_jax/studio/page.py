@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from consingan_jax.errors import InputError
-from consingan_jax.studio.desk import MOST_FRAMES, MOST_SAMPLES, PAPER, Desk
+from consingan_jax.studio.service import MOST_FRAMES, MOST_SAMPLES, PAPER, StudioService
 from consingan_jax.tasks import TASKS
 
 SECONDS = 2  # between two looks at a training
@@ -24,7 +24,7 @@ DAY = 86400  # seconds, after which what the page has copied is deleted
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(desk: StudioService) -> gr.Blocks:
     """Returns the page of a desk."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
         gr.Markdown(f"# {TITLE}\nFrom one picture, new ones.")
@@ -42,7 +42,7 @@ def build(desk: Desk) -> gr.Blocks:
     return page
 
 
-def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
+def _train(desk: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column():
             upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
@@ -111,7 +111,7 @@ def _train(desk: Desk, page: gr.Blocks, run: gr.Dropdown) -> None:
     ).then(preview, picture, [shown, understood])
 
 
-def _sample(desk: Desk, run: gr.Dropdown) -> None:
+def _sample(desk: StudioService, run: gr.Dropdown) -> None:
     with gr.Row():
         seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
         number = gr.Slider(1, MOST_SAMPLES, value=4, step=1, label="How many")
@@ -129,7 +129,7 @@ def _sample(desk: Desk, run: gr.Dropdown) -> None:
     button.click(_answer(made), [run, seed, number, width, height, start], gallery)
 
 
-def _animate(desk: Desk, run: gr.Dropdown) -> None:
+def _animate(desk: StudioService, run: gr.Dropdown) -> None:
     with gr.Row():
         seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         frames = gr.Slider(2, MOST_FRAMES, value=60, step=1, label="Frames")
@@ -154,7 +154,7 @@ def _animate(desk: Desk, run: gr.Dropdown) -> None:
     button.click(_answer(made), asked, film)
 
 
-def _apply(desk: Desk, run: gr.Dropdown) -> None:
+def _apply(desk: StudioService, run: gr.Dropdown) -> None:
     gr.Markdown(
         "For runs of the tasks harmonization and editing. Choose the composite and paint where the "
         "result shall count; without paint it counts everywhere."
@@ -183,7 +183,7 @@ def _apply(desk: Desk, run: gr.Dropdown) -> None:
     button.click(_answer(made), [run, composite, seed], [words, results])
 
 
-def _take_away(desk: Desk, run: gr.Dropdown) -> None:
+def _take_away(desk: StudioService, run: gr.Dropdown) -> None:
     gr.Markdown(
         "A run's directory has its model, every picture that was made, `report.html` and a README "
         "that says what is what."
@@ -202,7 +202,7 @@ def _presets(task: str) -> list[str]:
     return [*TASKS[task].variants, PAPER]
 
 
-def _runs(desk: Desk, *new: str) -> list[str]:
+def _runs(desk: StudioService, *new: str) -> list[str]:
     return list(dict.fromkeys([*new, *desk.names()]))
 
 

@@ -9,37 +9,37 @@ import jax.numpy as jnp
 
 from consingan_jax import device, numerics
 from consingan_jax.data import noise
-from consingan_jax.training.beside import Thread
-from consingan_jax.training.layout import ALONE, Layout, chosen
-from consingan_jax.training.state import StageData, TrainState
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.background import Thread
+from consingan_jax.training.placement import ALONE, Placement, placement_for
+from consingan_jax.training.state import StageConstants, TrainState
+from consingan_jax.training.step import StageStep
 
 
-def placeholders(program: StageProgram) -> tuple[TrainState, StageData]:
+def placeholders(program: StageStep) -> tuple[TrainState, StageConstants]:
     """Returns a state and data shaped as in a stage; meant for `jax.eval_shape`."""
     key, num_stages = numerics.key(0), len(program.sizes)
     channels = program.generator.arch.channels
     real, coarsest = (jnp.zeros((1, *program.sizes[k], channels)) for k in (-1, 0))
     generator, amps = program.generator.init(key, num_stages), jnp.ones(num_stages)
-    fixed = program.kept(noise.Source(noise.stage_keys(key, num_stages), (coarsest,)))
+    fixed = program.kept(noise.NoiseSource(noise.stage_keys(key, num_stages), (coarsest,)))
     features = program.frozen_features(generator, fixed, amps)
     state = program.init(generator, program.critic.init(key))
-    return state, StageData(real, coarsest, fixed, amps, features)
+    return state, StageConstants(real, coarsest, fixed, amps, features)
 
 
-def shapes(program: StageProgram) -> tuple[TrainState, StageData]:
+def shapes(program: StageStep) -> tuple[TrainState, StageConstants]:
     """Returns the shapes of a stage's state and data."""
     return jax.eval_shape(lambda: placeholders(program))
 
 
-def noise_shapes(program: StageProgram) -> list[jax.ShapeDtypeStruct]:
+def noise_shapes(program: StageStep) -> list[jax.ShapeDtypeStruct]:
     """Returns the shapes of z_0 .. z_d for whole levels."""
     keys = noise.stage_keys(numerics.key(0), len(program.sizes))
     wanted = program.generator.view(program.sizes).noise(program.generator.arch)
-    return jax.eval_shape(lambda: noise.Source(keys).draw(wanted))
+    return jax.eval_shape(lambda: noise.NoiseSource(keys).draw(wanted))
 
 
-def compile_loop(program: StageProgram, layout: Layout = ALONE) -> jax.stages.Compiled:
+def compile_loop(program: StageStep, layout: Placement = ALONE) -> jax.stages.Compiled:
     """Returns the loop of a stage, compiled; it takes over the memory of the state it is given."""
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
@@ -51,7 +51,7 @@ def compile_loop(program: StageProgram, layout: Layout = ALONE) -> jax.stages.Co
     return run
 
 
-def memory(program: StageProgram, layout: Layout = ALONE) -> int:
+def memory(program: StageStep, layout: Placement = ALONE) -> int:
     """Returns the bytes of one device that the compiled loop of a stage needs."""
     analysis = compile_loop(program, layout).memory_analysis()
     assert analysis is not None, "every backend of XLA has this analysis"
@@ -62,7 +62,7 @@ class Loop(NamedTuple):
     """A compiled loop, and how it lies on devices."""
 
     run: jax.stages.Compiled
-    layout: Layout
+    layout: Placement
 
 
 class Compiler:
@@ -72,12 +72,12 @@ class Compiler:
         """Takes the devices. Compiles under the caller's settings."""
         self._devices = devices
         self._thread = Thread()
-        self._loops: dict[tuple[StageProgram, int], concurrent.futures.Future[Loop]] = {}
+        self._loops: dict[tuple[StageStep, int], concurrent.futures.Future[Loop]] = {}
 
-    def begin(self, program: StageProgram, num_runs: int) -> "concurrent.futures.Future[Loop]":
+    def begin(self, program: StageStep, num_runs: int) -> "concurrent.futures.Future[Loop]":
         """Returns the promise of a loop; it is compiled from now on, if it was not yet."""
         if (program, num_runs) not in self._loops:
-            layout = chosen(num_runs, program.num_windows, self._devices)
+            layout = placement_for(num_runs, program.num_windows, self._devices)
             self._loops[program, num_runs] = self._thread.begin(
                 lambda: Loop(compile_loop(program, layout), layout)
             )

@@ -10,10 +10,10 @@ from consingan_jax.config import Config
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture
+from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.windows import View
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.step import StageStep
 
 
 def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
@@ -25,7 +25,7 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
     through every training stage, forward and twice back, and one image one pass through the
     frozen ones; two where windows are cut out of these.
     """
-    program = StageProgram(config, arch, sizes)
+    program = StageStep(config, arch, sizes)
     view, frozen = program.any_view(), program.num_frozen
     work = [_stage(arch, view, k) for k in range(len(sizes))]
     height, width = program.window
@@ -39,7 +39,7 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
 
 def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
     """Returns the bytes that the compiled training loop of stage `len(sizes) - 1` needs."""
-    return compiler.memory(StageProgram(config, arch, sizes))
+    return compiler.memory(StageStep(config, arch, sizes))
 
 
 def num_params(arch: Architecture, num_stages: int) -> tuple[int, int]:
@@ -59,7 +59,7 @@ def _per_pixel(channels: int, features: int) -> int:
     return 2 * 9 * channels * features
 
 
-def _stage(arch: Architecture, view: View, k: int) -> int:
+def _stage(arch: Architecture, view: Crop, k: int) -> int:
     """Returns the operations of a stage for one image, or for the windows that are seen of it."""
     rows, columns = view.stage(k)
     filters = arch.num_filters

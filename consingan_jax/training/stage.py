@@ -16,17 +16,17 @@ from consingan_jax.data import noise
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
-from consingan_jax.generation.sampling import Canvas
+from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.nn import resize
 from consingan_jax.nn.layers import Params
-from consingan_jax.runs.job import Job
+from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training import compiler
-from consingan_jax.training.state import StageData, TrainState
-from consingan_jax.training.step import StageProgram
+from consingan_jax.training.state import StageConstants, TrainState
+from consingan_jax.training.step import StageStep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stage:
+class StageState:
     """A stage in training at some moment.
 
     Attributes:
@@ -41,12 +41,12 @@ class Stage:
         retries: how often the run has diverged and gone on.
     """
 
-    program: StageProgram
+    program: StageStep
     done: int
     state_now: Callable[[], TrainState]
-    data: StageData
+    data: StageConstants
     key: jax.Array
-    fixed: noise.FixedInput
+    fixed: noise.ReconstructionNoise
     config: Config
     encoding: PixelFormat
     retries: int = 0
@@ -70,7 +70,7 @@ class Stage:
         """How many it has."""
         return self.config.stage(self.number).num_iters
 
-    def after(self, count: int, state_now: Callable[[], TrainState]) -> "Stage":
+    def after(self, count: int, state_now: Callable[[], TrainState]) -> "StageState":
         """Returns the stage after so many more iterations.
 
         Args:
@@ -103,7 +103,7 @@ class Stage:
         return _tree(self.state, self.data, self.fixed.stored)
 
 
-def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
+def _tree(state: TrainState, data: StageConstants, z_star: list) -> dict[str, Any]:
     """Returns the model's arrays, and under "training" what else of the state there is."""
     return {
         "model": {
@@ -122,15 +122,15 @@ def _tree(state: TrainState, data: StageData, z_star: list) -> dict[str, Any]:
 
 
 @functools.partial(numerics.jit, static_argnums=0)
-def _frozen_features(program: StageProgram, params: Params, z_star, amps) -> jax.Array | None:
+def _frozen_features(program: StageStep, params: Params, z_star, amps) -> jax.Array | None:
     """Returns `program.frozen_features`, compiled once for all runs of these shapes."""
     return program.frozen_features(params, z_star, amps)
 
 
-class Stages:
+class StageFactory:
     """Makes the stages of one run."""
 
-    def __init__(self, job: Job, retries: int = 0):
+    def __init__(self, job: TrainingInputs, retries: int = 0):
         """Puts the levels of the pyramid on the device.
 
         Args:
@@ -144,9 +144,9 @@ class Stages:
     def __len__(self) -> int:
         return len(self.levels)
 
-    def program(self, number: int) -> StageProgram:
+    def program(self, number: int) -> StageStep:
         """Returns the arithmetic of a stage."""
-        return StageProgram(self.config, self.job.arch, self.job.sizes[: number + 1])
+        return StageStep(self.config, self.job.arch, self.job.sizes[: number + 1])
 
     def keys(self, number: int) -> tuple[jax.Array, jax.Array]:
         """Returns the keys of a stage: for new parameters, and for its iterations."""
@@ -154,7 +154,7 @@ class Stages:
         begin, iterate = jax.random.split(key)
         return begin, jax.random.fold_in(iterate, self.retries) if self.retries else iterate
 
-    def first(self) -> Stage:
+    def first(self) -> StageState:
         """Returns stage 0 with new parameters."""
         program, seed = self.program(0), self.job.config.seed
         init_key, _ = self.keys(0)
@@ -162,17 +162,17 @@ class Stages:
         (z_key,) = noise.stage_keys(noise.fixed_key(seed), 1)
         z_star = noise.INPUTS[self.job.config.row.fixed_input](z_key, self.levels[0])
         params, critic = program.generator.init(head_key), program.critic.init(critic_key)
-        fixed = noise.FixedInput([z_star], seed)
+        fixed = noise.ReconstructionNoise([z_star], seed)
         return self._begun(program, params, critic, jnp.ones(1), fixed)
 
-    def grown(self, below: Stage) -> Stage:
+    def grown(self, below: StageState) -> StageState:
         """Returns the stage above a trained one, begun with its parameters."""
         program = self.program(below.number + 1)
         params = program.generator.grow(below.state.generator)
         amps = self._with_new_amp(program, params, below)
         return self._begun(program, params, below.state.critic, amps, below.fixed)
 
-    def restored(self, path: pathlib.Path) -> Stage:
+    def restored(self, path: pathlib.Path) -> StageState:
         """Returns the stage of a checkpoint as it was."""
         about = checkpoint.metadata(path)
         program = self.program(len(about["sizes"]) - 1)
@@ -182,26 +182,26 @@ class Stages:
         tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
         model = tree["model"]
         state = TrainState(generator=model["params"], **tree["training"])
-        fixed = noise.FixedInput(model["z_star"], drawn.seed)
+        fixed = noise.ReconstructionNoise(model["z_star"], drawn.seed)
         data = self._data(program, model["params"], model["noise_amps"], fixed)
         return self._stage(program, state, data, fixed)
 
-    def fine_tuned(self, source: pathlib.Path) -> Stage:
+    def fine_tuned(self, source: pathlib.Path) -> StageState:
         """Returns the last stage of a trained run, with fresh optimisers (paper, section 4)."""
         tree = jax.tree.map(jnp.asarray, checkpoint.load(source))
         model, critic = tree["model"], tree["training"]["critic"]
         drawn = restore.noise_of(checkpoint.metadata(source))
-        fixed = noise.FixedInput(model["z_star"], drawn.seed)
+        fixed = noise.ReconstructionNoise(model["z_star"], drawn.seed)
         program = self.program(len(self) - 1)
         return self._begun(program, model["params"], critic, model["noise_amps"], fixed)
 
-    def _begun(self, program, params: Params, critic: Params, amps, fixed) -> Stage:
+    def _begun(self, program, params: Params, critic: Params, amps, fixed) -> StageState:
         data = self._data(program, params, amps, fixed)
         state = program.init(params, critic)
         return self._stage(program, state, data, fixed)
 
-    def _stage(self, program, state: TrainState, data: StageData, fixed) -> Stage:
-        return Stage(
+    def _stage(self, program, state: TrainState, data: StageConstants, fixed) -> StageState:
+        return StageState(
             program=program,
             done=int(state.step),
             state_now=lambda: state,
@@ -213,19 +213,21 @@ class Stages:
             retries=self.retries,
         )
 
-    def _data(self, program, params: Params, amps, fixed: noise.FixedInput) -> StageData:
+    def _data(
+        self, program, params: Params, amps, fixed: noise.ReconstructionNoise
+    ) -> StageConstants:
         z_star = program.kept(fixed.source(len(program.sizes)))
         features = _frozen_features(program, params, z_star, amps)
         coarsest = self.levels[0]
         if self.job.source is not None:
             assert self.job.composite is not None, "prepare has read it"
             coarsest = jnp.asarray(resize.fit(self.job.composite, self.job.sizes[0]))[None]
-        return StageData(self.levels[program.stage], coarsest, z_star, amps, features)
+        return StageConstants(self.levels[program.stage], coarsest, z_star, amps, features)
 
-    def _with_new_amp(self, program, params: Params, below: Stage) -> jax.Array:
+    def _with_new_amp(self, program, params: Params, below: StageState) -> jax.Array:
         """Returns the amplitudes with that of the newest stage, in proportion to its error."""
         amps = below.data.noise_amps
-        canvas = Canvas(params, jnp.append(amps, 0.0), program.generator, program.sizes)
+        canvas = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
         picture = canvas.picture(below.fixed.source(len(program.sizes)))
         error = np.sqrt(np.mean(np.square(picture - self.job.levels[program.stage][0])))
         return jnp.append(amps, jnp.float32(self.job.config.noise_amp * error))

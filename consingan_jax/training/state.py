@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import struct
 
-from consingan_jax.data.noise import Source
+from consingan_jax.data.noise import NoiseSource
 from consingan_jax.nn.layers import Params
 
 
@@ -29,7 +29,7 @@ class TrainState:
 
 
 @struct.dataclass(eq=False)
-class StageData:
+class StageConstants:
     """What stays the same during a stage.
 
     Attributes:
@@ -43,6 +43,6 @@ class StageData:
 
     real: jax.Array
     coarsest: jax.Array
-    fixed: Source
+    fixed: NoiseSource
     noise_amps: jax.Array
     frozen_features: jax.Array | None

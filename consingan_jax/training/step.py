@@ -11,15 +11,15 @@ from jax.flatten_util import ravel_pytree
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import coverage, noise
+from consingan_jax.data import noise, window_sampling
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
+from consingan_jax.nn.intervals import crop, span
 from consingan_jax.nn.layers import Architecture, Params
+from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.spans import crop, span
-from consingan_jax.nn.windows import View
 from consingan_jax.training import losses, optimizer
-from consingan_jax.training.state import StageData, TrainState
+from consingan_jax.training.state import StageConstants, TrainState
 
 WINDOWS = "windows"  # the mesh axis over which the windows of a divided program lie
 Metrics = dict[str, jax.Array]
@@ -32,7 +32,7 @@ METRICS = (
 )
 
 
-class StageProgram:
+class StageStep:
     """The arithmetic of one stage; what is static in it is decided when it is made."""
 
     def __init__(
@@ -57,12 +57,12 @@ class StageProgram:
             assert config.row.composite_input, "the configuration refuses the other tasks"
             self.random_input = config.row.composite_input
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
-        self.window = coverage.window_size(config, self.stage, self.sizes[-1])
+        self.window = window_sampling.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1
 
     def __eq__(self, other: object) -> bool:
         """Returns whether the arithmetic is the same, whatever the image and the seed."""
-        return isinstance(other, StageProgram) and self._identity == other._identity
+        return isinstance(other, StageStep) and self._identity == other._identity
 
     def __hash__(self) -> int:
         return hash(self._identity)
@@ -71,9 +71,9 @@ class StageProgram:
     def _identity(self) -> tuple:
         return self.config.of_any_picture(), self.generator.arch, self.sizes, self.parts
 
-    def divided(self, parts: int) -> "StageProgram":
+    def divided(self, parts: int) -> "StageStep":
         """Returns the same with its windows divided over so many devices."""
-        return StageProgram(self.config, self.generator.arch, self.sizes, parts=parts)
+        return StageStep(self.config, self.generator.arch, self.sizes, parts=parts)
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
         """Returns the optimiser for parameters shaped like `params`."""
@@ -89,7 +89,7 @@ class StageProgram:
             step=jnp.zeros((), jnp.int32),
         )
 
-    def view(self, key: jax.Array, step: jax.Array) -> View:
+    def view(self, key: jax.Array, step: jax.Array) -> Crop:
         """Returns this device's windows of one iteration; `key` is the stage's."""
         if self.window == self.sizes[-1]:
             return self.generator.view(self.sizes)
@@ -97,14 +97,16 @@ class StageProgram:
         numbers = (
             step * self.num_windows + place * self._own_windows + jnp.arange(self._own_windows)
         )
-        top, left = coverage.corners(key, numbers, level=self.sizes[-1], window=self.window)
+        top, left = window_sampling.sample_origins(
+            key, numbers, level=self.sizes[-1], window=self.window
+        )
         return self.generator.view(self.sizes, top=top, left=left, size=self.window)
 
     @property
     def _own_windows(self) -> int:
         return self.num_windows // self.parts
 
-    def kept(self, fixed: noise.Source) -> noise.Source:
+    def kept(self, fixed: noise.NoiseSource) -> noise.NoiseSource:
         """Returns z* with those of its grids stored that every iteration needs whole."""
         view = self.any_view()
         whole = sum(view.is_whole(i) for i in range(len(self.sizes)))
@@ -112,7 +114,7 @@ class StageProgram:
         return dataclasses.replace(fixed, given=(*drawn, *fixed.given[whole:]))
 
     def frozen_features(
-        self, generator: Params, fixed: noise.Source, noise_amps: jax.Array
+        self, generator: Params, fixed: noise.NoiseSource, noise_amps: jax.Array
     ) -> jax.Array | None:
         """Returns the features of z* at the last frozen stage, where they can be kept.
 
@@ -124,22 +126,22 @@ class StageProgram:
         z = fixed.draw(view.noise(self.generator.arch)[: self.num_frozen])
         return self.generator.features(generator, z, noise_amps, view)
 
-    def any_view(self) -> View:
+    def any_view(self) -> Crop:
         """Returns windows as those of an iteration: all have the same sizes."""
         return self.view(numerics.key(0), jnp.zeros((), jnp.int32))
 
-    def draw(self, key: jax.Array, data: StageData, view: View) -> tuple[noise.Z, jax.Array]:
+    def draw(self, key: jax.Array, data: StageConstants, view: Crop) -> tuple[noise.Z, jax.Array]:
         """Returns the random input of one iteration: z_0 .. z_d, and e of each critic step."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
         given: tuple = ()
         if self.random_input != "gaussian":
             given = (noise.INPUTS[self.random_input](input_key, data.coarsest),)
-        source = noise.Source(noise.stage_keys(z_key, len(self.sizes)), given)
+        source = noise.NoiseSource(noise.stage_keys(z_key, len(self.sizes)), given)
         z = source.draw(view.noise(self.generator.arch))
         return z, jax.random.uniform(mix_key, (self.config.stage(self.stage).d_steps,))
 
     def iterate(
-        self, state: TrainState, data: StageData, z: noise.Z, mixes: jax.Array, view: View
+        self, state: TrainState, data: StageConstants, z: noise.Z, mixes: jax.Array, view: Crop
     ) -> tuple[TrainState, Metrics]:
         """Returns the state after one iteration, and its losses.
 
@@ -171,7 +173,7 @@ class StageProgram:
         state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1)
         return state, {**critic_metrics, **metrics}
 
-    def run(self, state: TrainState, data: StageData, key: jax.Array, num_iters: jax.Array):
+    def run(self, state: TrainState, data: StageConstants, key: jax.Array, num_iters: jax.Array):
         """Returns the state after `num_iters` (traced) iterations, and the last one's metrics.
 
         The randomness of an iteration is a function of `key` and its number alone, so the result

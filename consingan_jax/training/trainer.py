@@ -12,11 +12,11 @@ from consingan_jax.config import Config
 from consingan_jax.errors import DivergedError, InputError, is_no_room
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
-from consingan_jax.runs.job import prepare
-from consingan_jax.runs.workdir import Workdir
-from consingan_jax.training.course import Course, advance
-from consingan_jax.training.peers import Peers
-from consingan_jax.training.watch import Watcher, interruptible
+from consingan_jax.runs.directory import RunDirectory
+from consingan_jax.runs.inputs import load_inputs
+from consingan_jax.training.loop import TrainingRun, train_runs
+from consingan_jax.training.process_group import ProcessGroup
+from consingan_jax.training.progress import ProgressCallback, interruptible
 
 MOST_RETRIES = 3  # of a run that diverges
 
@@ -28,7 +28,7 @@ def train(
     *,
     task: str = "generation",
     variant: str = "",
-    watcher: Watcher | None = None,
+    watcher: ProgressCallback | None = None,
     devices: int = 0,
     **changes: Any,
 ) -> Model:
@@ -42,7 +42,7 @@ def train(
         workdir: directory of the run; made if it is not there.
         task: what the model is for, a row of the table of tasks.
         variant: other settings that the task has, such as "quick".
-        watcher: is called with a `Moment` every few seconds; the training stops where it returns
+        watcher: is called with a `Progress` every few seconds; the training stops where it returns
             True. The same call again goes on from there.
         devices: how many to train on: the windows of an iteration are divided over them as far as
             they can be (`config.windows`); 0: all that are there.
@@ -74,7 +74,7 @@ def train_together(
     configs: Sequence[Config],
     workdirs: Sequence[str | os.PathLike],
     *,
-    watcher: Watcher | None = None,
+    watcher: ProgressCallback | None = None,
     devices: int = 0,
 ) -> list[Model | Exception]:
     """Trains several models, those whose pyramids have the same shapes in one program.
@@ -97,21 +97,21 @@ def train_together(
         KeyboardInterrupt: Ctrl-C, in the main thread; the states are kept. A second one while they
             are being saved ends at once.
     """
-    places = device.chosen(devices)
+    places = device.select_devices(devices)
     results: dict[int, Model | Exception] = {}
-    courses: dict[int, Course] = {}
+    courses: dict[int, TrainingRun] = {}
     with interruptible(watcher) as watch, contextlib.ExitStack() as held:
-        peers = Peers(watch)
+        peers = ProcessGroup(watch)
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
-                begun = _begin(config, Workdir(workdir), places, peers, held)
+                begun = _begin(config, RunDirectory(workdir), places, peers, held)
                 if isinstance(begun, Model):
                     results[i] = begun
                 else:
                     courses[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
         _agree(list(courses.values()), peers, next(faults, None))
-        advance(list(courses.values()), places, peers)
+        train_runs(list(courses.values()), places, peers)
         for i, course in courses.items():
             with _fault_as_result(results, i):
                 results[i] = _end(course, places, peers)
@@ -132,23 +132,23 @@ def _fault_as_result(results: dict[int, Model | Exception], i: int) -> Iterator[
 
 def _begin(
     config: Config,
-    run: Workdir,
+    run: RunDirectory,
     devices: Sequence[jax.Device],
-    peers: Peers,
+    peers: ProcessGroup,
     held: contextlib.ExitStack,
-) -> Course | Model:
+) -> TrainingRun | Model:
     """Returns a run under way, and claims its directory; or its model, if it is finished."""
-    job = prepare(config)
+    job = load_inputs(config)
     peers.check(job.config, devices)
     run.check(job)
     if not run.is_finished() and peers.leads:
-        held.enter_context(run.claim(job))
+        held.enter_context(run.acquire(job))
     if run.is_finished():  # perhaps by the process that held it before
         return load(run.path)
-    return Course(job, run, peers, news=job.warnings)
+    return TrainingRun(job, run, peers, news=job.warnings)
 
 
-def _end(course: Course, devices: Sequence[jax.Device], peers: Peers) -> Model:
+def _end(course: TrainingRun, devices: Sequence[jax.Device], peers: ProcessGroup) -> Model:
     """Returns the model of a course that has been trained; the process that leads writes it."""
     model, run = _after_faults(course, devices, peers).stage.model(), course.recorder.run
     if not peers.leads:
@@ -157,7 +157,9 @@ def _end(course: Course, devices: Sequence[jax.Device], peers: Peers) -> Model:
     return load(run.path)  # or, should what is there be damaged, from its last checkpoint
 
 
-def _after_faults(course: Course, devices: Sequence[jax.Device], peers: Peers) -> Course:
+def _after_faults(
+    course: TrainingRun, devices: Sequence[jax.Device], peers: ProcessGroup
+) -> TrainingRun:
     """Returns a course at its end: a new one, where it has diverged and may try again."""
     job, run = course.job, course.recorder.run
     while error := course.fault:
@@ -165,13 +167,15 @@ def _after_faults(course: Course, devices: Sequence[jax.Device], peers: Peers) -
         if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
             raise DivergedError(_advice(error, run), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
-        course = Course(job, run, peers, retries=retries, news=news)
+        course = TrainingRun(job, run, peers, retries=retries, news=news)
         _agree([course], peers)
-        advance([course], devices, peers)
+        train_runs([course], devices, peers)
     return course
 
 
-def _agree(courses: Sequence[Course], peers: Peers, fault: Exception | None = None) -> None:
+def _agree(
+    courses: Sequence[TrainingRun], peers: ProcessGroup, fault: Exception | None = None
+) -> None:
     """Waits for the other processes to begin; closes the logs if they cannot."""
     moments = [(course.stage.number, course.stage.done) for course in courses]
     with contextlib.ExitStack() as opened:
@@ -181,7 +185,7 @@ def _agree(courses: Sequence[Course], peers: Peers, fault: Exception | None = No
         opened.pop_all()
 
 
-def _advice(error: DivergedError, run: Workdir) -> str:
+def _advice(error: DivergedError, run: RunDirectory) -> str:
     kept = checkpoint.latest_step(run.checkpoints) or "no checkpoint yet"
     retry = "" if error.retries else ", or --config.on_divergence=retry"
     after = f", after {error.retries} retries" if error.retries else ""

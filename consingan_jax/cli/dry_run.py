@@ -1,0 +1,119 @@
+"""What a run would be and cost, in words: the dry run."""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+
+from consingan_jax import device, numerics
+from consingan_jax.config import Config
+from consingan_jax.data import window_sampling
+from consingan_jax.errors import InputError
+from consingan_jax.nn.layers import Architecture
+from consingan_jax.nn.resize import Size
+from consingan_jax.runs.inputs import load_inputs
+from consingan_jax.sweeps.sweep import Sweep
+from consingan_jax.training import estimate
+
+
+@numerics.independent
+def dry_run(config: Config) -> Iterator[str]:
+    """Yields configuration, pyramid, parameter counts, operations, time and memory of a run.
+
+    Times a large matmul, and at last compiles the top stage, which takes a while; writes nothing.
+
+    Raises:
+        InputError: the configuration or the image cannot work.
+    """
+    job = load_inputs(config)
+    config, sizes, arch = job.config, job.sizes, job.arch
+    stages = range(len(sizes))
+    yield json.dumps(config.to_dict(), indent=2)
+    yield from job.warnings
+    yield "pyramid (height x width):"
+    operations = _operations(config, arch, sizes)
+    for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
+        size = f"{height}x{width} px{_windows(config, stage, (height, width))}"
+        yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
+    generator, critic = estimate.num_params(arch, len(sizes))
+    yield f"parameters: generator {generator:,}, critic {critic:,}"
+    trained = stages[-1:] if job.source else stages
+    total = sum(config.stage(k).num_iters * operations[k] for k in trained)
+    rate = device.matmul_flops()
+    yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
+    yield (
+        f"{_at_rate(total, rate, 'the run takes')}, and the compilation of {len(trained)} stages "
+        "the first time"
+    )
+    memory = estimate.memory(config, arch, sizes)
+    yield f"memory of the last stage, as compiled: {memory / 2**20:,.0f} MiB"
+    if warning := memory_warning(config, memory, device.memory_limit()):
+        yield warning
+
+
+@numerics.independent
+def of_set(many: Sweep) -> Iterator[str]:
+    """Yields what each run of a set would be and what all would cost, or why one cannot be.
+
+    Times a large matmul; writes nothing.
+    """
+    operations = functools.cache(_operations)  # those of one shape cost the same
+    total = 0
+    for member in many.members:
+        if many.run(member).is_finished():
+            yield f"{member.name}: finished"
+            continue
+        try:
+            job = load_inputs(member.config)
+        except InputError as error:
+            yield f"{member.name}: {error}"
+            continue
+        levels = " -> ".join(f"{height}x{width}" for height, width in job.sizes)
+        yield f"{member.name}: {member.config.image}, seed {member.config.seed}: {levels} px"
+        yield from (f"  {line}" for line in job.warnings)
+        counts = operations(job.config.of_any_picture(), job.arch, tuple(job.sizes))
+        total += sum(job.config.stage(k).num_iters * count for k, count in enumerate(counts))
+    yield f"{len(many.left())} of {len(many.members)} runs to train in {many.path}"
+    if total:
+        rate = device.matmul_flops()
+        yield f"operations of all: {total / 1e12:,.1f} TFLOP; {_at_rate(total, rate, 'they take')}"
+
+
+def _operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> list[int]:
+    """Returns the operations of an iteration of every stage."""
+    return [estimate.operations(config, arch, sizes[: k + 1]) for k in range(len(sizes))]
+
+
+def _at_rate(total: float, rate: float, words: str) -> str:
+    return (
+        f"a large matmul makes {rate / 1e9:,.0f} GFLOP/s here; at that rate {words} "
+        f"{_duration(total / rate)}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time in words."""
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(minutes, 0.1):.1f} minutes"
+
+
+def _windows(config: Config, stage: int, level: Size) -> str:
+    """Returns the windows that a stage trains on, in words; nothing where it sees all of it."""
+    window = window_sampling.window_size(config, stage, level)
+    if window == level:
+        return ""
+    return f" in {config.windows} of {window[0]}x{window[1]} px"
+
+
+def memory_warning(config: Config, needed: int, limit: int | None) -> str | None:
+    """Returns a line that warns of a run that cannot fit, None if it can or if nobody knows."""
+    if limit is None or needed <= limit:
+        return None
+    mends = [
+        *(["--config.window=256"] if config.takes_windows and not config.window else []),
+        *([] if config.remat else ["--config.remat=True"]),
+        "a smaller max_size",
+    ]
+    return (
+        f"warning: this run cannot fit: the last stage needs {needed / 2**30:.1f} GiB and "
+        f"{limit / 2**30:.1f} GiB are there; give {' or '.join(mends)}"
+    )

@@ -1,0 +1,177 @@
+"""report.html: a page about a run. One file that needs nothing else, made from the run's own."""
+
+import importlib.resources
+import json
+import math
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from consingan_jax.config import Config
+from consingan_jax.data import display
+from consingan_jax.errors import InputError
+from consingan_jax.files import write_text
+from consingan_jax.runs import logger
+from consingan_jax.runs.directory import RunDirectory
+
+# What a page holds at most: it stays below 10 MB however long the run is.
+MOMENTS = 36  # grids of samples
+LEVELS = 30  # of the pyramid
+POINTS = 200  # of a curve
+# Longest side in pixels, and bytes, of a picture.
+GRID, PICTURE, LEVEL = (960, 120_000), (500, 60_000), (160, 12_000)
+LOSSES = {"critic_real": "critic, image", "critic_fake": "critic, fake", "generator": "generator"}
+ERROR = {"reconstruction_rmse": "RMSE on [-1, 1]"}
+
+FINISHED = "finished"
+
+Line = dict[str, Any]
+"""What was logged at one moment: "stage", "step", and the metrics."""
+
+
+class Page:
+    """Writes the page of one run, anew whenever it is asked to; pictures are packed once."""
+
+    def __init__(self, run: pathlib.Path):
+        """Names the run's directory; touches nothing."""
+        self.run = run
+        self.path = run / "report.html"
+        self._packed: dict[tuple, str] = {}
+
+    def write(self) -> None:
+        """Writes the page from what lies in the run's directory now.
+
+        Raises:
+            InputError: the directory is no run, or its first pictures are missing.
+        """
+        template = importlib.resources.files("consingan_jax.runs") / "page.html"
+        # Within a script element HTML knows several sequences that begin with "<"; JSON needs none.
+        data = json.dumps(self._content(), allow_nan=False).replace("<", "\\u003c")
+        page = template.read_text("utf-8").replace("__RUN__", data)
+        write_text(self.path, page)
+
+    def _content(self) -> dict[str, Any]:
+        config = RunDirectory(self.run).config()
+        levels = numbered(self.run, "pyramid/level_*_*.png")
+        if not levels:
+            raise InputError(f"{self.run} has no pyramid: train on, then try again")
+        lines = list(logger.read(self.run / "metrics.jsonl"))
+        state = where(config, lines)
+        return {
+            "title": f"{pathlib.Path(config.image).name}: {config.row.recipe}",
+            "state": state if state == FINISHED else f"{state}, when this page was written",
+            "image": self._pack(levels[-1], PICTURE),
+            "reconstruction": self._reconstruction(lines),
+            **self._samples(bool(config.naive)),
+            "stages": [_stage(config, k, path, lines) for k, path in enumerate(levels)],
+            "pyramid": [
+                {"size": _size(path), "source": self._pack(path, LEVEL)}
+                for path in _spread(levels, LEVELS)
+            ],
+            "commands": self._commands(config),
+            "settings": config.changes(),
+        }
+
+    def _reconstruction(self, lines: Sequence[Line]) -> dict[str, str] | None:
+        """Returns the newest one, of a stage that has come to its end."""
+        found = numbered(self.run, "reconstruction/stage_*.png")
+        if not found:
+            return None
+        number = _numbers(found[-1])[0]
+        errors = [line["reconstruction_rmse"] for line in lines if line["stage"] == number]
+        error = f", RMSE {errors[-1]:.4f} on [-1, 1]" if errors else ""
+        caption = f"as the model gives it back after stage {number + 1}{error}"
+        return {"source": self._pack(found[-1], PICTURE), "caption": caption}
+
+    def _samples(self, has_composite: bool) -> dict[str, Any]:
+        """Returns pictures over time: what the model makes of the composite, or samples."""
+        name, what = "samples", "samples; the training image at the top left"
+        if has_composite and any(self.run.glob("naive/stage_*_step_*.png")):
+            name, what = "naive", "the composite, and what the model makes of it"
+        found = _spread(numbered(self.run, f"{name}/stage_*_step_*.png"), MOMENTS)
+        moments = [(_numbers(path), self._pack(path, GRID)) for path in found]
+        pictures = [
+            {"stage": k, "step": step, "source": source} for (k, step), source in moments if source
+        ]
+        return {"samples": pictures, "shows": what}
+
+    def _commands(self, config: Config) -> list[dict[str, str]]:
+        run = shlex.quote(str(self.run))
+        use = config.row.use
+        if config.naive:
+            use = use.replace("COMPOSITE", shlex.quote(config.naive))
+        rows = [("make images", f"consingan sample {run} {use}")]
+        if config.row.walks and "--animate" not in config.row.use:
+            rows.append(("make animations", f"consingan sample {run} --animate"))
+        rows.append(("measure", f"consingan evaluate {run}"))
+        # The run knows its settings: they need not be repeated.
+        rows.append(("go on after an interruption", f"consingan train --workdir={run}"))
+        return [{"label": label, "text": text} for label, text in rows]
+
+    def _pack(self, path: pathlib.Path, limits: tuple[int, int]) -> str:
+        """Returns a picture as text to put into the page."""
+        about = path.stat()
+        key = (path, about.st_mtime_ns, about.st_size, limits)
+        if key not in self._packed:
+            self._packed[key] = display.data_uri(path, *limits)
+        return self._packed[key]
+
+
+def where(config: Config, lines: Sequence[Line]) -> str:
+    """Returns in words where a run is, by what it has logged."""
+    stage, step = (lines[-1]["stage"], lines[-1]["step"]) if lines else (0, 0)
+    total = config.stage(stage).num_iters
+    if (stage + 1, step) == (config.num_stages, total):
+        return FINISHED
+    return f"stage {stage + 1} of {config.num_stages}, iteration {step} of {total}"
+
+
+def _stage(config: Config, number: int, level: pathlib.Path, lines: Sequence[Line]) -> Line:
+    """Returns what the page says of a stage."""
+    own = [line for line in lines if line["stage"] == number]
+    total, done = config.stage(number).num_iters, own[-1]["step"] if own else 0
+    seconds = own[-1].get("seconds") if own else None
+    return {
+        "number": number,
+        "size": _size(level),
+        "iterations": f"{done} of {total}" if done < total else str(total),
+        "minutes": "" if seconds is None else f"{seconds / 60:.1f}",
+        "losses": _curves(own, LOSSES),
+        "error": _curves(own, ERROR),
+    }
+
+
+def _curves(lines: Sequence[Line], names: Mapping[str, str]) -> list[Line]:
+    shown = _spread(lines, POINTS)
+    points = {
+        name: [
+            (line["step"], float(f"{line[name]:.4g}"))
+            for line in shown
+            if math.isfinite(line.get(name, math.nan))
+        ]
+        for name in names
+    }
+    # One point is no curve.
+    return [{"name": names[name], "points": each} for name, each in points.items() if each[1:]]
+
+
+def _spread(items: Sequence, most: int) -> list:
+    """Returns at most so many, evenly taken, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
+
+
+def numbered(run: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Returns files in the order of the numbers in their names."""
+    return sorted(run.glob(pattern), key=_numbers)
+
+
+def _numbers(path: pathlib.Path) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", path.stem)]
+
+
+def _size(level: pathlib.Path) -> str:
+    return level.stem.rpartition("_")[2]

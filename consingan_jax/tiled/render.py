@@ -1,0 +1,167 @@
+"""Pictures of any size, made tile by tile in flat memory: the .zarr and .tif of `sample`."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from consingan_jax import numerics
+from consingan_jax.data.noise import NoiseSource
+from consingan_jax.data.pixels import PixelFormat
+from consingan_jax.errors import InputError
+from consingan_jax.generation.model import Model
+from consingan_jax.generation.sampling import TiledRenderer
+from consingan_jax.generation.tiles import TileGrid
+from consingan_jax.nn.resize import Size
+from consingan_jax.tiled import writer
+from consingan_jax.tiled.workers import MapTiles, map_here
+
+
+def is_file(path: str) -> bool:
+    """Returns whether a name is that of a file for one picture, and not of a directory.
+
+    Raises:
+        InputError: it is that of a picture in a format that is not written.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
+        raise InputError(f"out={path}: one picture goes into .png, .npy, .zarr or .tif")
+    return suffix in (".png", ".npy") or is_large(path)
+
+
+def is_large(path: str) -> bool:
+    """Returns whether a file of this name is written tile by tile."""
+    return pathlib.Path(path).suffix.lower() in writer.FORMATS
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sample:
+    """Makes the tiles of one sample, in this process or in another."""
+
+    model: Model
+    asked: dict[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "asked": self.asked}  # not `input`: no random key can be sent
+
+    @functools.cached_property
+    def input(self) -> tuple[NoiseSource, TiledRenderer]:
+        """What it is made of."""
+        return self.model.input_of(**self.asked)
+
+    @numerics.independent
+    def __call__(self, top: int, left: int) -> np.ndarray:
+        source, canvas = self.input
+        made = canvas.window(source, top=top, left=left, size=canvas.tile)
+        return self.model.encoding.numbers(np.asarray(made[0]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Animation:
+    """Makes the tiles of one animation, all frames of each."""
+
+    model: Model
+    tile: Size
+    seed: int
+    asked: dict[str, Any]
+
+    def __call__(self, top: int, left: int) -> np.ndarray:
+        shape = (self.asked["frames"], *self.tile, self.model.arch.channels)
+        pixels = np.empty(shape, self.model.encoding.number_type)
+        frames = self.model.animate(self.seed, **self.asked, window=(top, left, *self.tile))
+        for number, frame in enumerate(frames):
+            pixels[number] = self.model.encoding.numbers(frame)
+        return pixels
+
+
+@numerics.independent
+def sample(
+    model: Model,
+    path: str,
+    *,
+    seed: int,
+    start_stage: int,
+    spread: MapTiles = map_here,
+    **size: int | str | None,
+) -> Iterator[str]:
+    """Writes one sample; yields a line for each thing done.
+
+    Args:
+        model: what makes it.
+        path: of the file, as for `mosaic.write`, which also says what is raised.
+        seed: of the sample.
+        start_stage: as for `Model.sample`.
+        spread: who makes the tiles.
+        size: height and width, likewise.
+
+    Raises:
+        InputError: the model makes whole images only, or an argument is out of range.
+    """
+    make = _Sample(model, {"seed": seed, "start_stage": start_stage, **size})
+    source, canvas = make.input
+    memory = canvas.memory(source) / 2**20
+    yield f"{_plan(canvas)}; one takes {memory:,.0f} MiB, however large the picture is"
+    identity = {"model": fingerprint(model), "seed": seed, "start_stage": start_stage}
+    shape = (*canvas.sizes[-1], model.arch.channels)
+    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
+    yield from writer.write(path, shape, make, **about, encoding=_encoding(model), spread=spread)
+
+
+@numerics.independent
+def animation(
+    model: Model,
+    path: str,
+    *,
+    seed: int,
+    height: Any,
+    width: Any,
+    spread: MapTiles = map_here,
+    **walk: Any,
+) -> Iterator[str]:
+    """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
+    canvas = model.canvas(height, width)
+    asked = {"height": height, "width": width, **walk}
+    model.animate(seed, **asked, window=(0, 0, *canvas.tile))  # refuses what cannot be
+    shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
+    encoding = _encoding(model)
+    of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
+    memory = math.prod(of_tile) * encoding.number_type.itemsize / 2**20
+    yield f"{_plan(canvas)}; all frames of one take {memory:,.0f} MiB"
+    identity = {"model": fingerprint(model), "seed": seed, **walk}
+    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
+    make = _Animation(model, canvas.tile, seed, asked)
+    yield from writer.write(path, shape, make, **about, encoding=encoding, spread=spread)
+
+
+def _encoding(model: Model) -> PixelFormat:
+    """Returns the encoding of a model but for its suffix, which the user gives."""
+    return dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix)
+
+
+def check_alone(num_samples: int | None) -> None:
+    """Raises an InputError if several pictures are asked for in one file."""
+    if num_samples not in (None, 1):
+        raise InputError(
+            f"num_samples={num_samples}: one file takes one picture, and --seed says which; give "
+            "a directory as --out, or leave --num_samples out"
+        )
+
+
+def fingerprint(model: Model) -> str:
+    """Returns what tells a model from all others: a digest of its arrays."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(model.tree()):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _plan(canvas: TiledRenderer) -> str:
+    (height, width), (down, across) = canvas.tile, TileGrid(canvas.sizes[-1], canvas.tile).grid
+    words = "tile" if down * across == 1 else "tiles"
+    return f"{down * across:,} {words} of {height}x{width} px"
