@@ -1,4 +1,4 @@
-"""What a run is told: every field of a configuration, once, with all that is known of it."""
+"""The configuration: every field with its type, default, range and help."""
 
 import dataclasses
 import difflib

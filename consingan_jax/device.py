@@ -1,4 +1,4 @@
-"""Which device the arithmetic runs on."""
+"""Device selection, the compilation cache, and memory limits."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""What can go wrong that is not a fault of this program."""
+"""Exceptions that are not bugs of this package."""
 
 import contextlib
 import errno

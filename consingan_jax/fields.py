@@ -1,4 +1,4 @@
-"""What can be known of a field of a configuration, and what follows: ranges, types, words."""
+"""Metadata of configuration fields: validation, conversion, descriptions."""
 
 import dataclasses
 import math

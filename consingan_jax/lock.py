@@ -1,4 +1,4 @@
-"""One process at a time in a directory, or on one thing in it."""
+"""Locks a directory, or one file in it, for one process."""
 
 import contextlib
 import errno

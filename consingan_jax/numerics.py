@@ -1,4 +1,4 @@
-"""The settings of jax and its compiler that decide which numbers come out.
+"""The JAX and XLA settings that decide which numbers come out.
 
 A seed is the identity of an image, so neither a caller's nor the environment's settings may change
 what it gives. Public entry points that compute are decorated with `@independent`, and every program

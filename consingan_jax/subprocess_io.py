@@ -1,4 +1,4 @@
-"""A process beside this one, for what would otherwise wait for the others that train with it.
+"""Runs Orbax calls in a subprocess, because Orbax synchronises across all JAX processes.
 
 Orbax does: even told that one process alone is active, it asks all of them for the path
 (orbax-checkpoint 0.12).

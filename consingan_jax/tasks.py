@@ -1,4 +1,4 @@
-"""Everything in which the tasks differ, in one table (paper, sections 3 and 4)."""
+"""The table of tasks: everything in which they differ (paper, sections 3 and 4)."""
 
 import dataclasses
 from collections.abc import Mapping

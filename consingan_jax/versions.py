@@ -1,4 +1,4 @@
-"""The versions of Python and jax that this package runs on; importing it checks those at hand."""
+"""Checks the versions of Python and JAX at import."""
 
 import sys
 

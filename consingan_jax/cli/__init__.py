@@ -1,4 +1,1 @@
-"""Words in, words out: flags, one clear line for each error, the files that commands leave.
-
-Every command is a few calls of the rooms below.
-"""
+"""The command line: parses flags, calls the rooms below, reports errors in one line."""

@@ -1,4 +1,4 @@
-"""What a run would be and cost, in words: the dry run."""
+"""The dry run: reports the pyramid, cost and memory of a training without running it."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""The command that measures samples against their training images."""
+"""`consingan evaluate`: measures samples against their training images."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-"""The flags that say who does the work: this machine's devices, or a Ray cluster."""
+"""Flags that select the executor: local devices or a Ray cluster."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The command that makes a trained model portable: one program, and a page that describes it."""
+"""`consingan export`: writes a trained model as one portable program, with a model card."""
 
 import pathlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How commands read their flags and report what went wrong: one line, never a traceback."""
+"""Parses command-line flags, and reports every user error as one line with an exit code."""
 
 import contextlib
 import dataclasses

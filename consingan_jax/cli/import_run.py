@@ -1,4 +1,4 @@
-"""The command that takes over a run of the published program."""
+"""`consingan import`: converts a run of the published PyTorch program."""
 
 import pathlib
 from collections.abc import Sequence

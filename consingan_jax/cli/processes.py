@@ -1,4 +1,4 @@
-"""Several processes for one run: how a command becomes one of them, and who says why it ended.
+"""Flags of multi-process training (`jax.distributed`), and who reports why a process ended.
 
 Where a process dies, the JAX runtime of the others aborts from C++ with pages of its own words. So
 the command does its work in a child, and the parent turns what is said there into one line.

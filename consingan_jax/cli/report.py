@@ -1,4 +1,4 @@
-"""The command that makes the page of a run."""
+"""`consingan report`: writes the HTML page of a run."""
 
 import pathlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which run a command works on."""
+"""Finds the run that a command works on."""
 
 import pathlib
 from collections.abc import Sequence

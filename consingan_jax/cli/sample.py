@@ -1,4 +1,4 @@
-"""The command that makes pictures from a trained model."""
+"""`consingan sample`: generates images, animations and composites from a trained model."""
 
 import pathlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: the first lets the work save its state, the second ends it at once."""
+"""Signal handlers: the first Ctrl-C saves the state and stops, the second exits at once."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The command that opens the tool in a browser."""
+"""`consingan studio`: serves the browser interface."""
 
 import importlib.util
 import os

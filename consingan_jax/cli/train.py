@@ -1,4 +1,4 @@
-"""The command that trains: from a picture and a configuration to a run."""
+"""`consingan train`: trains a model of one image, or a sweep over several."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,1 @@
-"""What goes in: pictures, the levels of their pyramid, noise.
-
-The only room that opens image files.
-"""
+"""Input data: image files, the pyramid, noise, training windows."""

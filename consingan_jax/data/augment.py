@@ -1,4 +1,4 @@
-"""Random changes of the training image, from which harmonization and editing learn (paper, 4).
+"""Random augmentations of the training image, for harmonization and editing (paper, section 4).
 
 Pure functions of a key and an image `[1, h, w, C]` in [-1, 1]; sizes are static, so they run inside
 the compiled training loop. Everything random in them is drawn for every possible case and one case

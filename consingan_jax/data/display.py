@@ -1,4 +1,4 @@
-"""Images for people: 8 bits, PNG, grids, previews, arrays that a notebook shows."""
+"""Images for display: 8-bit conversion, PNG, grids, thumbnails, notebook arrays."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Image files: reads one into an `ImageFile`, and writes numbers in the formats that hold them."""
+"""Reads image files of any format into an `ImageFile`, and writes pixel values."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Which files a folder, a pattern or several words stand for: images, and the masks of each."""
+"""Resolves folders and glob patterns to image files, and pairs images with masks."""
 
 import glob
 import os

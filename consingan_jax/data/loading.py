@@ -1,4 +1,4 @@
-"""Images and masks as a model sees them: numbers in [-1, 1], and a line on what was understood."""
+"""Loads training images and composites as arrays in [-1, 1], and reports what was understood."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""Masks: files that say for every pixel of an image which class it has, or whether it is inside."""
+"""Reads masks: class labels of a training image, or the inside of a composite."""
 
 import pathlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The generator's inputs: noise that is a function of its place, and every kind of z_0.
+"""Noise inputs of the generator: per-pixel noise, and the variants of z_0.
 
 z_i is a function of a key, i, row and column alone. So any part of any canvas can be drawn without
 the rest, on any device, and two windows agree where they overlap.

@@ -1,4 +1,4 @@
-"""What the numbers of an image file mean, and how images go back to such a file."""
+"""Converts between the pixel values of a file and arrays in [-1, 1]."""
 
 import dataclasses
 import pathlib

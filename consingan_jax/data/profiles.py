@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): colours are converted to sRGB by what their profile holds."""
+"""Converts colours to sRGB by their ICC profile."""
 
 import io
 

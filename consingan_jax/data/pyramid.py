@@ -1,4 +1,4 @@
-"""The image pyramid: how large each level is, and the levels themselves (paper, section 3)."""
+"""The image pyramid: level sizes and levels (paper, section 3)."""
 
 import math
 from collections.abc import Iterator, Sequence

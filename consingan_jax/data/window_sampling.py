@@ -1,4 +1,4 @@
-"""Which windows of the training image an iteration looks at."""
+"""Samples the windows of the training image that an iteration sees."""
 
 from collections.abc import Sequence
 

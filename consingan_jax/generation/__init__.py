@@ -1,4 +1,1 @@
-"""What comes out: a trained model, and all that is made with it.
-
-Samples, reconstructions, animations, harmonized and edited composites.
-"""
+"""A trained model and everything that is generated with it."""

@@ -1,4 +1,4 @@
-"""A walk through the noise around z*: the frames of an animation (SinGAN's supplement, 4).
+"""Animations: a random walk of the noise around z* (SinGAN, supplement, section 4).
 
 With d = z - z*, a step is `d' = (1 - alpha) * (d + beta * (d - d_before) + (1 - beta) * n)` with
 n fresh standard normal noise: a linear filter of white noise. The walk starts next to z*.

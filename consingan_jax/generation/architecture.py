@@ -1,4 +1,4 @@
-"""What a configuration says of the networks."""
+"""Derives the architecture of the networks from a configuration."""
 
 from consingan_jax.config import Config
 from consingan_jax.nn.layers import Architecture

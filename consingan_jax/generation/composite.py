@@ -1,4 +1,4 @@
-"""Composites and their masks: how a pasted object or an edit goes in and comes out (paper, 4).
+"""Masks, aspect ratios and blending of composites (paper, section 4).
 
 Images are `[H, W, C]` in [-1, 1], masks `[H, W]` in [0, 1], 1 where the model's result counts.
 """

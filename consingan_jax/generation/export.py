@@ -1,4 +1,4 @@
-"""A trained model as one program that samples without this package (jax.export, StableHLO)."""
+"""Exports a model as one program that needs JAX alone (jax.export, StableHLO)."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""What goes into a trained generator: for a sample, a composite, the training image itself."""
+"""Inputs of a trained generator: of a sample, of a composite, of the reconstruction."""
 
 import dataclasses
 import functools

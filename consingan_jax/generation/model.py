@@ -1,4 +1,4 @@
-"""A trained model: what users hold."""
+"""The trained model: sampling, reconstruction, animation, harmonization."""
 
 import base64
 import dataclasses

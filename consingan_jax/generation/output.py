@@ -1,4 +1,4 @@
-"""Files made from a model: pictures, composites with their masks, animations."""
+"""Writes the images, composites and animations that a model generates."""
 
 import dataclasses
 import errno

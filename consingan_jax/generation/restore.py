@@ -1,4 +1,4 @@
-"""From the directory of a run or of a model to the `Model`."""
+"""Loads a `Model` from a run or a model directory."""
 
 import pathlib
 import warnings

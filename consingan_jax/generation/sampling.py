@@ -1,4 +1,4 @@
-"""From parameters and noise to images of any size, in flat memory."""
+"""Renders images of any size tile by tile, in memory that does not grow with the image."""
 
 import dataclasses
 import functools

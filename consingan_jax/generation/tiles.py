@@ -1,4 +1,4 @@
-"""Tiles: windows of one size that cover a canvas, so that one compiled program makes them all."""
+"""Tiles of one size that cover an image, so that one compiled program renders all of them."""
 
 import dataclasses
 from collections.abc import Iterator

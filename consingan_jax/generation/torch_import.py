@@ -1,4 +1,4 @@
-"""What the published program writes, and what that is here: names, settings, a trained run."""
+"""Reads runs of the published PyTorch program: parameter names, settings, weights."""
 
 import ast
 import importlib.util

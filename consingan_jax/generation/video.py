@@ -1,4 +1,4 @@
-"""Frames to a file that plays them."""
+"""Writes frames as an animated GIF, WebP, PNG or MP4."""
 
 import fractions
 import importlib.util

@@ -1,4 +1,4 @@
-"""What can be told from the colours of pixels, wherever these lie (docs/metrics.md).
+"""Metrics of pixel colours, independent of position (docs/metrics.md).
 
 Images are `[H, W, C]` in [-1, 1].
 """

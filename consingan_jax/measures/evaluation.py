@@ -1,4 +1,4 @@
-"""What is measured of a training image and its samples."""
+"""Evaluates all metrics of a training image and its samples."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""How good and how different samples are: pure functions of images (definitions: docs/metrics.md).
+"""Metrics as pure functions of images (definitions: docs/metrics.md).
 
 Images are `[H, W, C]` in [-1, 1]. Several of one size are `[N, H, W, C]`.
 """

@@ -1,4 +1,4 @@
-"""What can be told from the 7x7 patches of two images, without a network (docs/metrics.md).
+"""Metrics of 7x7 patches, without a network (docs/metrics.md).
 
 Images are `[H, W, C]` in [-1, 1].
 """

@@ -1,4 +1,4 @@
-"""Training images with samples of them: from runs and from folders."""
+"""Loads training images with their samples, from runs and folders."""
 
 import contextlib
 import dataclasses

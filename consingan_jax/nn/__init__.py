@@ -1,4 +1,1 @@
-"""Arrays to arrays: the two networks and their arithmetic.
-
-Nothing here knows a file, a configuration or a task.
-"""
+"""The networks and their arithmetic, as functions of arrays."""

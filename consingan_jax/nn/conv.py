@@ -1,4 +1,4 @@
-"""The 3x3 convolution with its bias, and its derivatives of every order, for all platforms.
+"""3x3 convolution with bias, and its derivatives of every order, on all platforms.
 
 A convolution is linear in the input and linear in the kernel, so two functions close the
 derivatives of any order: the convolution itself and the gradient of its kernel. Each one's reverse

@@ -1,4 +1,4 @@
-"""The generator: a fold over a list of stages that grows (paper, section 3).
+"""The generator: a fold over a growing list of stages (paper, section 3).
 
 With linen the parameters are plain dicts, so the stages are a plain list that grows by `append`,
 Orbax returns it as a list, and optax labels it by its place. Only this file knows that structure.

@@ -1,4 +1,4 @@
-"""Rows of grids (or columns: they are alike), and how one grid's rows come from another's.
+"""Intervals of rows (or columns) of a level, and resampling between them.
 
 All layers are local, so some rows of a stage follow exactly from somewhat more rows of the stage
 below. How long a span is is static; where it starts is an array, with a place for each of N

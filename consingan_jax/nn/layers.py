@@ -1,4 +1,4 @@
-"""The layers of both networks, as thin Flax linen modules: convolution, normalisation, block."""
+"""Layers of both networks as thin Flax linen modules: convolution, normalisation, block."""
 
 import dataclasses
 from collections.abc import Callable

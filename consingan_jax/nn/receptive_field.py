@@ -1,4 +1,4 @@
-"""Windows: which part of every stage a part of the image is made from.
+"""Computes which part of every stage a window of the image depends on.
 
 A rectangle of a stage's output follows exactly from a somewhat larger one of the stage below, down
 to the noise. A whole image is the largest window.

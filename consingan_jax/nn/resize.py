@@ -1,4 +1,4 @@
-"""Resampling of whole pictures, such as the levels of a pyramid, and the cubic kernel.
+"""Bicubic resampling of whole images.
 
 It is separable: a pair of small matrices, one for the rows and one for the columns. How features
 are lifted from stage to stage stands in `spans`.

@@ -1,4 +1,4 @@
-"""Winograd's F(4x4, 3x3): tiles of 4x4 outputs take 36 multiplications a channel instead of 144."""
+"""Winograd convolution F(4x4, 3x3): 36 instead of 144 multiplications for 4x4 outputs."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The directory of a run: what lies where, and whose it is."""
+"""The directory of a run: paths, identity, ownership."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""What a run works on: configuration, pictures, and the run that it starts from."""
+"""Loads what a run trains on: configuration, images, and the run that a fine-tuning starts from."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, TensorBoard, a progress bar."""
+"""Logs of a run: metrics.jsonl, TensorBoard, progress bar."""
 
 import json
 import operator

@@ -1,4 +1,4 @@
-"""A picture in a notebook that changes while a training goes on."""
+"""Shows the newest sample grid in a notebook while a training runs."""
 
 import sys
 from collections.abc import Callable

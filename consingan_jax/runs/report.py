@@ -1,4 +1,4 @@
-"""report.html: a page about a run. One file that needs nothing else, made from the run's own."""
+"""Writes report.html, a self-contained page about a run."""
 
 import importlib.resources
 import json

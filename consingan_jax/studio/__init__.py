@@ -1,1 +1,1 @@
-"""The tool in a browser: the public functions, each behind a button."""
+"""The browser interface, over the public API."""

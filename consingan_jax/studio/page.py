@@ -1,4 +1,4 @@
-"""The page of the studio: how its parts are arranged, and which button calls what."""
+"""Layout and callbacks of the studio page."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Trainings one after the other, in a thread that no page owns."""
+"""A queue of trainings, run one at a time in a background thread."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""What the buttons do: runs in one folder, trained, sampled, animated, applied."""
+"""What the callbacks of the studio do: train, sample, animate, apply, download."""
 
 import ast
 import itertools

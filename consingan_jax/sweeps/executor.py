@@ -1,4 +1,4 @@
-"""What an engine is: it does tasks, each some runs that train together. The plain one is here."""
+"""Executors run groups of trainings; `local_executor` runs them in this process."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple

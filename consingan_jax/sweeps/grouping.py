@@ -1,4 +1,4 @@
-"""Which runs train together: those whose pyramids have the same shapes, as many as fit."""
+"""Groups runs with equal pyramid shapes, to train them in one program."""
 
 import collections
 from collections.abc import Hashable, Iterator, Sequence

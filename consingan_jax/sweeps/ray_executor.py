@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster. The only file that imports Ray."""
+"""Runs trainings and renders tiles on a Ray cluster. The only module that imports Ray."""
 
 import collections
 import contextlib

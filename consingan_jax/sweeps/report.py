@@ -1,4 +1,4 @@
-"""index.html and summary.csv: all runs of a set, each in a row."""
+"""Writes index.html and summary.csv of a sweep, a row for each run."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""The file that makes a directory a set of runs, and says what is known of them."""
+"""set.json: what a sweep trains, and the errors and metrics of its runs."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Many runs of one configuration in one directory: an image each, or a seed each."""
+"""Sweeps: one configuration over several images or seeds, in one directory."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""A small copy of a picture that is never whole in memory."""
+"""Accumulates a thumbnail of an image that never fits in memory."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pictures of any size, made tile by tile in flat memory: the .zarr and .tif of `sample`."""
+"""Renders samples and animations of any size to .zarr and .tif."""
 
 import dataclasses
 import functools

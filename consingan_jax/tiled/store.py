@@ -1,4 +1,4 @@
-"""A picture on disk that takes its pixels a window at a time: what the formats have in common."""
+"""Base class of on-disk images that are written window by window."""
 
 import abc
 import math

@@ -1,4 +1,4 @@
-"""Pictures as tiled BigTIFF. The only file that imports tifffile."""
+"""Tiled BigTIFF files."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""What is known of a picture while it is written: which one it is, and which windows are done."""
+"""Log of the tiles of an image that are already on disk."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""Who makes the tiles of a large picture: this thread, or a thread for each device."""
+"""Distributes tiles over devices, a thread each."""
 
 import collections
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""A picture of any size on disk, made window by window in memory that does not grow."""
+"""Writes an image of any size tile by tile, resumably and in constant memory."""
 
 import contextlib
 import errno

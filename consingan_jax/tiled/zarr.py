@@ -1,4 +1,4 @@
-"""Pictures as Zarr arrays. The only file that imports TensorStore."""
+"""Zarr version 3 arrays. The only module that imports TensorStore."""
 
 import pathlib
 import re

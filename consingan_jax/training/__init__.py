@@ -1,4 +1,1 @@
-"""The algorithm, and what a run keeps.
-
-Stage by stage, iteration by iteration; logs, checkpoints, the directory of a run.
-"""
+"""The algorithm: one model learned from one image, stage by stage."""

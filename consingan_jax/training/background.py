@@ -1,4 +1,4 @@
-"""A thread for what takes long, and the patience to be called away while waiting for it."""
+"""Background thread, and polling for cancellation while waiting on it."""
 
 import concurrent.futures
 import contextlib

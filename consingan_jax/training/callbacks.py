@@ -1,4 +1,4 @@
-"""What a run leaves behind and says while it trains, and when."""
+"""Decides when to log, draw sample grids and save checkpoints."""
 
 import contextlib
 import functools

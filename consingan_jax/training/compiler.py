@@ -1,4 +1,4 @@
-"""From the arithmetic of a stage to a compiled loop, beside the training of the stage below."""
+"""Compiles the training loop of the next stage while the current one trains."""
 
 import concurrent.futures
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a run will cost: operations of an iteration, memory of a stage."""
+"""Estimates the operations of an iteration and the memory of a stage."""
 
 from collections.abc import Sequence
 from typing import Any

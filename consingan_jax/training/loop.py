@@ -1,4 +1,4 @@
-"""The algorithm: stage by stage, each started from the one below (paper, section 3)."""
+"""The training loop: stage by stage, each initialised from the one below (paper, section 3)."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""WGAN-GP with a penalty per pixel, and the reconstruction loss (paper, section 3)."""
+"""WGAN-GP with a per-pixel penalty, and the reconstruction loss (paper, section 3)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Who learns how fast: a label for every group, an optax transformation per label (paper, 3)."""
+"""Per-stage learning rates via `optax.multi_transform` (paper, section 3)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Which devices train what: one run alone, one run's windows on several, or several runs at once.
+"""Places runs and windows on devices.
 
 Windows need their gradients summed, and runs need nothing of each other. Both are divided by
 `jax.shard_map`: XLA's own partitioner would gather the grouped convolutions that several models

@@ -1,4 +1,4 @@
-"""Processes that train one run together (`jax.distributed`): what they must agree on.
+"""Synchronises the processes that train one run (`jax.distributed`).
 
 All do the same arithmetic and follow the first one, which alone draws, logs and saves.
 """

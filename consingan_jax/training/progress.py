@@ -1,4 +1,4 @@
-"""What a training says of itself to whoever watches it, and how it is told to stop."""
+"""Progress callbacks, and stopping a training."""
 
 import contextlib
 import signal

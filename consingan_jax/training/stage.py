@@ -1,4 +1,4 @@
-"""A stage of a run, and the four ways to come by one: first, grown, restored, fine-tuned."""
+"""State of a training stage: first, grown, restored or fine-tuned."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""What a stage in training consists of: what an iteration changes, and what stays the same."""
+"""Pytrees of a stage: what an iteration changes, and what stays constant."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One training iteration of a stage, and the loop over it: pure functions of arrays (paper, 3)."""
+"""One training iteration and the loop over it, as pure functions of arrays (paper, section 3)."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Trains models: one, or several together."""
+"""Trains one model, or several together."""
 
 import contextlib
 import os
