@@ -44,7 +44,7 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
         OSError: the disk is full, or the directory cannot be written.
     """
     if path.exists():
-        raise InputError(f"{path} exists already: take it away or give another directory")
+        raise InputError(f"{path} exists already: delete it or give another directory")
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name that is a glob itself is given at the end.
     name = f".{uuid.uuid4().hex}.checkpoint" if _PATTERN.search(path.name) else path.name

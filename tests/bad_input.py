@@ -76,7 +76,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", ["examples/scene.png", *SMALL, "--workdir=README.md"], "README.md is a file"),
     ("train", ["examples/scene.png", *SMALL, "--workdir=RUN"], "belongs to a run with config."),
     ("train", ["RUN"], "is a run: --workdir=RUN goes on with it"),
-    ("train", ["--workdir=FILES/damaged"], "run.json is damaged: take the directory away"),
+    ("train", ["--workdir=FILES/damaged"], "run.json is damaged: delete the directory"),
     ("train", ["--task=editing", "--config.fine_tune=docs", "--config.naive=a.png"], "is no run"),
     # what to make
     ("sample", [], "a run is missing: give its directory"),

@@ -92,7 +92,7 @@ def test_a_stack_that_cannot_fit_is_one_line(seeds, tmp_path, monkeypatch):
 def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, monkeypatch):
     (tmp_path / "broken.png").write_text("no picture")
     broken = dataclasses.replace(seeds[0], image=str(tmp_path / "broken.png"))
-    take, seen = loop.TrainingRun.take, []
+    take, seen = loop.TrainingRun.record, []
 
     def taken(self, count, values, state_now):
         seen.append((self.recorder.run.path.name, self.stage.number, count))
@@ -101,7 +101,7 @@ def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, mon
         take(self, count, values, state_now)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingRun, "take", taken)
+        patch.setattr(loop.TrainingRun, "record", taken)
         configs = [*seeds, broken]
         results = trainer.train_together(configs, [tmp_path / str(i) for i in range(4)])
     assert isinstance(results[1], DivergedError) and "stage 0, iteration 2" in str(results[1])
@@ -118,14 +118,14 @@ def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, mon
 
 
 def test_a_run_that_diverges_may_try_again_after_the_others(seeds, tmp_path, monkeypatch):
-    take = loop.TrainingRun.take
+    take = loop.TrainingRun.record
 
     def taken(self, count, values, state_now):
         if self.recorder.run.path.name == "1" and not self.stage.retries:
             values["finite"] = 0.0
         take(self, count, values, state_now)
 
-    monkeypatch.setattr(loop.TrainingRun, "take", taken)
+    monkeypatch.setattr(loop.TrainingRun, "record", taken)
     configs = [dataclasses.replace(seed, on_divergence="retry") for seed in seeds[:2]]
     first, second = trainer.train_together(configs, [tmp_path / "0", tmp_path / "1"])
     assert first.finished and second.finished
@@ -193,14 +193,14 @@ def test_on_several_devices_it_comes_out_the_same():
 def test_a_stop_after_one_has_diverged_keeps_the_others_and_nothing_broken(
     seeds, tmp_path, monkeypatch
 ):
-    take = loop.TrainingRun.take
+    take = loop.TrainingRun.record
 
     def taken(self, count, values, state_now):
         if self.recorder.run.path.name == "1" and self.stage.done == 1:
             values["finite"] = 0.0
         take(self, count, values, state_now)
 
-    monkeypatch.setattr(loop.TrainingRun, "take", taken)
+    monkeypatch.setattr(loop.TrainingRun, "record", taken)
     runs = [tmp_path / str(i) for i in range(3)]
     with pytest.raises(StoppedError):
         trainer.train_together(

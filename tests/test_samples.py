@@ -82,7 +82,7 @@ def test_a_sample_belongs_to_the_longest_name(folders):
     numbers = {one.name: len(one.samples) for one in _subjects(folders)}
     assert numbers == {"a": 3, "a_long": 1, "b_1": 3}
     display.save(folders / "real/a.bmp", np.zeros((60, 64, 3)))
-    with pytest.raises(ValueError, match="have one name: take one out"):
+    with pytest.raises(ValueError, match="have one name: rename or remove one"):
         _subjects(folders)
 
 

@@ -314,7 +314,7 @@ def test_the_page_from_upload_to_download(address, browser, picture):
     view.get_by_label("Width").first.fill("2x")
     view.click("#sample")
     view.wait_for_selector("#images img")
-    view.get_by_role("tab", name="Take away").click()
+    view.get_by_role("tab", name="Download").click()
     view.click("#pack")
     with view.expect_download() as download:
         view.locator("#file a").first.click()

@@ -152,12 +152,12 @@ def test_the_directory_of_something_else(folder, tmp_path):
         *({"errors": 3}, {"errors": []}, {"errors": {"a": 1}}, {"measures": {"a": 3}}),
     ):
         (workdir / "set.json").write_text(json.dumps(about | damage))
-        with pytest.raises(InputError, match=r"set.json (is damaged: take it away|has the format)"):
+        with pytest.raises(InputError, match=r"set.json (is damaged: delete it|has the format)"):
             _fleet(folder, workdir)
     (workdir / "set.json").write_text(json.dumps(about | {"of_a_later_version": 1}))
     assert len(_fleet(folder, workdir).left()) == 3
     (workdir / "set.json").write_text("{}")
-    with pytest.raises(InputError, match=r"set.json is damaged: take it away"):
+    with pytest.raises(InputError, match=r"set.json is damaged: delete it"):
         _fleet(folder, workdir)
     (workdir / "set.json").unlink()
     assert len(_fleet(folder, workdir).left()) == 3  # as it was told

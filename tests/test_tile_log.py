@@ -66,7 +66,7 @@ def test_a_damaged_map(windows, tmp_path):
     head = journal.path.read_text().splitlines()[0]
     journal.path.write_text(f"{head}\n{windows}")
     journal.check()
-    with pytest.raises(InputError, match="is no journal of a picture: take it away"):
+    with pytest.raises(InputError, match="is no journal of a picture: delete it"):
         journal.resume(tmp_path / "p")
 
 

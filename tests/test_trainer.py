@@ -494,7 +494,7 @@ def test_a_file_and_fields_or_a_whole_configuration(tiny_config, picture, tmp_pa
 def test_a_damaged_checkpoint_or_model_is_named(tiny_config, finished_run, tmp_path):
     run = shutil.copytree(finished_run, tmp_path / "run")
     (run / "model/orbax.checkpoint").unlink()
-    with pytest.raises(InputError, match="model is no complete model: take it away"):
+    with pytest.raises(InputError, match="model is no complete model: delete it"):
         trainer.train(tiny_config, run)
     shutil.rmtree(run / "model")
     newest, before = checkpoint.steps(run / "checkpoints")

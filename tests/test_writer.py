@@ -213,7 +213,7 @@ def test_what_is_not_ours(name, path):
     file = path.with_name(path.name + name)
     path.parent.mkdir()
     file.write_text("of the user")
-    with pytest.raises(InputError, match=f"{file.name} is .*take it away"):
+    with pytest.raises(InputError, match=f"{file.name} is .*delete it"):
         write(path, Make())
     assert _everything(path.parent) == {file: b"of the user"}
 

@@ -71,7 +71,7 @@ def of_folders(real: str, samples: str) -> list[SampleSet]:
     reals: dict[str, pathlib.Path] = {}
     for path in _files("real", real):
         if path.stem in reals:
-            raise InputError(f"real {path} and {reals[path.stem]} have one name: take one out")
+            raise InputError(f"real {path} and {reals[path.stem]} have one name: rename or remove one")
         reals[path.stem] = path
     found: dict[str | None, list[pathlib.Path]] = {name: [] for name in reals}
     readable = _readable(files)
@@ -82,7 +82,7 @@ def of_folders(real: str, samples: str) -> list[SampleSet]:
     if alone:
         raise InputError(
             f"real {alone[0]} has no samples in {samples}: name them after it, as in "
-            f"{pathlib.Path(alone[0]).stem}_0.png, or take it out"
+            f"{pathlib.Path(alone[0]).stem}_0.png, or remove it"
         )
     subjects = [_subject(name, _real(reals[name]), found[name]) for name in reals]
     subjects[0] = _noted(subjects[0], _passed_over(strangers))

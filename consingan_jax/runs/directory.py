@@ -64,7 +64,7 @@ class RunDirectory:
         if not self._identity.is_file():
             raise InputError(f"workdir {self.path} exists and is no run: give another --workdir")
         if self.model.exists() and not self.is_finished():
-            raise InputError(f"{self.model} is no complete model: take it away")
+            raise InputError(f"{self.model} is no complete model: delete it")
         old, digests = self._read_identity()
         if field := old.difference(job.config):
             raise InputError(
@@ -125,7 +125,7 @@ class RunDirectory:
             raise
         except (ValueError, KeyError, AttributeError, TypeError):
             raise InputError(
-                f"{self._identity} is damaged: take the directory away or give another --workdir"
+                f"{self._identity} is damaged: delete the directory or give another --workdir"
             ) from None
 
     def _explain(self, config: Config, levels: Sequence[np.ndarray]) -> None:

@@ -37,8 +37,8 @@ def build(desk: StudioService) -> gr.Blocks:
             _animate(desk, run)
         with gr.Tab("Composite"):
             _apply(desk, run)
-        with gr.Tab("Take away"):
-            _take_away(desk, run)
+        with gr.Tab("Download"):
+            _download(desk, run)
     return page
 
 
@@ -183,7 +183,7 @@ def _apply(desk: StudioService, run: gr.Dropdown) -> None:
     button.click(_answer(made), [run, composite, seed], [words, results])
 
 
-def _take_away(desk: StudioService, run: gr.Dropdown) -> None:
+def _download(desk: StudioService, run: gr.Dropdown) -> None:
     gr.Markdown(
         "A run's directory has its model, every picture that was made, `report.html` and a README "
         "that says what is what."

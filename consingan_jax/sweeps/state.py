@@ -49,7 +49,7 @@ class SweepState:
         except InputError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{file} is damaged: take it away, and the runs stay") from None
+            raise InputError(f"{file} is damaged: delete it; the runs stay") from None
 
     def _is_sound(self) -> bool:
         """Returns whether everything is of the type that it should be."""

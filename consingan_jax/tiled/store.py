@@ -85,4 +85,4 @@ class Store(abc.ABC):
 
     def damaged(self, reason: object) -> InputError:
         """Returns the error that says that what is there is not this picture."""
-        return InputError(f"{self.path} is damaged ({reason}): take it away to begin anew")
+        return InputError(f"{self.path} is damaged ({reason}): delete it to start again")

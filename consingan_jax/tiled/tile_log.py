@@ -88,4 +88,4 @@ class TileLog:
         return found, windows
 
     def _damaged(self) -> InputError:
-        return InputError(f"{self.path} is no journal of a picture: take it away, and the picture")
+        return InputError(f"{self.path} is no journal of a picture: delete it and the picture")

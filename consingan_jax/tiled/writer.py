@@ -97,7 +97,7 @@ def _claim(store: Store, journal: TileLog) -> None:
     else:
         for file in (store.path, preview):
             if file.exists():
-                raise InputError(f"{file} is there already: take it away or give another --out")
+                raise InputError(f"{file} is there already: delete it or give another --out")
     if store.path.exists():
         journal.resume(store.path)
         _check_room(store, journal)

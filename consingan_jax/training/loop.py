@@ -14,7 +14,8 @@ from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training import background
 from consingan_jax.training.callbacks import Callbacks
-from consingan_jax.training.compiler import Compiler
+from consingan_jax.training.compiler import Compiler, Loop
+from consingan_jax.training.placement import Placement
 from consingan_jax.training.process_group import ProcessGroup
 from consingan_jax.training.stage import StageFactory, StageState
 from consingan_jax.training.state import TrainState
@@ -81,7 +82,7 @@ class TrainingRun:
         ends = self.stage.done == self.stage.iterations
         return 0 if ends else self.recorder.iterations_of_call(self.stage)
 
-    def take(
+    def record(
         self, count: int, values: dict[str, float], state_now: Callable[[], TrainState]
     ) -> None:
         """Goes on to the state after `count` iterations, whose last one had these losses."""
@@ -137,92 +138,124 @@ def _news(last: pathlib.Path | None) -> Iterator[str]:
 
 
 def train_runs(
-    courses: Sequence[TrainingRun], devices: Sequence[jax.Device], peers: ProcessGroup
+    runs: Sequence[TrainingRun], devices: Sequence[jax.Device], group: ProcessGroup
 ) -> None:
-    """Trains courses to their ends, or to their faults; those that can in one program.
+    """Trains runs to their ends, or to their faults; those that can in one program.
 
     Args:
-        courses: with pyramids of one shape, and configurations that differ in image and seed.
+        runs: with pyramids of one shape, and configurations that differ in image and seed.
         devices: to train on, those of other processes among them.
-        peers: the other processes that train the same.
+        group: the processes that train the same runs.
 
     Raises:
-        StoppedError: a watcher said so; the states of all are kept.
+        StoppedError: a progress callback said so; the states of all runs are saved.
     """
-    compiler = Compiler(devices)
+    with contextlib.closing(Compiler(devices)) as compiler, _recording(runs, group):
+        # From coarse to fine: each run trains its lowest unfinished stage (paper, section 3).
+        while together := _furthest_behind(runs):
+            if training := [run for run in together if run.stage.done < run.stage.iterations]:
+                # Compile the stage's loop; the next stage's is compiled while this one trains.
+                loop, placement = _compile(training, compiler)
+                stages = [(run.stage.state, run.stage.data, run.stage.key) for run in training]
+                state, data, key = placement.place(stages)
+                # Iterate, about a second at a time. The newest `train_depth` stages train
+                # concurrently, each older one at `lr_scale` times the rate (paper, section 3.1).
+                while any(counts := _iterations_of_call(training, group)):
+                    state, metrics = loop(state, data, key, placement.counts(counts))
+                    # Record losses, and what is due: sample grids and checkpoints.
+                    _record(training, counts, placement, state, jax.device_get(metrics))
+                compiler.drop(training[0].stage.number)
+                del state, data, key  # or the next stage would not have their memory
+            # Grow: a new stage starts as a copy of the one below, and its noise amplitude follows
+            # from the reconstruction error of the image so far (paper, section 3).
+            for run in together:
+                if not (run.fault or run.is_trained):
+                    run.grow()
+
+
+@contextlib.contextmanager
+def _recording(runs: Sequence[TrainingRun], group: ProcessGroup) -> Iterator[None]:
+    """Opens the logs of all runs; if the block is stopped or fails, their states are saved."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.closing(compiler))
-        for course in courses:
-            stack.enter_context(course.recorder)
-        for course in courses:
-            course.recorder.catch_up(course.stage)
+        for run in runs:
+            stack.enter_context(run.recorder)
+        for run in runs:
+            run.recorder.catch_up(run.stage)
         try:
-            while together := _furthest_behind(courses):
-                _train_stage(together, compiler, peers)
-                for course in together:
-                    if not (course.fault or course.is_trained):
-                        course.grow()
+            yield
         except (StoppedError, InputError, OSError) as error:
+            # While another failure is reported, one of saving would hide it.
             hidden = () if isinstance(error, StoppedError) else (InputError, OSError)
-            for course in courses:
+            for run in runs:
                 with contextlib.suppress(*hidden):
-                    if not course.fault:
-                        course.recorder.keep(course.stage)
+                    if not run.fault:
+                        run.recorder.keep(run.stage)
             if isinstance(error, StoppedError):
-                peers.end()
+                group.end()
             raise
 
 
-def _furthest_behind(courses: Sequence[TrainingRun]) -> list[TrainingRun]:
-    """Returns the courses that train next: of those at the lowest stage, all of one kind."""
-    under_way = [course for course in courses if not (course.fault or course.is_trained)]
-    lowest = min((course.stage.number for course in under_way), default=0)
-    candidates = [course for course in under_way if course.stage.number == lowest]
-    return [course for course in candidates if course.stage.kind() == candidates[0].stage.kind()]
+def _furthest_behind(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Returns the runs that train next: of those at the lowest stage, all that share a program.
+
+    After a resume runs may be at different stages; those ahead wait, so that all train together
+    from then on.
+    """
+    under_way = [run for run in runs if not (run.fault or run.is_trained)]
+    lowest = min((run.stage.number for run in under_way), default=0)
+    candidates = [run for run in under_way if run.stage.number == lowest]
+    return [run for run in candidates if run.stage.kind() == candidates[0].stage.kind()]
 
 
-def _train_stage(courses: Sequence[TrainingRun], compiler: Compiler, peers: ProcessGroup) -> None:
-    """Trains courses that are at one stage to its end."""
-    courses = [course for course in courses if course.stage.done < course.stage.iterations]
-    if not courses:
-        return
-    lead, number = courses[0], len(courses)
-    for course in courses:
-        course.recorder.compiling(course.stage, number if course is lead else 0)
+def _compile(runs: Sequence[TrainingRun], compiler: Compiler) -> Loop:
+    """Returns the compiled loop of the stage of some runs, and starts on that of the next stage."""
+    lead, number = runs[0], len(runs)
+    for run in runs:
+        run.recorder.compiling(run.stage, number if run is lead else 0)
     promise = compiler.begin(lead.stage.program, number)
-    loop, layout = background.result(promise, lambda: _attend(courses))
-    for course in courses:
-        course.recorder.compiled()
+    loop = background.result(promise, lambda: _attend(runs))
+    for run in runs:
+        run.recorder.compiled()
     if program := lead.next_program():
-        compiler.begin(program, number)  # compiled beside this stage's iterations
-    state, data, key = layout.place([(c.stage.state, c.stage.data, c.stage.key) for c in courses])
-    while True:
-        counts = peers.sync_counts([course.iterations_of_call() for course in courses])
-        if counts is None:
-            raise peers.stopped()
-        for course, count in zip(courses, counts, strict=True):
-            course.fault = course.fault or (
-                course.diverged("a parameter in another process") if count < 0 else None
-            )
-        counts = [max(0, count) for count in counts]
-        if not any(counts):
-            break
-        state, metrics = loop(state, data, key, layout.counts(counts))
-        metrics = jax.device_get(metrics)
-        went = [(i, course) for i, course in enumerate(courses) if counts[i]]
-        for i, course in went:
-            course.take(
-                counts[i], layout.numbers(metrics, i), functools.partial(layout.of, state, i)
-            )
-        whole = [course for _, course in went if not course.fault]
-        _attend(whole)
-        for course in whole:
-            course.recorder.after_call(course.stage)
-        for course in whole:  # pictures of one take the time of all
-            course.recorder.restart_clock()
-    compiler.drop(lead.stage.number)
+        compiler.begin(program, number)
+    return loop
 
 
-def _attend(courses: Sequence[TrainingRun]) -> None:
-    for course in courses:
-        course.recorder.attend(course.stage)
+def _iterations_of_call(runs: Sequence[TrainingRun], group: ProcessGroup) -> list[int]:
+    """Returns how many iterations each run makes at once; all 0 at the end of the stage.
+
+    All processes of a group make the same calls, or the collectives inside would wait for ever.
+    """
+    counts = group.sync_counts([run.iterations_of_call() for run in runs])
+    if counts is None:
+        raise group.stopped()
+    for run, count in zip(runs, counts, strict=True):
+        if count < 0 and not run.fault:
+            run.fault = run.diverged("a parameter in another process")
+    return [max(0, count) for count in counts]
+
+
+def _record(
+    runs: Sequence[TrainingRun],
+    counts: Sequence[int],
+    placement: Placement,
+    state: TrainState,
+    metrics: dict[str, np.ndarray],
+) -> None:
+    """Records the iterations that some runs have just made, draws and saves what is due."""
+    went = [(i, run) for i, run in enumerate(runs) if counts[i]]
+    for i, run in went:
+        # The state stays on its devices until something is made of it.
+        state_now = functools.partial(placement.of, state, i)
+        run.record(counts[i], placement.numbers(metrics, i), state_now)
+    whole = [run for _, run in went if not run.fault]
+    _attend(whole)
+    for run in whole:
+        run.recorder.after_call(run.stage)
+    for run in whole:  # pictures of one take the time of all
+        run.recorder.restart_clock()
+
+
+def _attend(runs: Sequence[TrainingRun]) -> None:
+    for run in runs:
+        run.recorder.attend(run.stage)
