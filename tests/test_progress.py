@@ -23,7 +23,7 @@ def test_a_training_says_where_it_is(tiny_config, tmp_path):
     assert [moment.share for moment in training] == sorted(moment.share for moment in training)
     last = training[-1]
     assert (last.step, last.iterations, last.share, last.seconds_left) == (4, 4, 1.0, 0.0)
-    assert str(last) == "stage 3 of 3, 21x28 px: iteration 4 of 4"
+    assert str(last) == "stage 2 (of 0-2), 21x28 px: iteration 4 of 4"
     assert last.error > 0
     for moment in compiling:
         assert moment.step == 0 and moment.seconds_left is None and "compiling" in str(moment)

@@ -32,7 +32,7 @@ def test_a_training_leaves_its_page(finished_run, tiny_config):
     assert found["title"] == "picture.png: unconditional" and found["state"] == "finished"
     assert [level["size"] for level in found["pyramid"]] == ["14x19", "18x23", "21x28"]
     assert [(one["stage"], one["step"]) for one in found["samples"]] == [(0, 4), (1, 4), (2, 4)]
-    assert re.match(r"as .* after stage 3, RMSE 0\.\d{4} on", found["reconstruction"]["caption"])
+    assert re.match(r"as .* after stage 2, RMSE 0\.\d{4} on", found["reconstruction"]["caption"])
     first, last = found["stages"][0], found["stages"][-1]
     assert (first["size"], first["iterations"], last["number"]) == ("14x19", "4", 2)
     assert [step for step, _ in first["error"][0]["points"]] == [2, 4]
@@ -50,10 +50,10 @@ def test_an_unfinished_run_of_an_earlier_version(run):
     (run / "reconstruction/stage_2.png").unlink()
     Page(run).write()
     found = content(run / "report.html")
-    assert found["state"] == "stage 2 of 3, iteration 2 of 4, when this page was written"
+    assert found["state"] == "stage 1 (of 0-2), iteration 2 of 4, when this page was written"
     assert [stage["minutes"] for stage in found["stages"]] == ["", "", ""]
     assert [stage["iterations"] for stage in found["stages"]] == ["4", "2 of 4", "0 of 4"]
-    assert "after stage 2" in found["reconstruction"]["caption"]
+    assert "after stage 1" in found["reconstruction"]["caption"]
     assert f"consingan sample '{run}' --num_samples=8" in found["commands"][0]["text"]
 
 
@@ -143,13 +143,13 @@ def test_the_page_in_a_browser(browser, finished_run, width, scheme):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     sample, slider = tab.locator("#sample"), tab.get_by_label("moment of the training")
     last = sample.get_attribute("src")
-    assert "stage 3, iteration 4" in sample.get_attribute("alt")
+    assert "stage 2, iteration 4" in sample.get_attribute("alt")
     slider.focus()
     slider.press("Home")
-    assert sample.get_attribute("src") != last and "stage 1" in sample.get_attribute("alt")
+    assert sample.get_attribute("src") != last and "stage 0" in sample.get_attribute("alt")
     slider.press("ArrowRight")
-    assert "stage 2" in sample.get_attribute("alt")
-    tab.get_by_role("button", name="stage 3").first.press("Enter")
+    assert "stage 1" in sample.get_attribute("alt")
+    tab.get_by_role("button", name="stage 2").first.press("Enter")
     assert sample.get_attribute("src") == last
     assert sample.evaluate("image => image.complete && image.naturalWidth > 0")
     tab.get_by_role("button", name="copy: make images").click()

@@ -73,7 +73,7 @@ def test_one_training_at_a_time_in_the_order_of_asking(tmp_path):
         trainings.add(config, run)
     _until(lambda: "iteration" in trainings.describe(one))
     assert trainings.describe(one) == (
-        "stage 2 of 3, 20x30 px: iteration 40 of 100, 01:05 left, reconstruction 0.1234"
+        "stage 1 (of 0-2), 20x30 px: iteration 40 of 100, 01:05 left, reconstruction 0.1234"
     )
     assert trainings.share(one) == 0.25
     assert trainings.describe(three) == "waits: 2 before it, one trains at a time"

@@ -71,7 +71,9 @@ def of_folders(real: str, samples: str) -> list[SampleSet]:
     reals: dict[str, pathlib.Path] = {}
     for path in _files("real", real):
         if path.stem in reals:
-            raise InputError(f"real {path} and {reals[path.stem]} have one name: rename or remove one")
+            raise InputError(
+                f"real {path} and {reals[path.stem]} have one name: rename or remove one"
+            )
         reals[path.stem] = path
     found: dict[str | None, list[pathlib.Path]] = {name: [] for name in reals}
     readable = _readable(files)

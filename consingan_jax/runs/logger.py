@@ -12,6 +12,11 @@ import tqdm
 from consingan_jax.files import write_text
 
 
+def stage_name(stage: int, num_stages: int) -> str:
+    """Returns how a stage is called: they count from 0, and the range says so."""
+    return f"stage {stage} (of 0-{num_stages - 1})"
+
+
 class MetricsLog:
     """Scalars of a run, as lines of JSON and as TensorBoard events."""
 

@@ -82,7 +82,7 @@ class Page:
         number = _numbers(found[-1])[0]
         errors = [line["reconstruction_rmse"] for line in lines if line["stage"] == number]
         error = f", RMSE {errors[-1]:.4f} on [-1, 1]" if errors else ""
-        caption = f"as the model gives it back after stage {number + 1}{error}"
+        caption = f"as the model gives it back after stage {number}{error}"
         return {"source": self._pack(found[-1], PICTURE), "caption": caption}
 
     def _samples(self, has_composite: bool) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def where(config: Config, lines: Sequence[Line]) -> str:
     total = config.stage(stage).num_iters
     if (stage + 1, step) == (config.num_stages, total):
         return FINISHED
-    return f"stage {stage + 1} of {config.num_stages}, iteration {step} of {total}"
+    return f"{logger.stage_name(stage, config.num_stages)}, iteration {step} of {total}"
 
 
 def _stage(config: Config, number: int, level: pathlib.Path, lines: Sequence[Line]) -> Line:

@@ -14,7 +14,7 @@ from consingan_jax.data import display
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
-from consingan_jax.runs.logger import MetricsLog, ProgressBar
+from consingan_jax.runs.logger import MetricsLog, ProgressBar, stage_name
 from consingan_jax.runs.notebook import LivePicture
 from consingan_jax.runs.report import Page
 from consingan_jax.training import background, estimate
@@ -94,7 +94,8 @@ class Callbacks:
         """
         height, width = self._sizes[stage.number]
         runs = f"{num_runs} runs, " if num_runs > 1 else ""
-        self._title = f"{runs}stage {stage.number + 1} of {len(self._sizes)}, {height}x{width} px"
+        name = stage_name(stage.number, len(self._sizes))
+        self._title = f"{runs}{name}, {height}x{width} px"
         self._metrics = None
         title = f"{self._title}: compiling"
         is_shown = num_runs > 0 and not self._is_silent

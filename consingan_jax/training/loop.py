@@ -124,7 +124,7 @@ def _news(last: pathlib.Path | None) -> Iterator[str]:
     if last is None:
         return
     about = checkpoint.metadata(last)
-    yield f"goes on at stage {len(about['sizes'])}, iteration {about['step']} ({last.name})"
+    yield f"goes on at stage {len(about['sizes']) - 1}, iteration {about['step']} ({last.name})"
     if about.get("jax", jax.__version__) != jax.__version__:  # older checkpoints do not say
         yield (
             f"trained with jax {about['jax']} so far, from here on with {jax.__version__}: the "

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from consingan_jax.errors import StoppedError
 from consingan_jax.nn.resize import Size
+from consingan_jax.runs.logger import stage_name
 
 
 class Progress(NamedTuple):
@@ -36,7 +37,7 @@ class Progress(NamedTuple):
     error: float | None
 
     def __str__(self) -> str:
-        title = f"stage {self.stage + 1} of {self.num_stages}, {self.size[0]}x{self.size[1]} px"
+        title = f"{stage_name(self.stage, self.num_stages)}, {self.size[0]}x{self.size[1]} px"
         if self.compiling:
             return f"{title}: compiling"
         return f"{title}: iteration {self.step} of {self.iterations}"
