@@ -146,14 +146,14 @@ import os, pathlib, signal, sys
 import numpy as np
 from consingan_jax.tiled import tiff, writer
 from consingan_jax.tiled.tile_log import TileLog
-from tests import test_mosaic
+from tests import test_writer
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 tiff.SIDE = 16
 path, moment = pathlib.Path(sys.argv[1]), sys.argv[2]
-make = test_mosaic.Make()
+make = test_writer.Make()
 if moment == "made":
     make_window, make = make, lambda *place: kill() if place == (32, 0) else make_window(*place)
 elif moment == "written":  # but not marked
@@ -163,7 +163,7 @@ elif moment == "begun":  # a journal, and no picture
     TileLog.create = lambda self, create=TileLog.create: (create(self), kill())
 elif moment == "last":  # all but the preview
     writer.display.save = kill
-test_mosaic.write(path, make)
+test_writer.write(path, make)
 """
 
 
