@@ -17,8 +17,8 @@ from consingan_jax.data import display, loading
 from consingan_jax.errors import InputError
 from consingan_jax.generation.tiles import TileGrid
 from consingan_jax.tiled import preview, tiff, writer
-from consingan_jax.tiled.zarr import Zarr
-from tests.test_store import read_zarr
+from consingan_jax.tiled.zarr import ZarrArray
+from tests.test_zarr import read_zarr
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHAPE, TILE = (70, 90, 3), (32, 40)  # 3x3 windows, at 0, 32, 38 and at 0, 40, 50
@@ -64,6 +64,12 @@ def read(path):
     return read_zarr(path) if path.suffix == ".zarr" else tifffile.imread(path)
 
 
+def chunks(path):
+    """Returns how many chunks of the pixels are on the disk."""
+    pixels = path if path.suffix == ".zarr" else beside(path, "zarr")
+    return sum(file.is_file() for file in (pixels / "c").rglob("*"))
+
+
 def beside(path, what):
     return path.with_name(f"{path.name}.{what}")
 
@@ -90,7 +96,7 @@ def test_a_picture(path):
     assert (read(path) == picture(SHAPE)).all()
     assert (to_bytes(beside(path, "preview.png")) == picture(SHAPE)).all()
     names = {file.name for file in path.parent.iterdir() if not file.name.startswith(".")}
-    assert names == {path.name, f"{path.name}.preview.png", f"{path.name}.tiles.txt"}
+    assert names == {path.name, f"{path.name}.preview.png"}
 
 
 def to_bytes(file):
@@ -110,7 +116,7 @@ def test_any_size_and_tile(shape, tile, path):
 def test_it_goes_on_where_it_stopped(path, monkeypatch):
     with pytest.raises(KeyError, match="stopped"):
         write(path, Make(stop_at=4))
-    assert beside(path, "tiles.txt").read_text().splitlines()[1:] == ["###", "#..", "..."]
+    assert chunks(path) == 4 and (path.exists() == (path.suffix == ".zarr"))
     assert not beside(path, "preview.png").exists()
     monkeypatch.setattr(preview, "SIDE", 13)  # of means over squares of 7x7 px
     make = Make()
@@ -126,16 +132,21 @@ def test_it_goes_on_where_it_stopped(path, monkeypatch):
 def test_what_is_complete(path):
     write(path, Make())
     make = Make()
-    assert write(path, make) == [f"{path} is complete already; small: {path}.preview.png"]
-    before = to_bytes(beside(path, "preview.png"))
-    beside(path, "preview.png").unlink()
-    assert write(path, make)[0] == f"{path}: 9 of 9 tiles are there already"
-    assert (to_bytes(beside(path, "preview.png")) == before).all() and make.places == []
+    assert write(path, make) == [f"{path} is complete already"]
+    if path.suffix == ".zarr":
+        before = to_bytes(beside(path, "preview.png"))
+        beside(path, "preview.png").unlink()
+        assert write(path, make)[0] == f"{path}: 9 of 9 tiles are there already"
+        assert (to_bytes(beside(path, "preview.png")) == before).all()
+    assert make.places == []
+    with pytest.raises(InputError, match="is another picture, with seed=0 and not 1"):
+        write(path, make, seed=1)
 
 
 def test_what_is_taken_away_is_made_anew(path):
     write(path, Make())
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+    beside(path, "preview.png").unlink()
     make = Make()
     write(path, make, seed=1)
     assert len(make.places) == 9 and (read(path) == picture(SHAPE)).all()
@@ -145,10 +156,10 @@ KILLED = """
 import os, pathlib, signal, sys
 import numpy as np
 from consingan_jax.tiled import tiff, writer
-from consingan_jax.tiled.tile_log import TileLog
+from consingan_jax.tiled.zarr import ZarrArray
 from tests import test_writer
 
-def kill(*_):
+def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 tiff.SIDE = 16
@@ -156,20 +167,22 @@ path, moment = pathlib.Path(sys.argv[1]), sys.argv[2]
 make = test_writer.Make()
 if moment == "made":
     make_window, make = make, lambda *place: kill() if place == (32, 0) else make_window(*place)
-elif moment == "written":  # but not marked
-    mark = TileLog.mark
-    TileLog.mark = lambda self, number: kill() if number == 3 else mark(self, number)
-elif moment == "begun":  # a journal, and no picture
-    TileLog.create = lambda self, create=TileLog.create: (create(self), kill())
+elif moment == "begun":  # an array, and no chunk
+    ZarrArray.open = lambda self, about, open=ZarrArray.open: (open(self, about), kill())
 elif moment == "last":  # all but the preview
     writer.display.save = kill
+elif moment == "copied":  # all but the TIFF
+    tiff.formats.tiff_tags = kill
 test_writer.write(path, make)
 """
 
 
 @pytest.mark.parametrize(
     ("name", "moment", "done"),
-    [("p.tif", "begun", 0), ("p.zarr", "made", 3), ("p.tif", "written", 3), ("p.zarr", "last", 9)],
+    [
+        *(("p.tif", "begun", 0), ("p.zarr", "made", 3), ("p.tif", "made", 3)),
+        *(("p.zarr", "last", 9), ("p.tif", "copied", 9)),
+    ],
 )
 def test_it_goes_on_after_a_kill(name, moment, done, tmp_path):
     path = tmp_path / name
@@ -208,7 +221,7 @@ def test_another_picture(changes, message, path):
     assert _everything(path.parent) == before
 
 
-@pytest.mark.parametrize("name", ["", ".preview.png", ".tiles.txt"])
+@pytest.mark.parametrize("name", ["", ".preview.png"])
 def test_what_is_not_ours(name, path):
     file = path.with_name(path.name + name)
     path.parent.mkdir()
@@ -245,13 +258,15 @@ def test_too_little_room(path, monkeypatch):
     shape, tile = (1024, 1024, 3), (256, 256)  # 3 MiB
     _free(monkeypatch, 2**20)
     make = Make(shape, tile)
-    with pytest.raises(InputError, match="up to 3 MiB more are needed and 1 MiB are free there"):
+    need = 3 if path.suffix == ".zarr" else 6  # with the copy
+    words = f"up to {need} MiB more are needed and 1 MiB are free there"
+    with pytest.raises(InputError, match=words):
         write(path, make, shape, tile)
     assert _everything(path.parent) == {} and make.places == []
-    _free(monkeypatch, 3 * 2**20)
+    _free(monkeypatch, need * 2**20)
     with pytest.raises(KeyError):
         write(path, Make(shape, tile, stop_at=15), shape, tile)
-    _free(monkeypatch, 256 * 256 * 3)  # for the last tile
+    _free(monkeypatch, 256 * 256 * 3 + (need - 3) * 2**20)  # for the last tile, and the copy
     write(path, make, shape, tile)
     assert len(make.places) == 1
 
@@ -278,9 +293,8 @@ def test_a_full_disk(full, path, monkeypatch):
     with pytest.raises(KeyError):
         write(path, Make(stop_at=4))
     with monkeypatch.context() as patch:
-        patch.setattr(Zarr, "open", lambda store: setattr(store, "_array", Array()))
-        patch.setattr(Zarr, "read", lambda *_: picture((1, 1, 3)))
-        patch.setattr(tiff.os, "fsync", _full)
+        patch.setattr(ZarrArray, "open", lambda self, about: setattr(self, "_array", Array()))
+        patch.setattr(ZarrArray, "read", lambda *_: picture((1, 1, 3)))
         message = "No space left on device, with 4 of 9 tiles written: .* the same command goes on"
         with pytest.raises(OSError, match=message) as caught:
             write(path, Make())

@@ -2,30 +2,29 @@
 
 import contextlib
 import errno
-import functools
+import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tqdm
 
-from consingan_jax import lock
+from consingan_jax import checkpoint, lock
 from consingan_jax.data import display
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation.output import Artifact
 from consingan_jax.generation.tiles import TileGrid
+from consingan_jax.tiled import tiff
 from consingan_jax.tiled.preview import Preview
-from consingan_jax.tiled.store import Store
-from consingan_jax.tiled.tiff import Tiff
-from consingan_jax.tiled.tile_log import TileLog
-from consingan_jax.tiled.workers import Make, MapTiles, Place, map_here
-from consingan_jax.tiled.zarr import Zarr
+from consingan_jax.tiled.workers import Make, MapTiles, map_here
+from consingan_jax.tiled.zarr import ZarrArray
 
-FORMATS: dict[str, type[Store]] = {".zarr": Zarr, ".tif": Tiff, ".tiff": Tiff}
+TIFF = (".tif", ".tiff")
+FORMATS = (".zarr", *TIFF)
 PLAIN = PixelFormat()
 
 
@@ -39,137 +38,148 @@ def write(
     encoding: PixelFormat = PLAIN,
     spread: MapTiles = map_here,
 ) -> Iterator[str]:
-    """Writes a picture window by window, or goes on with it; yields a line for each thing done.
+    """Writes an image window by window, or continues it; yields a line for each thing done.
 
-    Beside it lie a preview, NAME.preview.png, and a journal, NAME.tiles.txt. A window counts as
-    done when its bytes are on the disk: whenever the process is killed, the same call goes on.
+    The pixels go to a Zarr array, whose chunks say which windows are done: whenever the process is
+    killed, the same call continues. A TIFF is copied from it at the end. Beside the image lies a
+    preview, NAME.preview.png.
 
     Args:
         path: ends in .zarr, .tif or .tiff.
         shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
         make: from (top, left) of a window to its numbers, `[h, w, C]` or `[T, h, w, C]`.
-        identity: names the picture, of plain JSON types; what is there is only gone on with if it
-            has the same.
-        tile: (height, width) of the windows; a smaller picture is one window.
+        identity: identifies the image, in plain JSON types; only one of the same is continued.
+        tile: (height, width) of the windows; a smaller image is one window.
         encoding: what the numbers mean, and their type.
-        spread: who makes the windows.
+        spread: computes the windows, here or elsewhere.
 
     Raises:
-        InputError: the place is taken by something else or by another process, the format cannot
-            hold the picture, or the disk has too little room for it.
+        InputError: the path is taken by something else or by another process, the format cannot
+            hold the image, or the disk has too little room for it.
         OSError: the disk became full; what is written stays.
     """
     path = pathlib.Path(path)
-    windows = TileGrid((shape[-3], shape[-2]), tile)
-    store = _store(path, shape, windows.size, encoding)
-    deep = {} if encoding == PLAIN else {"encoding": encoding.to_dict()}
-    about = {**identity, "shape": shape, "tile": windows.size, **deep}
-    journal = TileLog(path.with_name(f"{path.name}.tiles.txt"), about, windows.grid)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock.hold(path.parent, path.name), _full_disk(path, journal):
-        _claim(store, journal)
-        store.open()
-        made = functools.partial(spread, make)
-        yield from _fill(store, windows, journal, made, encoding)
-
-
-def _store(
-    path: pathlib.Path, shape: tuple[int, ...], tile: tuple[int, int], encoding: PixelFormat
-) -> Store:
-    if path.suffix.lower() not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise InputError(
             f"out={path}: a picture of this size is written tile by tile: give a name ending in "
             f"{', '.join(FORMATS)}"
         )
-    meaning = {} if encoding.labels else encoding.meaning(shape[-1])
-    return FORMATS[path.suffix.lower()](path, shape, tile, encoding.number_type, meaning)
+    if suffix in TIFF and max(shape[-3:-1]) > tiff.LONGEST:
+        raise InputError(f"out={path}: {suffix} has at most {tiff.LONGEST} px a side: give .zarr")
+    windows = TileGrid((shape[-3], shape[-2]), tile)
+    pixels = path.with_name(f"{path.name}.zarr") if suffix in TIFF else path
+    array = ZarrArray(pixels, shape, windows.size, encoding.number_type)
+    deep = {} if encoding == PLAIN else {"encoding": encoding.to_dict()}
+    identity = {**identity, "shape": shape, "tile": windows.size, **deep}
+    about = json.loads(json.dumps({"format": checkpoint.FORMAT, **identity}))
+    preview = path.with_name(f"{path.name}.preview.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.hold(path.parent, path.name), _full_disk(path, array, windows):
+        if suffix in TIFF and path.exists():
+            _check(path, tiff.about(path), about)
+            yield f"{path} is complete already"
+            return
+        if pixels.exists():
+            _check(pixels, array.attributes(), about)
+        elif preview.exists():
+            raise InputError(f"{preview} is there already: delete it or give another --out")
+        _check_room(path, array, windows)
+        array.open(about)
+        complete = len(_done(array, windows)) == windows.grid[0] * windows.grid[1]
+        if complete and preview.exists() and pixels == path:
+            yield f"{path} is complete already"
+            return
+        yield from _fill(path, array, windows, make, encoding, spread, preview)
+        if suffix in TIFF:
+            meaning = {} if encoding.labels else encoding.meaning(shape[-1])
+            tiff.write(path, array, about, meaning)
+            shutil.rmtree(pixels)
+    height, width = windows.canvas
+    yield Artifact(f"{path}: {height}x{width} px (height x width); small: {preview}", preview)
 
 
-def _preview(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f"{path.name}.preview.png")
+def _check(path: pathlib.Path, found: dict[str, Any] | None, about: dict[str, Any]) -> None:
+    """Raises an InputError unless what is there is the image that is asked for."""
+    if not found or "format" not in found:
+        raise InputError(f"{path} is there already: delete it or give another --out")
+    checkpoint.check_format(path, found["format"])
+    for field, value in about.items():
+        if found.get(field) != value:
+            raise InputError(
+                f"{path} is another picture, with {field}={found.get(field)!r} and not {value!r}: "
+                "give that value or another --out"
+            )
 
 
-def _claim(store: Store, journal: TileLog) -> None:
-    """Begins a picture or takes up one that was begun; touches nothing that is not this one."""
-    preview = _preview(store.path)
-    if journal.path.exists():
-        journal.check()
-    else:
-        for file in (store.path, preview):
-            if file.exists():
-                raise InputError(f"{file} is there already: delete it or give another --out")
-    if store.path.exists():
-        journal.resume(store.path)
-        _check_room(store, journal)
-    else:
-        _check_room(store, journal)
-        journal.create()
-        preview.unlink(missing_ok=True)
+def _done(array: ZarrArray, windows: TileGrid) -> list[int]:
+    """Returns the numbers of the windows that are written."""
+    total = windows.grid[0] * windows.grid[1]
+    return [number for number in range(total) if array.has(*windows.new(number)[:2])]
 
 
-def _check_room(store: Store, journal: TileLog) -> None:
+def _check_room(path: pathlib.Path, array: ZarrArray, windows: TileGrid) -> None:
     """Raises an InputError if what is missing does not fit on the disk."""
-    files = [file.stat() for file in (store.path, *store.path.rglob("*")) if file.is_file()]
-    taken = sum(getattr(file, "st_blocks", file.st_size // 512) * 512 for file in files)
-    missing = store.num_bytes() * (journal.total - sum(journal.done)) // journal.total
-    need, free = min(missing, store.num_bytes() - taken), shutil.disk_usage(store.path.parent).free
+    total, done = windows.grid[0] * windows.grid[1], 0
+    if array.path.exists():
+        done = len(_done(array, windows))
+    need = array.num_bytes() * (total - done) // total
+    need += array.num_bytes() if path != array.path else 0  # the copy
+    free = shutil.disk_usage(path.parent).free
     if need > free:
         raise InputError(
-            f"out={store.path}: up to {need / 2**20:,.0f} MiB more are needed and "
-            f"{free / 2**20:,.0f} MiB are free there: make room or give another --out"
+            f"out={path}: up to {need / 2**20:,.0f} MiB more are needed and {free / 2**20:,.0f} "
+            "MiB are free there: make room or give another --out"
         )
 
 
 @contextlib.contextmanager
-def _full_disk(path: pathlib.Path, journal: TileLog) -> Iterator[None]:
+def _full_disk(path: pathlib.Path, array: ZarrArray, windows: TileGrid) -> Iterator[None]:
     """Says what to do when the disk has become full."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
+        total = windows.grid[0] * windows.grid[1]
         raise OSError(
             error.errno,
-            f"{os.strerror(error.errno)}, with {sum(journal.done)} of {journal.total} tiles "
+            f"{os.strerror(error.errno)}, with {len(_done(array, windows))} of {total} tiles "
             "written: make room, and the same command goes on",
             str(path),
         ) from None
 
 
 def _fill(
-    store: Store,
+    path: pathlib.Path,
+    array: ZarrArray,
     windows: TileGrid,
-    journal: TileLog,
-    made: Callable[[Iterable[Place]], Iterator[np.ndarray]],
+    make: Make,
     encoding: PixelFormat,
+    spread: MapTiles,
+    file: pathlib.Path,
 ) -> Iterator[str]:
-    """Makes the windows that are missing, then the preview."""
-    path, file, total = store.path, _preview(store.path), journal.total
-    done = [number for number, is_done in enumerate(journal.done) if is_done]
-    if len(done) == total and file.exists():
-        yield f"{path} is complete already; small: {file}"
-        return
+    """Computes the windows that are missing, then the preview."""
+    total = windows.grid[0] * windows.grid[1]
+    done = _done(array, windows)
     if done:
         yield f"{path}: {len(done)} of {total} tiles are there already"
-    preview = Preview(*store.shape[-3:])
+    preview = Preview(*array.shape[-3:])
     for number in tqdm.tqdm(done, file.name, unit="tile", leave=False, disable=not done):
         part = windows.new(number)
-        preview.add(*part[:2], store.read(*part))
+        preview.add(*part[:2], array.read(*part))
+    missing = sorted(set(range(total)) - set(done))
     with tqdm.tqdm(
         desc=path.name, total=total, initial=len(done), unit="tile", dynamic_ncols=True
     ) as bar:
-        missing = [number for number in range(total) if not journal.done[number]]
-        pieces = made(map(windows.place, missing))
+        pieces = spread(make, map(windows.place, missing))
         for number, piece in zip(missing, pieces, strict=True):
             top, left, height, width = windows.new(number)
             pixels = np.asarray(piece)
-            assert pixels.shape == (*store.shape[:-3], *windows.size, store.shape[-1]), pixels.shape
-            assert pixels.dtype == store.dtype, pixels.dtype
-            pixels = pixels[..., -height:, -width:, :]
-            store.write(top, left, pixels)
-            journal.mark(number)
+            assert pixels.shape == (*array.shape[:-3], *windows.size, array.shape[-1]), pixels.shape
+            assert pixels.dtype == array.dtype, pixels.dtype
+            pixels = pixels[..., -height:, -width:, :]  # what no earlier window has
+            array.write(top, left, pixels)
             preview.add(top, left, pixels.reshape(-1, *pixels.shape[-3:])[0])
             bar.update()
     display.save(file, encoding.decode(preview.pixels()))
-    height, width = windows.canvas
-    yield Artifact(f"{path}: {height}x{width} px (height x width); small: {file}", file)
