@@ -3,14 +3,13 @@
     python -m tests.processes [--num_iters=300]
 
 Two commands with `--coordinator` train the windows of one image together; then again, where one of
-them is told to stop, which both then do, and where one of them is killed. The survivor must say in
-one line who is gone, within a minute; the same two commands again go on, and their model must
-equal, array by array, that of the undisturbed ones. A process that waits in vain must say so. One
-process that trains all the windows must come to the same within the limits of the recordings after
-20 iterations. Prints a table; exits with 1 otherwise.
+them is told to stop, which both then do, and where one of them is killed. The survivor must end
+within a minute, with an error of the JAX runtime; the same two commands again go on, and their
+model must equal, array by array, that of the undisturbed ones. A process that waits in vain must
+end too. One process that trains all the windows must come to the same within the limits of the
+recordings after 20 iterations. Prints a table; exits with 1 otherwise.
 """
 
-import os
 import pathlib
 import signal
 import socket
@@ -67,10 +66,9 @@ def both(picture: pathlib.Path, run: pathlib.Path, num_iters: int) -> list[subpr
 
 
 def ended(process: subprocess.Popen, seconds: float) -> tuple[int, str]:
-    """Returns how a process has ended and its last line."""
+    """Returns how a process has ended, and what it has said."""
     _, said = process.communicate(timeout=seconds)
-    lines = [line for line in said.replace("\r", "\n").splitlines() if line.strip()]
-    return process.returncode, lines[-1] if lines else ""
+    return process.returncode, said[-3000:]
 
 
 def both_in_second_stage(picture: pathlib.Path, run: pathlib.Path) -> list[subprocess.Popen]:
@@ -86,9 +84,7 @@ def both_in_second_stage(picture: pathlib.Path, run: pathlib.Path) -> list[subpr
 def kill_one(picture: pathlib.Path, run: pathlib.Path, victim: int) -> tuple[int, str, float]:
     """Kills one of two in the second stage; returns how the other ended, and after which time."""
     processes = both_in_second_stage(picture, run)
-    children = pathlib.Path(f"/proc/{processes[victim].pid}/task/{processes[victim].pid}/children")
-    for child in children.read_text().split():
-        os.kill(int(child), signal.SIGKILL)
+    processes[victim].kill()
     start = time.monotonic()
     code, line = ended(processes[1 - victim], PATIENCE)
     ended(processes[victim], PATIENCE)
@@ -137,12 +133,12 @@ def main(_) -> None:
         go_on(run)
         for victim in (1, 0):
             run = folder / f"killed_{victim}"
-            code, line, seconds = kill_one(picture, run, victim)
-            named = f"process {victim} " in line and "last checkpoint" in line
-            check(f"process {victim} killed: {seconds:.0f} s", code == 1 and named, line)
+            code, said, seconds = kill_one(picture, run, victim)
+            is_known = "JAX distributed service" in said or "Gloo" in said
+            check(f"process {victim} killed: {seconds:.0f} s", code != 0 and is_known, code)
             go_on(run)
-        code, line = ended(begun(picture, folder / "vain", 0, 45_017, 20), 120)
-        check("one waits in vain", code == 1 and "process 1 did not come" in line, line)
+        code, said = ended(begun(picture, folder / "vain", 0, 45_017, 20), 120)
+        check("one waits in vain", code != 0 and "DEADLINE_EXCEEDED" in said, code)
         for number in (1, 20):
             for one in both(picture, folder / f"two_{number}", number):
                 ended(one, 600)

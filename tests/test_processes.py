@@ -1,8 +1,5 @@
 """Several processes for one run, as far as one process can tell; `python -m tests.processes`."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,17 +8,6 @@ from consingan_jax.cli.flags import Flags
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.training import process_group
-
-FATAL = (
-    "F1126 21:10:56.525780   18848 client.h:80] Terminating process because the JAX distributed "
-    "service detected fatal errors. absl::Status: {}\n*** Check failure stack trace: ***\n    @ 0x7"
-)
-DEAD = (
-    "E1126 21:11:09.794467 18881 coordination_service.cc:1549] UNAVAILABLE: The following tasks "
-    "are unhealthy (stopped sending heartbeats):\n1, 3\nThe tasks have crashed.\n"
-)
-NOBODY = "DEADLINE_EXCEEDED: Deadline Exceeded\n\nRPC: /xla.coordination/RegisterTask"
-LOST = "UNAVAILABLE: failed to connect to all addresses"
 
 
 def flags_of(*arguments):
@@ -59,32 +45,6 @@ def test_a_set_is_for_ray(picture, capsys):
     assert "--coordinator has no effect on a set of images: give --engine=ray" in (
         capsys.readouterr().err
     )
-
-
-@pytest.mark.parametrize(
-    ("words", "process", "number", "message"),
-    [
-        (DEAD + FATAL.format("UNAVAILABLE"), 0, 4, "process 1, 3 gave no sign of life for 20 s"),
-        (FATAL.format(NOBODY), 0, 2, "process 1 did not come within 120 s"),
-        (FATAL.format(NOBODY), 1, 3, "process 0 at head:1234, or another one, did not come"),
-        (FATAL.format(NOBODY), 0, 3, "one of the processes 1 to 2 did not come"),
-        (FATAL.format(LOST), 1, 2, "process 0 at head:1234 is gone: start all of them again"),
-    ],
-)
-def test_the_last_words_of_the_runtime_become_a_line(words, process, number, message):
-    asked = flags_of(TWO[0], f"--num_processes={number}", f"--process_id={process}")
-    assert message in processes._reason(words, asked, -6)
-    assert processes._reason(words, asked, 0) is None
-    assert processes._reason("stage 1 of 2", asked, -9) is None
-
-
-def test_a_child_is_heard_and_its_runtime_kept_back(capfd):
-    said = ["one\n", "E1126 21:11:09.7 other\n", "bar 1\r", "bar 2\n", DEAD, FATAL.format(LOST)]
-    program = f"import os\nfor words in {said!r}: os.write(2, words.encode())"
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as child:
-        kept = processes._passed_on(child)
-    assert capfd.readouterr().err == "one\nbar 1\rbar 2\n"
-    assert "1, 3\nThe tasks have crashed" in kept and LOST in kept and "other" in kept
 
 
 def _several(monkeypatch, rows):
