@@ -22,7 +22,7 @@ from absl import app, flags
 
 from consingan_jax.config import Config
 from consingan_jax.data import display
-from consingan_jax.measures import evaluation, samples, tables
+from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.training import trainer
 
 _OUT = flags.DEFINE_string("out", "runs/ablations", "Directory of the runs and the results.")
@@ -68,7 +68,7 @@ def run(changes: dict, seed: int, networks: evaluation.Networks) -> tuple[evalua
     name = "-".join(f"{field}_{value}" for field, value in changes.items()) or "base"
     directory = pathlib.Path(_OUT.value) / f"{name}-seed_{seed}"
     trainer.train(config, directory)
-    (subject,) = samples.of_run(str(directory), num_samples=NUM_SAMPLES, seed=0)
+    (subject,) = sample_sets.of_run(str(directory), num_samples=NUM_SAMPLES, seed=0)
     return evaluation.evaluate(subject, networks), subject.samples
 
 

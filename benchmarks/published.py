@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from consingan_jax.data import display
-from consingan_jax.measures import evaluation, samples, tables
+from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.training import trainer
@@ -37,10 +37,10 @@ def train(data: str, number: str, num_iters: int, seed: int) -> pathlib.Path:
     return run
 
 
-def of_image(real: str, samples: str, number: str) -> samples.SampleSet:
+def of_image(real: str, samples: str, number: str) -> sample_sets.SampleSet:
     """Returns the samples of one image of two folders, at 64 px."""
-    found = samples.of_folders(real, samples)
-    return samples.shrunk(next(one for one in found if one.name == number), 64)
+    found = sample_sets.of_folders(real, samples)
+    return sample_sets.shrunk(next(one for one in found if one.name == number), 64)
 
 
 def over_seeds(rows: list[Row]) -> Row:
@@ -76,7 +76,7 @@ def main(_):
     sheet: list[np.ndarray] = []
     for data, number, num_iters in WORK:
         runs = [train(data, number, num_iters, seed) for seed in range(_SEEDS.value)]
-        ours = [samples.of_run(str(run), num_samples=NUM_SAMPLES, seed=0)[0] for run in runs]
+        ours = [sample_sets.of_run(str(run), num_samples=NUM_SAMPLES, seed=0)[0] for run in runs]
         sheet += [picture for one in ours for picture in one.samples[:SHOWN]]
         published = of_image(f"{same}/{data}/Real", f"{same}/{data}/ConSinGAN", number)
         singan = of_image(f"{paper}/{data}/Real", f"{paper}/{data}/SinGAN", number)

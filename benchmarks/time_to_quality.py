@@ -33,7 +33,7 @@ from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
 from consingan_jax.data import display
 from consingan_jax.generation import restore
-from consingan_jax.measures import evaluation, samples, tables
+from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.nn.resize import Size
 
@@ -81,10 +81,10 @@ def by_image(patterns: Sequence[str], published: pathlib.Path) -> dict[str, list
     return found
 
 
-def of_published(published: pathlib.Path, name: str) -> samples.SampleSet:
+def of_published(published: pathlib.Path, name: str) -> sample_sets.SampleSet:
     """Returns the published samples of an image."""
     data, number = name.split("/")
-    found = samples.of_folders(f"{published / data}/Real", f"{published / data}/ConSinGAN")
+    found = sample_sets.of_folders(f"{published / data}/Real", f"{published / data}/ConSinGAN")
     return next(one for one in found if one.name == number)
 
 
@@ -151,7 +151,7 @@ def cell(name: str, row: Row) -> str:
     return tables.cell(estimate) + ("±-" if lacks_error else "")
 
 
-def sheet(several: Sequence[samples.SampleSet]) -> np.ndarray:
+def sheet(several: Sequence[sample_sets.SampleSet]) -> np.ndarray:
     """Returns a row for each: the training image, then samples."""
     longest = max(len(one.samples) for one in several)
     blank = np.ones((1, 1, several[0].real.shape[-1]), np.float32)
@@ -167,7 +167,7 @@ def main(_):
     for name, runs in found.items():
         several = {PUBLISHED: of_published(published, name)}
         for run in runs:
-            (several[str(run)],) = samples.of_run(str(run), num_samples=NUM_SAMPLES, seed=0)
+            (several[str(run)],) = sample_sets.of_run(str(run), num_samples=NUM_SAMPLES, seed=0)
         print(f"\n{name}", *filter(None, (one.note for one in several.values())), sep="\n")
         size = several[PUBLISHED].real.shape[:2]
         theirs = _BASELINE_SECONDS.value or published_seconds(size, out / "baseline.json")

@@ -23,7 +23,7 @@ from consingan_jax.data import loading, noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.model import Model
 from consingan_jax.measures import evaluation
-from consingan_jax.measures.samples import SampleSet
+from consingan_jax.measures.sample_sets import SampleSet
 from consingan_jax.training import compiler, placement
 from consingan_jax.training.step import StageStep
 

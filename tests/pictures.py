@@ -30,6 +30,7 @@ from consingan_jax.config import Config
 from consingan_jax.data import loading, masks, pixels
 from consingan_jax.errors import InputError
 from consingan_jax.generation import video
+from consingan_jax.measures import sample_sets
 from consingan_jax.studio.service import StudioService
 from consingan_jax.tiled import writer
 
@@ -282,13 +283,13 @@ def _composite_mask(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> boo
 
 
 def _evaluation(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
-    real, samples = folder / "real", folder / "samples"
-    for place, name in ((real, "a"), (samples, "a_0")):
+    real, others = folder / "real", folder / "samples"
+    for place, name in ((real, "a"), (others, "a_0")):
         place.mkdir(exist_ok=True)
         for old in place.iterdir():
             old.unlink()
         (place / f"{name}{kind.suffix}").write_bytes(path.read_bytes())
-    (subject,) = samples.of_folders(str(real), str(samples))
+    (subject,) = sample_sets.of_folders(str(real), str(others))
     expected = meant_by(dataclasses.replace(kind, learned=False), path)
     expected = expected[..., :1] if kind.pages > 1 else expected
     return all(_alike(one / 2 + 0.5, expected) for one in (subject.real, *subject.samples))

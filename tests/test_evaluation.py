@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax.measures import evaluation, features, metrics, samples, tables
+from consingan_jax.measures import evaluation, features, metrics, sample_sets, tables
 
 PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"
 LSUN, PLACES = ("0", "10", "20", "30", "40"), tuple(map(str, range(0, 20, 2)))  # of that table
@@ -18,7 +18,7 @@ def networks():
 
 
 def _subjects(folders):
-    return samples.of_folders(str(folders / "real"), str(folders / "samples"))
+    return sample_sets.of_folders(str(folders / "real"), str(folders / "samples"))
 
 
 def test_every_measure_of_an_image(folders, networks):
@@ -32,7 +32,7 @@ def test_every_measure_of_an_image(folders, networks):
 
 
 def test_the_image_itself_is_at_distance_zero(folders, networks):
-    found = samples.of_folders(str(folders / "real"), str(folders / "real"))
+    found = sample_sets.of_folders(str(folders / "real"), str(folders / "real"))
     row = evaluation.evaluate(found[0], networks)
     assert row["vgg_sifd"].value == pytest.approx(0, abs=1e-9)
     assert row["swd_1"].value == row["swd_4"].value == 0 and row["same_place"].value == 1
@@ -63,15 +63,15 @@ def test_the_file_type_does_not_matter(folders, networks):
 
 def test_a_flat_image_has_no_diversity_to_compare_with(networks):
     flat = np.zeros((32, 32, 3), np.float32)
-    row = evaluation.evaluate(samples.SampleSet("flat", flat, [flat, flat]), networks)
+    row = evaluation.evaluate(sample_sets.SampleSet("flat", flat, [flat, flat]), networks)
     assert row["pixel_diversity"] is None
     assert all(np.isfinite(one.value) for one in row.values() if one is not None)
 
 
 def test_a_run_is_drawn_with_its_seeds_and_has_a_reconstruction(finished_run, networks):
-    (subject,) = samples.of_run(str(finished_run), num_samples=3, seed=5)
+    (subject,) = sample_sets.of_run(str(finished_run), num_samples=3, seed=5)
     assert subject.name == "picture" and len(subject.samples) == 3
-    (other,) = samples.of_run(str(finished_run / "model"), num_samples=1, seed=7)
+    (other,) = sample_sets.of_run(str(finished_run / "model"), num_samples=1, seed=7)
     np.testing.assert_array_equal(other.samples[0], subject.samples[2])
     eight_bits = (subject.samples[0] + 1) * 127.5
     np.testing.assert_allclose(eight_bits, np.rint(eight_bits), atol=1e-4)
@@ -113,7 +113,7 @@ def test_calibration_on_the_papers_images(networks):
         pytest.skip("the paper's images are not beside this checkout")
     values = {}
     for system in ("ConSinGAN", "SinGAN"):
-        found = samples.of_folders(str(PAPER / "lsun/Real"), str(PAPER / "lsun" / system))
+        found = sample_sets.of_folders(str(PAPER / "lsun/Real"), str(PAPER / "lsun" / system))
         values[system] = [
             metrics.pixel_diversity(np.stack(one.samples), one.real)[1].value
             for one in found
@@ -122,7 +122,7 @@ def test_calibration_on_the_papers_images(networks):
         assert len(values[system]) == len(LSUN)
     assert np.mean(values["ConSinGAN"]) == pytest.approx(0.369, rel=0.01)
     assert np.mean(values["SinGAN"]) == pytest.approx(0.544, rel=0.01)
-    place = samples.of_folders(str(PAPER / "places/Real"), str(PAPER / "places/ConSinGAN"))
+    place = sample_sets.of_folders(str(PAPER / "places/Real"), str(PAPER / "places/ConSinGAN"))
     weights, distances = features.vgg_weights(), []
     for one in (one for one in place if one.name in PLACES):
         real, sample = (
@@ -135,8 +135,8 @@ def test_calibration_on_the_papers_images(networks):
 
 def test_what_is_flat_exact_or_alone_is_measured_and_said(tmp_path, networks):
     flat, other = np.zeros((40, 30, 3), np.float32), np.full((40, 30, 3), 0.5, np.float32)
-    alone = samples.SampleSet("flat", flat, [flat], reconstruction=flat)
-    several = samples.SampleSet(
+    alone = sample_sets.SampleSet("flat", flat, [flat], reconstruction=flat)
+    several = sample_sets.SampleSet(
         "small", np.stack([flat[:16, :16, 0]] * 3, -1), [other[:16, :16]] * 2
     )
     measured = evaluation.table([alone, several], networks)
@@ -151,7 +151,7 @@ def test_what_is_flat_exact_or_alone_is_measured_and_said(tmp_path, networks):
         "flat: less than 31 px: no LPIPS and no SIFID",
     ]
     red = np.broadcast_to(np.float32([0.2, 0.5, -0.3]), flat.shape)
-    coloured = samples.SampleSet("red", red, [red, 0.5 * red])
+    coloured = sample_sets.SampleSet("red", red, [red, 0.5 * red])
     row = evaluation.evaluate(coloured, networks)
     assert row["same_place"] is row["pixel_diversity"] is None and row["swd_1"].value > 0
     assert len(evaluation.gaps(coloured)) == 3

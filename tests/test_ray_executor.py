@@ -9,7 +9,7 @@ from consingan_jax.errors import InputError
 from consingan_jax.sweeps import executor, ray_executor
 from consingan_jax.sweeps.ray_executor import Ray
 
-TASK = executor.Task((Config.create(image="examples/scene.png"),), ("runs/scene",))
+TASK = executor.WorkUnit((Config.create(image="examples/scene.png"),), ("runs/scene",))
 
 
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
@@ -63,7 +63,7 @@ def test_a_task_waits_for_the_lock_of_the_dead(monkeypatch, tmp_path):
     outcomes = [[held], [held], done]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_executor, "SECONDS", 0.0)
-    monkeypatch.setattr(executor.Task, "work", lambda _: outcomes.pop(0))
+    monkeypatch.setattr(executor.WorkUnit, "work", lambda _: outcomes.pop(0))
     assert ray_executor._work(str(tmp_path), TASK) == done
     outcomes.append([held])
     monkeypatch.setattr(ray_executor, "PATIENCE", -1.0)

@@ -10,7 +10,7 @@ from tensorboardX.proto import event_pb2
 from benchmarks import time_to_quality
 from consingan_jax.measures import evaluation
 from consingan_jax.measures.metrics import Estimate
-from consingan_jax.measures.samples import SampleSet
+from consingan_jax.measures.sample_sets import SampleSet
 
 
 def _events(*times):

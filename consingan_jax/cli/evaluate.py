@@ -12,7 +12,7 @@ from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
-from consingan_jax.measures import evaluation, samples, tables
+from consingan_jax.measures import evaluation, sample_sets, tables
 
 USAGE = """Measures samples against their training images.
 
@@ -59,16 +59,16 @@ def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
     return sides
 
 
-def _subjects(side: str, flags: Flags) -> list[samples.SampleSet]:
+def _subjects(side: str, flags: Flags) -> list[sample_sets.SampleSet]:
     """Returns what one run or folder holds."""
     if restore.is_run(side):
-        found = samples.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
+        found = sample_sets.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
     elif flags.real:
-        found = samples.of_folders(flags.real, side)
+        found = sample_sets.of_folders(flags.real, side)
     else:
         raise InputError(f"{side} is no run: for a folder of samples give --real=FOLDER too")
     size = flags.max_size
-    return [samples.shrunk(one, size) for one in found] if size else found
+    return [sample_sets.shrunk(one, size) for one in found] if size else found
 
 
 def _main(flags: Flags, others: Sequence[str]) -> None:

@@ -12,9 +12,9 @@ import tqdm
 
 from consingan_jax import numerics
 from consingan_jax.generation.model import Model
-from consingan_jax.measures import colour, features, metrics, patches, samples
+from consingan_jax.measures import colour, features, metrics, patches, sample_sets
 from consingan_jax.measures.metrics import Estimate
-from consingan_jax.measures.samples import SampleSet
+from consingan_jax.measures.sample_sets import SampleSet
 from consingan_jax.nn import resize
 
 Row = dict[str, Estimate | None]
@@ -111,7 +111,7 @@ def evaluate(subject: SampleSet, networks: Networks | None) -> Row:
 
 def quick_metrics(model: Model) -> dict[str, float]:
     """Returns what is soon measured of a model, without networks, by names as in a table."""
-    row = evaluate(samples.of_model(model, num_samples=QUICK_SAMPLES, seed=0), None)
+    row = evaluate(sample_sets.of_model(model, num_samples=QUICK_SAMPLES, seed=0), None)
     return {
         COLUMNS[name]: estimate.value
         for name in ("swd_1", "rgb", "pixel_diversity_rms", "same_place")
@@ -134,16 +134,16 @@ def gaps(subject: SampleSet) -> list[str]:
 
 
 def table(
-    samples: Sequence[SampleSet], networks: Networks, *, progress: TextIO | None = None
+    sample_sets: Sequence[SampleSet], networks: Networks, *, progress: TextIO | None = None
 ) -> dict[str, tuple[int, Row]]:
     """Returns the number of samples and the measures of every image, by its name.
 
     Args:
-        subjects: the images with their samples.
+        sample_sets: the images with their samples.
         networks: pretrained.
         progress: where a progress bar is shown, None for none.
     """
-    bar = tqdm.tqdm(samples, unit="image", file=progress, disable=progress is None, leave=False)
+    bar = tqdm.tqdm(sample_sets, unit="image", file=progress, disable=progress is None, leave=False)
     return {one.name: (len(one.samples), evaluate(one, networks)) for one in bar}
 
 

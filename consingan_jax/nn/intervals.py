@@ -49,7 +49,8 @@ class Interval:
     def within_border(self, border: int) -> "Interval":
         """Returns the rows of the grid that this one is with `border` zeros at both ends.
 
-        As many as these, also where some of these are zeros, but never more than there are.
+        Same length as this interval, clamped to the grid, so that the length is static although
+        the start is not: near the border some rows are read twice or not needed.
         """
         whole = self.whole - 2 * border
         length = min(whole, self.length)
@@ -78,10 +79,14 @@ class ResampleTaps:
 
     def weights(self) -> jax.Array:
         """Returns the share of every source row in every row, `[N, length, source_length]`."""
+        # Positions are fractions with the denominator `unit`, kept as whole numbers: in float32 a
+        # row beyond 2**24 / unit would have another fraction than the same row of a small image,
+        # and windows of one image would not agree where they overlap.
         assert (self.length + 1) * self.step + self.unit < 2**31, "positions overflow int32"
         position = _counted(self.remainder, self.length, self.step)
         row = jnp.asarray(self.source)[:, None] + position // self.unit
         shares = cubic_weights((position % self.unit) / self.unit, a=-0.75)
+        # Rows beyond the border repeat the border's, as bicubic interpolation does.
         taps = [(row + tap).clip(0, self.source_length - 1) for tap in (-1, 0, 1, 2)]
         pairs = zip(taps, shares, strict=True)
         return functools.reduce(
@@ -106,7 +111,7 @@ def span(length: int, start: Any = 0, whole: int | None = None) -> Interval:
 def upsampled_from(target: Interval, whole: int) -> Interval:
     """Returns the rows of a grid of `whole` that upsampled ones are made from."""
     step, unit = _step(target, whole)
-    length = min(whole, -(-(target.length - 1) * step // unit) + 4)
+    length = min(whole, -(-(target.length - 1) * step // unit) + 4)  # 4: of the cubic kernel
     first, _ = scaled(target.start, step, unit)
     return Interval((first - 1).clip(0, whole - length), length, whole)
 

@@ -113,6 +113,9 @@ def view(
 
 def _shared(axis: AxisSpans, other: AxisSpans) -> AxisSpans:
     """Returns an axis on which stages that all windows need whole are made once for all."""
+    # Coarse stages are so small that every window's receptive field is the whole level. Keeping one
+    # start instead of N gives these stages a batch of one, and saves the N - 1 equal copies. The
+    # other axis decides too: a stage that is whole in height alone still differs between windows.
     stages = tuple(
         jax.tree.map(lambda starts: starts[:1], stage)
         if stage.out.is_whole and across.out.is_whole
@@ -125,6 +128,7 @@ def _shared(axis: AxisSpans, other: AxisSpans) -> AxisSpans:
 def _axis(arch: Architecture, wholes: Sequence[int], image: Interval) -> AxisSpans:
     assert 0 < image.length <= image.whole, "a window lies within its image"
     wide = image.before_convolutions(1)
+    # From the image down to the noise: each stage says which rows of the one below it needs.
     stages: list[StageSpans] = []
     out = wide.within_border(1)
     for i in reversed(range(len(wholes))):
@@ -135,6 +139,8 @@ def _axis(arch: Architecture, wholes: Sequence[int], image: Interval) -> AxisSpa
 
 def _next_stage(arch: Architecture, out: Interval, below: int) -> StageSpans:
     wide = out.before_convolutions(arch.num_layers)
+    # With growing borders the features below are upsampled to a larger size, which the valid
+    # convolutions shrink again; otherwise zeros are padded around the level.
     inner = wide if arch.border_growing else wide.within_border(arch.num_layers)
     source = upsampled_from(inner, below)
     to_out = taps(out, source) if arch.border_growing else None

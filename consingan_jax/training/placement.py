@@ -107,6 +107,8 @@ class Windows(_OneRun):
 
     def _from_first(self, x: jax.Array) -> jax.Array:
         """Returns what the first process has, on all devices of all processes."""
+        # Other hosts may have rounded differently; replicated state must be bit-identical, or the
+        # replicas drift apart, since only gradients are averaged.
         if _is_key(x):
             return _as_data(self._from_first, x)
         same = np.asarray(multihost_utils.broadcast_one_to_all(np.asarray(x)))
@@ -161,6 +163,7 @@ class Runs:
 
     def _stacked(self, *leaves: jax.Array) -> jax.Array:
         """Returns arrays of all runs as one, each where its run is: no device sees all of it."""
+        # Through the host: a stack on one device would need its memory for all runs at once.
         if _is_key(leaves[0]):
             return _as_data(self._stacked, *leaves)
         return jax.device_put(np.stack([np.asarray(leaf) for leaf in leaves]), self._sharding)

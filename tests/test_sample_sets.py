@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from consingan_jax.data import display
-from consingan_jax.measures import samples
+from consingan_jax.measures import sample_sets
 
 
 def _subjects(folders):
-    return samples.of_folders(str(folders / "real"), str(folders / "samples"))
+    return sample_sets.of_folders(str(folders / "real"), str(folders / "samples"))
 
 
 def test_files_pair_by_name(folders):
@@ -16,7 +16,7 @@ def test_files_pair_by_name(folders):
         ("a", 3, ""),
         ("b_1", 3, ""),
     ]
-    alone = samples.of_folders(str(folders / "real"), str(folders / "real"))
+    alone = sample_sets.of_folders(str(folders / "real"), str(folders / "real"))
     assert [len(one.samples) for one in alone] == [1, 1]
 
 
@@ -62,7 +62,7 @@ def test_samples_of_one_photo(folders):
     display.save(photo, np.stack([rows, columns, rows * columns], -1))
     display.save(samples / "grid.png", np.zeros((60, 64, 3)))
     display.save(samples / "wide.png", np.zeros((60, 128, 3)))
-    (subject,) = samples.of_folders(str(photo), str(samples))
+    (subject,) = sample_sets.of_folders(str(photo), str(samples))
     assert (subject.name, len(subject.samples), subject.real.shape) == ("photo", 6, (60, 64, 3))
     assert subject.note == f"2 files in {samples} passed over: grid.png, ..."
     np.testing.assert_allclose(subject.real[30, :, 1], np.linspace(-1, 1, 64), atol=0.03)
@@ -70,10 +70,10 @@ def test_samples_of_one_photo(folders):
 
 def test_folders_that_are_none(folders):
     with pytest.raises(ValueError, match="real no/such: no such directory"):
-        samples.of_folders("no/such", str(folders / "samples"))
+        sample_sets.of_folders("no/such", str(folders / "samples"))
     (folders / "empty").mkdir()
     with pytest.raises(ValueError, match=r"samples .*empty holds no image files"):
-        samples.of_folders(str(folders / "real"), str(folders / "empty"))
+        sample_sets.of_folders(str(folders / "real"), str(folders / "empty"))
 
 
 def test_a_sample_belongs_to_the_longest_name(folders):
@@ -87,7 +87,7 @@ def test_a_sample_belongs_to_the_longest_name(folders):
 
 
 def test_everything_is_shrunk_alike(folders):
-    subject = samples.shrunk(_subjects(folders)[0], 32)
+    subject = sample_sets.shrunk(_subjects(folders)[0], 32)
     assert {one.shape for one in (subject.real, *subject.samples)} == {(30, 32, 3)}
     assert subject.note == "a: shrunk from 60x64 to 30x32 px"
-    assert samples.shrunk(subject, 32) is subject
+    assert sample_sets.shrunk(subject, 32) is subject
