@@ -70,6 +70,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", ["a.png", "--config.naive=b.png"], "takes no composite; harmonization and editing"),
     ("train", [UNCONDITIONAL, "--nothing"], "Unknown command line flag 'nothing'"),
     ("train", ["--task=paint", "a.png"], "config.task='paint': give one of generation"),
+    ("train", ["--", "--config"], "image --config: no such file"),
     ("train", ["--fields", "--dry_run"], "has no effect with --fields: leave it out"),
     # where
     ("train", ["examples/scene.png", *SMALL, "--workdir=docs"], "docs exists and is no run"),

@@ -222,7 +222,7 @@ def _replace_work() -> None:
         raise InputError("would work")
 
     trainer.train = nothing
-    train.plan.dry_run = nothing
+    train.dry_run.dry_run = nothing
     sample.restore.load = nothing
 
 

@@ -208,7 +208,8 @@ def define_config(
         match = re.match(r"--?(no)?config\.([^=]*)", argument)
         if match and match[2] not in known:
             raise InputError(config.unknown(match[2]))
-    options: dict[str, Any] = {"flag_values": flags, "sys_argv": ["", *arguments]}
+    before = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
+    options: dict[str, Any] = {"flag_values": flags, "sys_argv": ["", *before]}
     if default is None:
         config_flags.DEFINE_config_file("config", **options)
     else:
