@@ -198,6 +198,8 @@ def _write_other(path):
     deep = np.rint(LINEAR / 3 * 65535).astype(np.uint16)
     match path.suffix:
         case ".exr":
+            if not hasattr(imagecodecs, "exr_encode"):
+                pytest.skip("this imagecodecs has no OpenEXR")
             path.write_bytes(imagecodecs.exr_encode(LINEAR))
         case ".hdr":
             path.write_bytes(imagecodecs.rgbe_encode(LINEAR, header=True))
