@@ -13,6 +13,7 @@ from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.nn import resize
 
+_UNREADABLE = (OSError, SyntaxError, ValueError)  # what Pillow raises of a file that is cut off
 CELL = 640  # pixels, the longer side of a picture in a grid at most
 
 
@@ -112,7 +113,7 @@ def is_readable(path: pathlib.Path) -> bool:
     try:
         with Image.open(path) as file:
             file.load()
-    except (OSError, SyntaxError, ValueError):
+    except _UNREADABLE:
         return False
     return True
 
@@ -125,10 +126,11 @@ def data_uri(path: pathlib.Path, side: int, num_bytes: int) -> str:
         side: no side becomes longer, in pixels.
         num_bytes: what it may take; a picture with much in it becomes smaller.
     """
-    if not is_readable(path):
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except _UNREADABLE:
         return ""
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
     data = b""
     for _ in range(16):
         picture.thumbnail((side, side))

@@ -50,7 +50,7 @@ def load(
     """Reads an image file of any format, depth and orientation.
 
     Whole numbers count from the least to the largest of their type, floats from 0 to 1, or to 255
-    where one is above 1. What could not be used of the file is said as a Python warning.
+    where one is above 2. What could not be used of the file is said as a Python warning.
 
     Args:
         path: the file.

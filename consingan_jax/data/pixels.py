@@ -61,12 +61,12 @@ class PixelFormat:
         unit = np.clip((picture[..., :-1] if self.labels else picture) / 2 + 0.5, 0, 1)
         unit = unit.astype(np.float64)  # float32 rounds the largest int32 up
         values = self.low + (self.high - self.low) * unit
-        if self._has_alpha(values):
+        if self._has_alpha(values.shape[-1]):
             values[..., -1] = natural_range(self.dtype, 1)[1] * unit[..., -1]
         return (values if self.dtype == "float32" else np.rint(values)).astype(self.dtype)
 
-    def _has_alpha(self, values: np.ndarray) -> bool:
-        return self.alpha and values.shape[-1] in (2, 4)
+    def _has_alpha(self, channels: int) -> bool:
+        return self.alpha and channels in (2, 4)
 
     def numbers(self, picture: np.ndarray) -> np.ndarray:
         """Returns an image `[H, W, C]` as numbers of one type, its mask as the last channel."""
@@ -155,7 +155,7 @@ class PixelFormat:
         """
         values, mask = self.encode(picture), self.mask(picture)
         if self.white_is_zero and path.suffix.lower() == ".png":  # which cannot say it: looks alike
-            colours = slice(0, -1 if self._has_alpha(values) else None)
+            colours = slice(0, -1 if self._has_alpha(values.shape[-1]) else None)
             values[..., colours] = self._mirror(values[..., colours].astype(np.float64))
         formats.write(path, values, **self.meaning(values.shape[-1]))
         if mask is None:
@@ -167,8 +167,8 @@ class PixelFormat:
 
     def meaning(self, channels: int) -> dict[str, bool]:
         """Returns what a file of so many channels is told of its numbers; see `formats.write`."""
-        alpha = self.alpha and channels in (2, 4)
-        return {"alpha": alpha, "white_is_zero": self.white_is_zero, "profile": self.profile}
+        about = {"white_is_zero": self.white_is_zero, "profile": self.profile}
+        return {"alpha": self._has_alpha(channels), **about}
 
     def words(self) -> str:
         """Returns in words what is black and what is white."""

@@ -13,14 +13,13 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.data.noise import NoiseSource
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.generation.tiles import TileGrid
 from consingan_jax.nn.resize import Size
 from consingan_jax.tiled import writer
-from consingan_jax.tiled.workers import MapTiles, map_here
+from consingan_jax.tiled.workers import Make, MapTiles, map_here
 
 
 def is_file(path: str) -> bool:
@@ -94,7 +93,7 @@ def sample(
 
     Args:
         model: what makes it.
-        path: of the file, as for `mosaic.write`, which also says what is raised.
+        path: of the file, as for `writer.write`, which also says what is raised.
         seed: of the sample.
         start_stage: as for `Model.sample`.
         spread: who makes the tiles.
@@ -107,10 +106,8 @@ def sample(
     source, canvas = make.input
     memory = canvas.memory(source) / 2**20
     yield f"{_plan(canvas)}; one takes {memory:,.0f} MiB, however large the picture is"
-    identity = {"model": fingerprint(model), "seed": seed, "start_stage": start_stage}
-    shape = (*canvas.sizes[-1], model.arch.channels)
-    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
-    yield from writer.write(path, shape, make, **about, encoding=_encoding(model), spread=spread)
+    identity = {"seed": seed, "start_stage": start_stage}
+    yield from _write(model, path, make, canvas, identity, spread)
 
 
 @numerics.independent
@@ -128,20 +125,34 @@ def animation(
     canvas = model.canvas(height, width)
     asked = {"height": height, "width": width, **walk}
     model.animate(seed, **asked, window=(0, 0, *canvas.tile))  # refuses what cannot be
-    shape = (walk["frames"], *canvas.sizes[-1], model.arch.channels)
-    encoding = _encoding(model)
     of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
-    memory = math.prod(of_tile) * encoding.number_type.itemsize / 2**20
+    memory = math.prod(of_tile) * model.encoding.number_type.itemsize / 2**20
     yield f"{_plan(canvas)}; all frames of one take {memory:,.0f} MiB"
-    identity = {"model": fingerprint(model), "seed": seed, **walk}
-    about: dict[str, Any] = {"identity": identity, "tile": canvas.tile}
     make = _Animation(model, canvas.tile, seed, asked)
-    yield from writer.write(path, shape, make, **about, encoding=encoding, spread=spread)
+    identity = {"seed": seed, **walk}
+    yield from _write(model, path, make, canvas, identity, spread, walk["frames"])
 
 
-def _encoding(model: Model) -> PixelFormat:
-    """Returns the encoding of a model but for its suffix, which the user gives."""
-    return dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix)
+def _write(
+    model: Model,
+    path: str,
+    make: Make,
+    canvas: TiledRenderer,
+    identity: dict[str, Any],
+    spread: MapTiles,
+    *frames: int,
+) -> Iterator[str]:
+    """Writes an image of a model, or frames, whose tiles `make` computes."""
+    return writer.write(
+        path,
+        (*frames, *canvas.sizes[-1], model.arch.channels),
+        make,
+        identity={"model": fingerprint(model), **identity},
+        tile=canvas.tile,
+        # But for the suffix, which the user gives.
+        encoding=dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix),
+        spread=spread,
+    )
 
 
 def check_alone(num_samples: int | None) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,13 +84,14 @@ def write(
             _check(pixels, array.attributes(), about)
         elif preview.exists():
             raise InputError(f"{preview} is there already: delete it or give another --out")
-        _check_room(path, array, windows)
+        done = _done(array, windows) if pixels.exists() else []
+        _check_room(path, array, windows, len(done))
         array.open(about)
-        complete = len(_done(array, windows)) == windows.grid[0] * windows.grid[1]
+        complete = len(done) == windows.grid[0] * windows.grid[1]
         if complete and preview.exists() and pixels == path:
             yield f"{path} is complete already"
             return
-        yield from _fill(path, array, windows, make, encoding, spread, preview)
+        yield from _fill(path, array, windows, done, make, encoding, spread, preview)
         if suffix in TIFF:
             meaning = {} if encoding.labels else encoding.meaning(shape[-1])
             tiff.write(path, array, about, meaning)
@@ -118,11 +119,9 @@ def _done(array: ZarrArray, windows: TileGrid) -> list[int]:
     return [number for number in range(total) if array.has(*windows.new(number)[:2])]
 
 
-def _check_room(path: pathlib.Path, array: ZarrArray, windows: TileGrid) -> None:
+def _check_room(path: pathlib.Path, array: ZarrArray, windows: TileGrid, done: int) -> None:
     """Raises an InputError if what is missing does not fit on the disk."""
-    total, done = windows.grid[0] * windows.grid[1], 0
-    if array.path.exists():
-        done = len(_done(array, windows))
+    total = windows.grid[0] * windows.grid[1]
     need = array.num_bytes() * (total - done) // total
     need += array.num_bytes() if path != array.path else 0  # the copy
     free = shutil.disk_usage(path.parent).free
@@ -154,6 +153,7 @@ def _fill(
     path: pathlib.Path,
     array: ZarrArray,
     windows: TileGrid,
+    done: Sequence[int],
     make: Make,
     encoding: PixelFormat,
     spread: MapTiles,
@@ -161,7 +161,6 @@ def _fill(
 ) -> Iterator[str]:
     """Computes the windows that are missing, then the preview."""
     total = windows.grid[0] * windows.grid[1]
-    done = _done(array, windows)
     if done:
         yield f"{path}: {len(done)} of {total} tiles are there already"
     preview = Preview(*array.shape[-3:])
