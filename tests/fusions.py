@@ -32,9 +32,7 @@ _ONLY = flags.DEFINE_list("only", [], "Which parts, by their names in the first 
 _LIST = flags.DEFINE_bool("list", False, "Print the names of the parts and stop.")
 
 OFF = {"xla_disable_hlo_passes": "fusion"}  # added to our options, by which YNNPACK makes none
-# The wrong fusions that were seen were off by 1.7e-2 and more, rounding by 3e-3; but by 2e-2 in the
-# gradients of untrained networks with normalisation, where many units lie near their kinks.
-LIMIT, NORMALISED_LIMIT = 1e-2, 0.1
+LIMIT = 1e-2  # the wrong fusions that were seen were off by 1.7e-2 and more, rounding by 3e-3
 IMAGE = "examples/scene.png"
 STAGES = {  # which are compared, of 6, of harmonization's 3
     "generation": (0, 3, 5),
@@ -79,7 +77,11 @@ def _configuration(kind: str) -> Config:
     own = Config.create("generation", "fast") if kind == "fast" else Config.create(kind)
     # Critics that stand still: rounding would decide the sign of some of Adam's steps, and grow.
     still = {"image": IMAGE, "max_size": _MAX_SIZE.value, "lr_critic": 1e-12}
-    return dataclasses.replace(own, **still)
+    # Normalised units lie around the kink of the leaky ReLU. Rounding moves some of them across it,
+    # and after several untrained stages gradients differ by .02 on one machine, .1 on another; by
+    # 2e-5 where the activation has no kink.
+    smooth = {"activation": "elu"} if own.batch_norm else {}
+    return dataclasses.replace(own, **still, **smooth)
 
 
 def _stage(config: Config, number: int):
@@ -193,15 +195,9 @@ def main(_) -> None:
         for (where, program), difference in worst.items():
             if where == name:
                 print(f"{where:<16}{program:<40}{difference:.1e}", flush=True)
-    wrong = [name for name, difference in worst.items() if difference > _limit(*name)]
+    wrong = [name for name, difference in worst.items() if difference > LIMIT]
     if wrong:
         sys.exit(f"too large: {wrong}")
-
-
-def _limit(part: str, program: str) -> float:
-    is_gradient = program.endswith("gradients")
-    normalised = is_gradient and part.startswith(("harmonization", "editing"))
-    return NORMALISED_LIMIT if normalised else LIMIT
 
 
 if __name__ == "__main__":
