@@ -27,7 +27,7 @@ class StageSettings(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The configuration of a run, checked; the defaults are the paper's for the main job.
+    """The configuration of a run, checked; the defaults are the paper's for the main task.
 
     `Config.create` starts from the defaults of a task instead.
 
@@ -161,7 +161,7 @@ class Config:
         # A fine-tuning has as many stages as its source, which `fine_tuned` knows.
         if not self.fine_tune:
             self._check_stages()
-        if self.naive and self.row.composite_input is None:
+        if self.naive and self.task_spec.composite_input is None:
             raise InputError(
                 f"config.naive={self.naive}: the task {self.task} takes no composite; "
                 f"{tasks.names(takes_composite=True)} do"
@@ -177,7 +177,7 @@ class Config:
                 "give config.window=0 or config.batch_norm=False"
             )
         self.value_limits  # noqa: B018  (raises)
-        if self.mask and self.row.composite_input is not None:
+        if self.mask and self.task_spec.composite_input is not None:
             raise InputError(
                 f"config.mask={self.mask}: the task {self.task} learns no mask; leave it out"
             )
@@ -254,7 +254,7 @@ class Config:
         return not (self.batch_norm or self.fine_tune)
 
     @property
-    def row(self) -> tasks.Task:
+    def task_spec(self) -> tasks.Task:
         """The row of the table of tasks."""
         return tasks.TASKS[self.task]
 

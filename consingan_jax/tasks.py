@@ -13,28 +13,28 @@ class Task:
     """One row of the table.
 
     Attributes:
-        recipe: the word for it in names: of its file in configs/ and of its runs.
+        slug: the word for it in names: of its file in configs/ and of its runs.
         border_growing: the generator makes the picture's edge itself (else: zero padding).
         pyramid_rule: a key of `data.pyramid.RULES`.
         random_input: what z_0 is while training, a key of `data.noise.INPUTS`.
         fixed_input: what z*_0 is, likewise.
         composite_input: what z_0 is for a composite, likewise; None: takes none.
         mask_radius: dilation of a composite's mask in pixels at a long side of 250.
-        walks: whether it makes animations.
-        use: the flags of the command `sample` that show what such a model is for.
+        can_animate: whether it makes animations.
+        sample_hint: the flags of the command `sample` that show what such a model is for.
         defaults: what its configuration changes.
         variants: what each named variant of its configuration changes besides.
     """
 
-    recipe: str
+    slug: str
     border_growing: bool
     pyramid_rule: str
     random_input: str
     fixed_input: str
     composite_input: str | None = None
     mask_radius: int = 0
-    walks: bool = False
-    use: str = "--num_samples=8 --width=2x"
+    can_animate: bool = False
+    sample_hint: str = "--num_samples=8 --width=2x"
     defaults: Changes = dataclasses.field(default_factory=dict, hash=False)
     variants: Mapping[str, Changes] = dataclasses.field(default_factory=dict, hash=False)
 
@@ -63,7 +63,7 @@ _QUICK_HARMONY = {**_QUICK_EDITS, "num_stages": 3, "min_size": 40, "max_size": 1
 TASKS = {
     "generation": Task(
         *("unconditional", True, "new", "gaussian", "real"),
-        walks=True,
+        can_animate=True,
         variants={"quick": _QUICK_SAMPLES, "fast": _FAST},
     ),
     "retarget": Task(
@@ -72,15 +72,15 @@ TASKS = {
     ),
     "animation": Task(
         *("animation", True, "new", "gaussian", "gaussian"),
-        walks=True,
-        use="--animate",
+        can_animate=True,
+        sample_hint="--animate",
         defaults={"min_size": 20},
         variants={"quick": _QUICK_SAMPLES},
     ),
     "harmonization": Task(
         *("harmonization", False, "geometric", "augmented", "real", "real"),
         mask_radius=7,
-        use="--naive=COMPOSITE",
+        sample_hint="--naive=COMPOSITE",
         defaults={
             "num_stages": 3,
             "min_size": 120,
@@ -93,18 +93,18 @@ TASKS = {
     "editing": Task(
         *("editing", False, "new", "shuffled", "noisy_real", "noisy_real"),
         mask_radius=20,
-        use="--naive=COMPOSITE",
+        sample_hint="--naive=COMPOSITE",
         defaults={"num_iters": 1000, "batch_norm": True},
         variants={"quick": _QUICK_EDITS},
     ),
 }
 
 
-def names(*, takes_composite: bool = False, walks: bool = False) -> str:
-    """Returns the tasks that take composites, or that walk, in words."""
+def names(*, takes_composite: bool = False, can_animate: bool = False) -> str:
+    """Returns the names of the tasks that take composites, or that can animate, joined by "and"."""
     found = [
         name
         for name, task in TASKS.items()
-        if (takes_composite and task.composite_input) or (walks and task.walks)
+        if (takes_composite and task.composite_input) or (can_animate and task.can_animate)
     ]
     return " and ".join(found)

@@ -19,8 +19,8 @@ HERE = pathlib.Path(__file__).parent
 
 def model(task, runs):
     """Return the quick model of a task."""
-    recipe = consingan_jax.Config.create(task).row.recipe
-    run = runs / f"scene-{recipe}-quick"
+    slug = consingan_jax.Config.create(task).task_spec.slug
+    run = runs / f"scene-{slug}-quick"
     return consingan_jax.train(HERE / "scene.png", run, task=task, variant="quick")
 
 

@@ -296,8 +296,8 @@ def _evaluation(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
 
 
 def _studio(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
-    desk = StudioService(folder / "desk")
-    view = desk.view(desk.picture(desk.keep(str(path)))) / 255
+    service = StudioService(folder / "service")
+    view = service.view(service.picture(service.keep(str(path)))) / 255
     expected = meant_by(dataclasses.replace(kind, learned=False), path)
     expected = expected[..., :1] if kind.pages > 1 else expected
     return _alike(view, np.broadcast_to(expected, (*SIZE, 3)))

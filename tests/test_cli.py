@@ -385,4 +385,4 @@ def test_a_wheel_outside_of_the_checkout(tiny_config, picture, tmp_path):
 
 def test_every_task_has_a_file_in_configs():
     names = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "default"}
-    assert names == {row.recipe for row in tasks.TASKS.values()}
+    assert names == {row.slug for row in tasks.TASKS.values()}

@@ -23,7 +23,7 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.ste
 def test_every_config_works_on_its_image(name, variant, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = Config.create(**importlib.import_module(f"configs.{name}").get_config(variant))
-    assert name in ("default", config.row.recipe)
+    assert name in ("default", config.task_spec.slug)
     pyramid.level_sizes(config, loading.load(config.image).shape[:2])
 
 

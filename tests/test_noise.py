@@ -84,7 +84,7 @@ def test_the_table_of_tasks():
         "animation",
     }
     assert tasks.names(takes_composite=True) == "harmonization and editing"
-    assert tasks.names(walks=True) == "generation and animation"
+    assert tasks.names(can_animate=True) == "generation and animation"
     kinds = {task.fixed_input for task in tasks.TASKS.values()}
     assert kinds <= set(noise.INPUTS)
     real = jax.random.uniform(jax.random.key(1), (1, 12, 15, 3))

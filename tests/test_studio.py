@@ -114,70 +114,70 @@ def test_a_run_that_trains_takes_no_other_settings(tmp_path):
 
 
 @pytest.fixture
-def desk(tmp_path, finished_run):
+def service(tmp_path, finished_run):
     shutil.copytree(finished_run, tmp_path / "runs/there")
     return StudioService(tmp_path / "runs")
 
 
-def test_pictures_are_kept_under_names_of_their_own(desk, picture, tmp_path):
+def test_pictures_are_kept_under_names_of_their_own(service, picture, tmp_path):
     other = tmp_path / "elsewhere/picture.png"
     other.parent.mkdir()
     display.save(other, np.zeros((9, 9, 3)))
-    assert [desk.keep(str(picture)), desk.keep(str(other)), desk.keep(str(picture))] == [
+    assert [service.keep(str(picture)), service.keep(str(other)), service.keep(str(picture))] == [
         *("picture.png", "picture-2.png", "picture.png")
     ]
-    assert sorted(desk.pictures()) == ["picture-2.png", "picture.png"]
+    assert sorted(service.pictures()) == ["picture-2.png", "picture.png"]
     (tmp_path / "no.png").write_text("no picture")
     with pytest.raises(InputError, match=r"no\.png is of no known image format"):
-        desk.keep(str(tmp_path / "no.png"))
+        service.keep(str(tmp_path / "no.png"))
 
 
 @pytest.mark.parametrize("name", ["../secret", "there/model", "/etc", ".pictures", ".."])
-def test_nothing_outside_the_folder(name, desk):
-    for use in (desk.look, desk.archive, desk.resume):
+def test_nothing_outside_the_folder(name, service):
+    for use in (service.look, service.archive, service.resume):
         with pytest.raises(InputError, match="does not lie in"):
             use(name)
     with pytest.raises(InputError, match="is not kept here"):
-        desk.picture(name)
+        service.picture(name)
 
 
-def test_what_is_made_with_a_run(desk):
-    made = desk.sample("there", 2, seed=5, start_stage=0, width="2x", height=None)
+def test_what_is_made_with_a_run(service):
+    made = service.sample("there", 2, seed=5, start_stage=0, width="2x", height=None)
     assert [caption for _, caption in made] == ["seed 5", "seed 6"]
     assert loading.load(made[0][0]).shape == (21, 56, 3)
     walk = {"frames": 3, "start_stage": 0, "alpha": 0.1, "beta": 0.9, "loop": False}
-    film = desk.animate("there", seed=0, fps=10, suffix=".gif", width=None, height=None, **walk)
+    film = service.animate("there", seed=0, fps=10, suffix=".gif", width=None, height=None, **walk)
     assert film.endswith("there/generated/animation/walk-seed_0.gif")
-    names = zipfile.ZipFile(desk.archive("there")).namelist()
+    names = zipfile.ZipFile(service.archive("there")).namelist()
     assert {"there/run.json", "there/generated/animation/walk-seed_0.gif"} <= set(names)
-    assert desk.look("there")[:2] == ("finished", 1.0)
+    assert service.look("there")[:2] == ("finished", 1.0)
     with pytest.raises(InputError, match="25 images: give 1 to 24"):
-        desk.sample("there", 25, seed=0)
+        service.sample("there", 25, seed=0)
     with pytest.raises(InputError, match="999 frames: give 2 to 240"):
-        desk.animate("there", seed=0, fps=10, suffix=".gif", frames=999)
+        service.animate("there", seed=0, fps=10, suffix=".gif", frames=999)
 
 
 def test_a_painted_mask(harmonization_run, tmp_path):
-    desk = StudioService(tmp_path, [str(harmonization_run)])
+    service = StudioService(tmp_path, [str(harmonization_run)])
     composite, painted = np.zeros((30, 40, 4), np.uint8), np.zeros((30, 40), np.uint8)
-    words, files = desk.apply(str(harmonization_run), composite, painted, 0)
+    words, files = service.apply(str(harmonization_run), composite, painted, 0)
     assert "no mask" in words and loading.load(files[0]).shape == (30, 40, 3)
     painted[5:20, 5:20] = 200
-    words, files = desk.apply(str(harmonization_run), composite, painted, 0)
+    words, files = service.apply(str(harmonization_run), composite, painted, 0)
     assert "composite_mask.png" in words
     mask = loading.load(harmonization_run / "generated/composite_mask.png")[..., 0] > 0
     np.testing.assert_array_equal(mask, painted > 0)
     with pytest.raises(InputError, match="a composite is missing"):
-        desk.apply(str(harmonization_run), None, None, 0)
+        service.apply(str(harmonization_run), None, None, 0)
 
 
-def test_runs_are_named_by_picture_and_setting(desk, picture, tmp_path, monkeypatch):
+def test_runs_are_named_by_picture_and_setting(service, picture, tmp_path, monkeypatch):
     """Another picture of the same stem, or another setting, is another run with another state."""
-    monkeypatch.setattr(desk, "_trainings", TrainingQueue(Hand()))
-    desk.keep(str(picture))
+    monkeypatch.setattr(service, "_trainings", TrainingQueue(Hand()))
+    service.keep(str(picture))
     other = tmp_path / "picture.tif"
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(other)
-    desk.keep(str(other))
+    service.keep(str(other))
     asked = [
         ("picture.png", TINY),
         ("picture.png", f"{TINY}\nseed=1"),
@@ -185,20 +185,20 @@ def test_runs_are_named_by_picture_and_setting(desk, picture, tmp_path, monkeypa
         ("picture.png", "num_iters=10"),
         ("picture.png", TINY),
     ]
-    names = [desk.train(name, "generation", "quick", settings) for name, settings in asked]
+    names = [service.train(name, "generation", "quick", settings) for name, settings in asked]
     run = "picture-unconditional-quick"
     assert names == [run, f"{run}-2", f"{run}-3", f"{run}-num_iters_10", run]
 
 
-def test_a_finished_run_is_not_the_one_that_was_asked_for(desk, picture):
-    desk.keep(str(picture))
-    first = desk.train("picture.png", "generation", "quick", TINY)
-    _until(lambda: not desk.look(first).is_open)
-    assert desk.look(first).words == "finished"
-    second = desk.train("picture.png", "generation", "quick", f"{TINY}\nseed=5")
-    assert second != first and desk.look(second).words != "finished"
-    _until(lambda: not desk.look(second).is_open)
-    assert desk.look(second).words == "finished"
+def test_a_finished_run_is_not_the_one_that_was_asked_for(service, picture):
+    service.keep(str(picture))
+    first = service.train("picture.png", "generation", "quick", TINY)
+    _until(lambda: not service.look(first).is_open)
+    assert service.look(first).words == "finished"
+    second = service.train("picture.png", "generation", "quick", f"{TINY}\nseed=5")
+    assert second != first and service.look(second).words != "finished"
+    _until(lambda: not service.look(second).is_open)
+    assert service.look(second).words == "finished"
 
 
 def test_samples_of_a_deep_picture_are_shown(tmp_path):
@@ -208,15 +208,15 @@ def test_samples_of_a_deep_picture_are_shown(tmp_path):
     tifffile.imwrite(tmp_path / "ct.tif", values)
     settings = tiny.CONFIG | {"num_stages": 1, "num_iters": 1, "value_range": "data"}
     trainer.train(tmp_path / "ct.tif", tmp_path / "runs/ct", **settings)
-    desk = StudioService(tmp_path / "runs")
-    ((shown, _),) = desk.sample("ct", 1, seed=3, start_stage=0, width=None, height=None)
+    service = StudioService(tmp_path / "runs")
+    ((shown, _),) = service.sample("ct", 1, seed=3, start_stage=0, width=None, height=None)
     assert shown.endswith("generated/21x28/seed_3.tif.preview.png")
     written = tifffile.imread(shown.removesuffix(".preview.png"))
     low, high = values.min(), values.max()
     with Image.open(shown) as picture:
         expected = np.rint(255 * (written.astype(float) - low) / (int(high) - low))
         assert np.abs(np.asarray(picture) - expected).max() <= 1
-    assert "values" in desk.understood(desk.keep(str(tmp_path / "ct.tif")))
+    assert "values" in service.understood(service.keep(str(tmp_path / "ct.tif")))
 
 
 def test_the_address_in_use(tmp_path):
@@ -242,19 +242,19 @@ def test_settings_are_lines():
         dict(_fields("seven"))
 
 
-def test_a_stopped_training_goes_on_in_the_folder(desk, picture):
-    desk.keep(str(picture))
-    name = desk.train("picture.png", "generation", "quick", f"{TINY}\nnum_iters=100000")
+def test_a_stopped_training_goes_on_in_the_folder(service, picture):
+    service.keep(str(picture))
+    name = service.train("picture.png", "generation", "quick", f"{TINY}\nnum_iters=100000")
     assert name == "picture-unconditional-quick"
-    _until(lambda: "iteration" in desk.look(name).words)
-    desk.stop(name)
-    _until(lambda: not desk.look(name).is_open)
-    assert "goes on from here" in desk.look(name).words
-    assert checkpoint.latest_step(desk.folder / name / "checkpoints") is not None
-    desk.resume(name)
-    _until(lambda: "iteration" in desk.look(name).words)
-    desk.stop(name)
-    _until(lambda: not desk.look(name).is_open)
+    _until(lambda: "iteration" in service.look(name).words)
+    service.stop(name)
+    _until(lambda: not service.look(name).is_open)
+    assert "goes on from here" in service.look(name).words
+    assert checkpoint.latest_step(service.folder / name / "checkpoints") is not None
+    service.resume(name)
+    _until(lambda: "iteration" in service.look(name).words)
+    service.stop(name)
+    _until(lambda: not service.look(name).is_open)
 
 
 @pytest.fixture(params=[""])

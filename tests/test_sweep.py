@@ -294,9 +294,9 @@ def test_many_outcomes_are_not_each_written_down(tmp_path, monkeypatch):
         tiny.paint(tmp_path / f"pictures/{k}.png")
     many = Sweep(Config.create(), tmp_path / "set", paths=[str(tmp_path / "pictures")])
     written = []
-    write = report.Overview.write
+    write = report.SweepReport.write
     monkeypatch.setattr(
-        report.Overview, "write", lambda self, rows: written.append(1) or write(self, rows)
+        report.SweepReport, "write", lambda self, rows: written.append(1) or write(self, rows)
     )
 
     def done(tasks, watcher):

@@ -438,7 +438,7 @@ def test_a_run_of_format_1_keeps_its_fixed_input_and_says_so(
     assert "is of format 1: the run keeps its fixed input" in capsys.readouterr().out
     assert [z.shape for z in finished.fixed.stored] == [z.shape for z in begun.z_star]
     assert all(map(np.array_equal, finished.z_star, begun.z_star)) and len(finished.z_star) == 3
-    assert finished.by_place and finished.window(0, 0, 0, 8, 8, canvas=(99, 99)).shape == (8, 8, 3)
+    assert finished.per_pixel and finished.window(0, 0, 0, 8, 8, canvas=(99, 99)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(

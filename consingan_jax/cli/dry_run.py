@@ -24,11 +24,11 @@ def dry_run(config: Config) -> Iterator[str]:
     Raises:
         InputError: the configuration or the image cannot work.
     """
-    job = load_inputs(config)
-    config, sizes, arch = job.config, job.sizes, job.arch
+    inputs = load_inputs(config)
+    config, sizes, arch = inputs.config, inputs.sizes, inputs.arch
     stages = range(len(sizes))
     yield json.dumps(config.to_dict(), indent=2)
-    yield from job.warnings
+    yield from inputs.warnings
     yield "pyramid (height x width):"
     operations = _operations(config, arch, sizes)
     for stage, ((height, width), count) in enumerate(zip(sizes, operations, strict=True)):
@@ -36,7 +36,7 @@ def dry_run(config: Config) -> Iterator[str]:
         yield f"  stage {stage}: {size}, {count / 1e9:.1f} GFLOP an iteration"
     generator, critic = estimate.num_params(arch, len(sizes))
     yield f"parameters: generator {generator:,}, critic {critic:,}"
-    trained = stages[-1:] if job.source else stages
+    trained = stages[-1:] if inputs.source else stages
     total = sum(config.stage(k).num_iters * operations[k] for k in trained)
     rate = device.matmul_flops()
     yield f"operations of the whole run: {total / 1e12:,.1f} TFLOP"
@@ -51,28 +51,28 @@ def dry_run(config: Config) -> Iterator[str]:
 
 
 @numerics.independent
-def of_set(many: Sweep) -> Iterator[str]:
+def of_set(sweep: Sweep) -> Iterator[str]:
     """Yields what each run of a set would be and what all would cost, or why one cannot be.
 
     Times a large matmul; writes nothing.
     """
     operations = functools.cache(_operations)  # those of one shape cost the same
     total = 0
-    for member in many.members:
-        if many.run(member).is_finished():
+    for member in sweep.members:
+        if sweep.run(member).is_finished():
             yield f"{member.name}: finished"
             continue
         try:
-            job = load_inputs(member.config)
+            inputs = load_inputs(member.config)
         except InputError as error:
             yield f"{member.name}: {error}"
             continue
-        levels = " -> ".join(f"{height}x{width}" for height, width in job.sizes)
+        levels = " -> ".join(f"{height}x{width}" for height, width in inputs.sizes)
         yield f"{member.name}: {member.config.image}, seed {member.config.seed}: {levels} px"
-        yield from (f"  {line}" for line in job.warnings)
-        counts = operations(job.config.of_any_picture(), job.arch, tuple(job.sizes))
-        total += sum(job.config.stage(k).num_iters * count for k, count in enumerate(counts))
-    yield f"{len(many.left())} of {len(many.members)} runs to train in {many.path}"
+        yield from (f"  {line}" for line in inputs.warnings)
+        counts = operations(inputs.config.of_any_picture(), inputs.arch, tuple(inputs.sizes))
+        total += sum(inputs.config.stage(k).num_iters * count for k, count in enumerate(counts))
+    yield f"{len(sweep.left())} of {len(sweep.members)} runs to train in {sweep.path}"
     if total:
         rate = device.matmul_flops()
         yield f"operations of all: {total / 1e12:,.1f} TFLOP; {_at_rate(total, rate, 'they take')}"

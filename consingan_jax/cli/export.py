@@ -107,7 +107,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
 def _card(model: Model, height: int, width: int) -> str:
     changes = [f"{field['name']}={field['value']}" for field in model.config.changes()]
     return _CARD.format(
-        title=f"{pathlib.Path(model.config.image).name}: {model.task.recipe}",
+        title=f"{pathlib.Path(model.config.image).name}: {model.task.slug}",
         task=model.config.task,
         size="x".join(map(str, model.size)),
         channels=model.arch.channels,

@@ -44,7 +44,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         model.save(new.model)
         Page(new.path).write()
     print(f"{model.describe()}; reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]")
-    print(f"consingan sample {new.path} {model.task.use}")
+    print(f"consingan sample {new.path} {model.task.sample_hint}")
 
 
 COMMAND = Command(USAGE, _define, _main)

@@ -78,7 +78,9 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
     if model.task.composite_input and not (flags.naive or flags.reconstruct or flags.animate):
-        print(f"samples are not what {model.config.task} is for: {model.task.use} applies it")
+        print(
+            f"samples are not what {model.config.task} is for: {model.task.sample_hint} applies it"
+        )
     made = ""
     for made in _made(Output(model, flags.out, ckpt), flags):
         print(made, flush=True)
@@ -121,7 +123,7 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
             return output.samples(num_samples=flags.num_samples or 8, **asked)
         render.check_alone(flags.num_samples)
         if render.is_large(flags.out):
-            return render.sample(output.model, flags.out, spread=_spread(flags), **asked)
+            return render.sample(output.model, flags.out, map_tiles=_spread(flags), **asked)
         return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
@@ -131,14 +133,16 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     walk["beta"] = 0.9 if flags.beta is None else flags.beta
     walk["start_stage"] = start_stage
     if render.is_large(flags.out):
-        return render.animation(output.model, flags.out, seed=seed, spread=_spread(flags), **walk)
+        return render.animation(
+            output.model, flags.out, seed=seed, map_tiles=_spread(flags), **walk
+        )
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
 
 
 def _spread(flags: Flags) -> workers.MapTiles:
     """Returns who makes the tiles of a picture."""
     cluster = executor_flags.executor_of(flags)
-    return cluster.spread if cluster else workers.over(device.select_devices(flags.devices))
+    return cluster.map_tiles if cluster else workers.over(device.select_devices(flags.devices))
 
 
 COMMAND = Command(USAGE, _define, _main)

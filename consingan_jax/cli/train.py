@@ -109,17 +109,17 @@ def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
         return _that_goes_on(flags.workdir, chosen.override_values), flags.workdir
     if needs_image:
         raise InputError("an image is missing: give its file, for example photo.jpg")
-    recipe, variant = asked.row.recipe, _variant(flags)
+    slug, variant = asked.task_spec.slug, _variant(flags)
     if isinstance(chosen.config_filename, str):  # else the fields were given, not a file
         path, _, variant = chosen.config_filename.partition(":")
-        recipe = pathlib.Path(path).stem
+        slug = pathlib.Path(path).stem
     if not is_many(flags, asked, images):
-        return asked, flags.workdir or str(RUNS / default_name(asked, recipe, variant))
+        return asked, flags.workdir or str(RUNS / default_name(asked, slug, variant))
     place = pathlib.Path(images[0] if images else asked.images)
     parts = [part for part in place.absolute().parts if not glob.has_magic(part)]
     is_one = len(images) < 2 and (place.exists() or not glob.has_magic(str(place)))
     stem = place.stem if is_one else (place.absolute().parent.name if place.exists() else parts[-1])
-    name = "-".join(part for part in (stem, recipe, variant, "set") if part)
+    name = "-".join(part for part in (stem, slug, variant, "set") if part)
     return asked, flags.workdir or str(RUNS / name)
 
 
@@ -201,7 +201,7 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
         model = trainer.train(asked, workdir, watcher=request, devices=flags.devices)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
-    print(f"consingan sample {shlex.quote(workdir)} {model.task.use}")
+    print(f"consingan sample {shlex.quote(workdir)} {model.task.sample_hint}")
 
 
 def _say_device() -> None:

@@ -32,13 +32,13 @@ class NoiseSource:
         keys: `[stages]`, the random key of every z_i that is drawn; None if all are given.
         given: z_i that are stored instead, `[1, h, w, channels]`, whole; None where one is drawn.
         image_at_0: whether a given z_0 is an image, and no noise.
-        by_place: whether z_i is drawn place by place; else whole, as models of format 1 do.
+        per_pixel: whether z_i is drawn pixel by pixel; else whole, as models of format 1 do.
     """
 
     keys: jax.Array | None
     given: tuple[Any, ...] = ()
     image_at_0: bool = struct.field(pytree_node=False, default=False)
-    by_place: bool = struct.field(pytree_node=False, default=True)
+    per_pixel: bool = struct.field(pytree_node=False, default=True)
 
     def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
         """Returns z_0 .. z_d of some windows, each `[N, h, w, channels]`.
@@ -53,7 +53,7 @@ class NoiseSource:
         if grid is not None:
             return _part(grid, window.rows, window.columns, smooth=self.image_at_0 and i == 0)
         assert self.keys is not None, "what is not given is drawn"
-        if self.by_place:
+        if self.per_pixel:
             return _by_place(self.keys[i], *window)
         rows, columns, channels = window
         assert rows.is_whole and columns.is_whole, "the old draw knows whole images only"

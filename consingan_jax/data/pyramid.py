@@ -89,7 +89,7 @@ def top_level(image: np.ndarray, max_size: int) -> np.ndarray:
 
 def arguments(config: Config) -> dict[str, Any]:
     """Returns the keyword arguments of `scales`, `sizes` and `build` that a configuration means."""
-    rule = config.row.pyramid_rule if config.pyramid_rule == "task" else config.pyramid_rule
+    rule = config.task_spec.pyramid_rule if config.pyramid_rule == "task" else config.pyramid_rule
     return {
         "num_stages": config.num_stages,
         "min_size": config.min_size,

@@ -13,6 +13,6 @@ def architecture(config: Config, *, channels: int) -> Architecture:
         activation=config.activation,
         negative_slope=config.negative_slope,
         batch_norm=config.batch_norm,
-        border_growing=config.row.border_growing,
+        border_growing=config.task_spec.border_growing,
         dtype=config.dtype,
     )

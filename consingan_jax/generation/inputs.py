@@ -29,19 +29,19 @@ class GeneratorInputs:
         task: the row of the table of tasks.
         real: `[H, W, C]`, the training image.
         num_stages: of the model.
-        by_place: whether noise is drawn by place; see `noise.NoiseSource`.
+        per_pixel: whether noise is drawn pixel by pixel; see `noise.NoiseSource`.
     """
 
     fixed: ReconstructionNoise
     task: tasks.Task
     real: np.ndarray
     num_stages: int
-    by_place: bool
+    per_pixel: bool
 
     def z_star(self) -> NoiseSource:
         """Returns z*."""
         source = self.fixed.source(self.num_stages, image_at_0=self.task.fixed_input != "gaussian")
-        return dataclasses.replace(source, by_place=self.by_place)
+        return dataclasses.replace(source, per_pixel=self.per_pixel)
 
     def sample(self, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0) -> NoiseSource:
         """Returns the input of the sample that a seed names.
@@ -51,11 +51,11 @@ class GeneratorInputs:
             coarsest: (height, width) of stage 0.
             start_stage: stages below it take z*.
         """
-        key = noise.sample_key(seed) if self.by_place else numerics.key(seed)
+        key = noise.sample_key(seed) if self.per_pixel else numerics.key(seed)
         keys, fixed = noise.stage_keys(key, self.num_stages), self.z_star()
         given = fixed.given[:start_stage]
         if not given and self.task.random_input != "gaussian":
-            first = keys[0] if self.by_place else jax.random.fold_in(key, self.num_stages)
+            first = keys[0] if self.per_pixel else jax.random.fold_in(key, self.num_stages)
             image = resize.fit(self.real, coarsest)[None]
             given = (_first(first, image, kind=self.task.random_input),)
         assert fixed.keys is not None, "z* has keys"

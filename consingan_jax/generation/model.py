@@ -42,7 +42,7 @@ class Model:
         sizes: (height, width) of every stage.
         config: the resolved configuration it was trained with.
         step: iterations done in the last stage.
-        by_place: whether samples draw their noise by place; those of format 1 draw whole images.
+        per_pixel: whether samples draw their noise pixel by pixel; those of format 1 draw it whole.
         encoding: what the numbers in the training image's file mean: depth, black and white, mask.
     """
 
@@ -54,13 +54,13 @@ class Model:
     sizes: tuple[Size, ...]
     config: Config
     step: int
-    by_place: bool = True
+    per_pixel: bool = True
     encoding: PixelFormat = dataclasses.field(default_factory=PixelFormat)
 
     @property
     def task(self) -> tasks.Task:
         """The row of the task table that the model was trained for."""
-        return self.config.row
+        return self.config.task_spec
 
     @property
     def generator(self) -> Generator:
@@ -148,7 +148,7 @@ class Model:
         self._check_stage(start_stage)
         sizes = self.stage_sizes(height, width)
         made = functools.partial(self.inputs.sample, coarsest=sizes[0], start_stage=start_stage)
-        return self._canvas(sizes).pictures(map(made, range(seed, seed + num_samples)))
+        return self._renderer(sizes).pictures(map(made, range(seed, seed + num_samples)))
 
     @numerics.independent
     def window(
@@ -191,13 +191,13 @@ class Model:
             why = "its normalisation takes statistics of whole images"
         elif self.task.composite_input is not None:
             why = f"the task {self.config.task} takes whole images"
-        elif not self.by_place:
+        elif not self.per_pixel:
             why = "it is of format 1, whose noise is drawn for whole images: train it again"
         else:
             return
         raise InputError(f"this model cannot make windows or very large images: {why}")
 
-    def canvas(
+    def renderer(
         self, height: int | str | None = None, width: int | str | None = None
     ) -> sampling.TiledRenderer:
         """Returns all images of one size, which are made window by window; it may be any size.
@@ -206,7 +206,7 @@ class Model:
             InputError: the model works on whole images only, or a length cannot be.
         """
         self.check_windows()
-        return self._canvas(self.stage_sizes(height, width, limit=sampling.MAX_CANVAS))
+        return self._renderer(self.stage_sizes(height, width, limit=sampling.MAX_CANVAS))
 
     def input_of(
         self,
@@ -222,22 +222,22 @@ class Model:
         """
         _check_seed(seed)
         self._check_stage(start_stage)
-        canvas = self.canvas(height, width)
+        canvas = self.renderer(height, width)
         return self.inputs.sample(seed, canvas.sizes[0], start_stage=start_stage), canvas
 
-    def _canvas(self, sizes: tuple[Size, ...]) -> sampling.TiledRenderer:
+    def _renderer(self, sizes: tuple[Size, ...]) -> sampling.TiledRenderer:
         return sampling.TiledRenderer(
             self.params,
             self.noise_amps,
             self.generator,
             sizes,
-            in_one_piece=not self.by_place,
+            in_one_piece=not self.per_pixel,
         )
 
     @property
     def inputs(self) -> GeneratorInputs:
         """What makes the inputs of its generator."""
-        return GeneratorInputs(self.fixed, self.task, self.real[0], len(self.sizes), self.by_place)
+        return GeneratorInputs(self.fixed, self.task, self.real[0], len(self.sizes), self.per_pixel)
 
     @property
     @numerics.independent
@@ -271,7 +271,7 @@ class Model:
         height, width = own_size(composite.shape, self.size)
         sizes = self.stage_sizes(height, width)
         source = self.inputs.composite(seed, composite, sizes[0])
-        picture = self._canvas(sizes).picture(source)
+        picture = self._renderer(sizes).picture(source)
         return applied(picture, composite, mask, radius=self.task.mask_radius)
 
     edit = harmonize  # the same steps: what differs stands in the table of tasks
@@ -315,10 +315,10 @@ class Model:
         Raises:
             InputError: the model's task makes no animations, or an argument is out of range.
         """
-        if not self.task.walks:
+        if not self.task.can_animate:
             raise InputError(
                 f"this model was trained for {self.config.task}: animations need one of "
-                f"{tasks.names(walks=True)}"
+                f"{tasks.names(can_animate=True)}"
             )
         animation.check(alpha=alpha, beta=beta, num_frames=frames, loop=loop)
         if isinstance(key, (int, np.integer)):
@@ -377,7 +377,7 @@ class Model:
     @numerics.independent
     def reconstruct(self) -> np.ndarray:
         """Returns the image `[1, H, W, C]` that z* gives: the training image, as learned."""
-        return self._canvas(self.sizes).picture(self.inputs.z_star())[None].view(ImageArray)
+        return self._renderer(self.sizes).picture(self.inputs.z_star())[None].view(ImageArray)
 
     def reconstruction_rmse(self) -> float:
         """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
@@ -406,7 +406,7 @@ class Model:
             "noise": {
                 "seed": self.fixed.seed,
                 "num_stored": len(self.fixed.stored),
-                "by_place": self.by_place,
+                "by_place": self.per_pixel,
             },
             "encoding": self.encoding.to_dict(),
         }

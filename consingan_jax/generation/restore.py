@@ -24,19 +24,20 @@ class Noise(NamedTuple):
     Attributes:
         seed: z* follows from it, as far as it is not stored.
         num_stored: how many grids of z* are stored.
-        by_place: whether samples draw their noise by place; see `noise.NoiseSource`.
+        per_pixel: whether samples draw their noise pixel by pixel; see `noise.NoiseSource`.
     """
 
     seed: int
     num_stored: int
-    by_place: bool
+    per_pixel: bool
 
 
 def noise_of(metadata: dict[str, Any]) -> Noise:
     """Returns what metadata say of the noise; format 1 stored all of z*, and drew it whole."""
     if metadata["format"] == 1:
-        return Noise(metadata["config"]["seed"], len(metadata["sizes"]), by_place=False)
-    return Noise(**metadata["noise"])
+        return Noise(metadata["config"]["seed"], len(metadata["sizes"]), per_pixel=False)
+    found = metadata["noise"]
+    return Noise(found["seed"], found["num_stored"], per_pixel=found["by_place"])
 
 
 def is_run(path: str | pathlib.Path) -> bool:
@@ -101,7 +102,7 @@ def _read(path: pathlib.Path) -> Model:
             fixed=ReconstructionNoise(jax.device_put(arrays["z_star"]), drawn.seed),
             noise_amps=jax.device_put(arrays["noise_amps"]),
             real=arrays["real"],
-            by_place=drawn.by_place,
+            per_pixel=drawn.per_pixel,
             arch=Architecture(**metadata["architecture"]),
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
             config=Config.restore(metadata["config"]),

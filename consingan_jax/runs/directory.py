@@ -54,7 +54,7 @@ class RunDirectory:
         self.model = self.path / "model"
         self._identity = self.path / IDENTITY
 
-    def check(self, job: TrainingInputs) -> None:
+    def check(self, inputs: TrainingInputs) -> None:
         """Raises an InputError unless this directory is free or belongs to this very run."""
         checkpoint.check_place(self.path)
         if self.path.exists() and not self.path.is_dir():
@@ -66,21 +66,21 @@ class RunDirectory:
         if self.model.exists() and not self.is_finished():
             raise InputError(f"{self.model} is no complete model: delete it")
         old, digests = self._read_identity()
-        if field := old.difference(job.config):
+        if field := old.difference(inputs.config):
             raise InputError(
                 f"workdir {self.path} belongs to a run with config.{field}="
-                f"{_typed(getattr(old, field))}, not {_typed(getattr(job.config, field))}: give "
+                f"{_typed(getattr(old, field))}, not {_typed(getattr(inputs.config, field))}: give "
                 f"--config.{field}={_typed(getattr(old, field))} or another --workdir"
             )
-        for field, digest in _digests(job).items():
+        for field, digest in _digests(inputs).items():
             if digests.get(field) != digest:
                 raise InputError(
                     f"workdir {self.path} belongs to another picture ({getattr(old, field)}), not "
-                    f"to config.{field}={getattr(job.config, field)}: give another --workdir"
+                    f"to config.{field}={getattr(inputs.config, field)}: give another --workdir"
                 )
 
     @contextlib.contextmanager
-    def acquire(self, job: TrainingInputs) -> Iterator[None]:
+    def acquire(self, inputs: TrainingInputs) -> Iterator[None]:
         """Holds the directory for one process, and writes what explains the run.
 
         Raises:
@@ -88,16 +88,16 @@ class RunDirectory:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
-            self.check(job)  # again: whoever held it before may have changed it
+            self.check(inputs)  # again: whoever held it before may have changed it
             # First, and whole or not at all: with this file the directory is a run.
             identity = {
                 "format": checkpoint.FORMAT,
-                "config": job.config.to_dict(),
-                "sha256": _digests(job),
+                "config": inputs.config.to_dict(),
+                "sha256": _digests(inputs),
             }
             write_text(self._identity, json.dumps(identity, indent=2) + "\n")
             remove_parts(self.path)
-            self._explain(job.config, job.levels)
+            self._explain(inputs.config, inputs.levels)
             yield
 
     def is_finished(self) -> bool:
@@ -143,23 +143,23 @@ class RunDirectory:
             height=height,
             width=width,
             path=shlex.quote(str(self.path)),
-            use=config.row.use,
+            use=config.task_spec.sample_hint,
         )
         write_text(self.path / "README.md", text)
 
 
-def default_name(config: Config, recipe: str, variant: str) -> str:
+def default_name(config: Config, slug: str, variant: str) -> str:
     """Returns what the directory of a run is called unless somebody says otherwise.
 
-    It is `<image>-<recipe>`, with the variant if there is one; for a fine-tuning
-    `<composite>-<recipe>-fine_tuned`. A name that no file system takes is cut.
+    It is `<image>-<slug>`, with the variant if there is one; for a fine-tuning
+    `<composite>-<slug>-fine_tuned`. A name that no file system takes is cut.
     """
     picture = config.naive if config.fine_tune else config.image
     end = "fine_tuned" if config.fine_tune else ""
     stem = pathlib.Path(picture).stem
     while len(stem.encode("utf-8", "surrogatepass")) > LONGEST_STEM:
         stem = stem[:-1]
-    return "-".join(part for part in (stem, recipe, variant, end) if part)
+    return "-".join(part for part in (stem, slug, variant, end) if part)
 
 
 def _typed(value: object) -> str:
@@ -171,11 +171,11 @@ def _visible(path: pathlib.Path) -> list[pathlib.Path]:
     return [entry for entry in path.iterdir() if not entry.name.startswith(".")]
 
 
-def _digests(job: TrainingInputs) -> dict[str, str]:
+def _digests(inputs: TrainingInputs) -> dict[str, str]:
     """Returns a digest of every picture that the run learns from, by its field."""
-    pictures = {"image": job.pixels}
-    if job.source is not None and job.composite is not None:
-        pictures["naive"] = job.composite
+    pictures = {"image": inputs.pixels}
+    if inputs.source is not None and inputs.composite is not None:
+        pictures["naive"] = inputs.composite
     return {
         field: hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         for field, pixels in pictures.items()

@@ -60,7 +60,7 @@ class Page:
         lines = list(logger.read(self.run / "metrics.jsonl"))
         state = where(config, lines)
         return {
-            "title": f"{pathlib.Path(config.image).name}: {config.row.recipe}",
+            "title": f"{pathlib.Path(config.image).name}: {config.task_spec.slug}",
             "state": state if state == FINISHED else f"{state}, when this page was written",
             "image": self._pack(levels[-1], PICTURE),
             "reconstruction": self._reconstruction(lines),
@@ -99,11 +99,11 @@ class Page:
 
     def _commands(self, config: Config) -> list[dict[str, str]]:
         run = shlex.quote(str(self.run))
-        use = config.row.use
+        use = config.task_spec.sample_hint
         if config.naive:
             use = use.replace("COMPOSITE", shlex.quote(config.naive))
         rows = [("make images", f"consingan sample {run} {use}")]
-        if config.row.walks and "--animate" not in config.row.use:
+        if config.task_spec.can_animate and "--animate" not in config.task_spec.sample_hint:
             rows.append(("make animations", f"consingan sample {run} --animate"))
         rows.append(("measure", f"consingan evaluate {run}"))
         # The run knows its settings: they need not be repeated.

@@ -24,33 +24,33 @@ DAY = 86400  # seconds, after which what the page has copied is deleted
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
-def build(desk: StudioService) -> gr.Blocks:
-    """Returns the page of a desk."""
+def build(service: StudioService) -> gr.Blocks:
+    """Returns the page of a service."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
         gr.Markdown(f"# {TITLE}\nFrom one picture, new ones.")
-        run = gr.Dropdown(_runs(desk), label="Run", value=_first(desk.names()), elem_id="run")
+        run = gr.Dropdown(_runs(service), label="Run", value=_first(service.names()), elem_id="run")
         with gr.Tab("Train"):
-            _train(desk, page, run)
+            _train(service, page, run)
         with gr.Tab("Sample"):
-            _sample(desk, run)
+            _sample(service, run)
         with gr.Tab("Animate"):
-            _animate(desk, run)
+            _animate(service, run)
         with gr.Tab("Composite"):
-            _apply(desk, run)
+            _apply(service, run)
         with gr.Tab("Download"):
-            _download(desk, run)
+            _download(service, run)
     return page
 
 
-def _train(desk: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
+def _train(service: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column():
             upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
             picture = gr.Dropdown(
-                desk.pictures(),
+                service.pictures(),
                 label="Picture to train on",
                 info="Pictures that were uploaded here; a run keeps its own.",
-                value=_first(desk.pictures()),
+                value=_first(service.pictures()),
             )
             shown = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
             understood = gr.Markdown(elem_id="understood")
@@ -70,20 +70,20 @@ def _train(desk: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
             grid = gr.Image(label=title, elem_id="grid", height=420, **_PICTURE)
 
     def look(name: str | None, before: str | None):
-        now = desk.look(name)
+        now = service.look(name)
         value = gr.skip() if now.samples == before else now.samples
         progress = f'<progress style="width:100%" max="1" value="{now.share:.4f}"></progress>'
         buttons = gr.Button(interactive=now.is_open), gr.Button(interactive=_can_go_on(now))
         return now.words, progress, value, now.samples, *buttons
 
     def kept(file: str):
-        name = desk.keep(file)
-        return gr.Dropdown(desk.pictures(), value=name)
+        name = service.keep(file)
+        return gr.Dropdown(service.pictures(), value=name)
 
     def begun(*asked):
-        name = desk.train(*asked)
+        name = service.train(*asked)
         # The run's directory appears when its turn has come.
-        return gr.Dropdown(_runs(desk, name), value=name)
+        return gr.Dropdown(_runs(service, name), value=name)
 
     seen = gr.State()
     watched = [run, seen]
@@ -92,7 +92,9 @@ def _train(desk: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
     upload.upload(_answer(kept), upload, picture)
 
     def previewed(name: str | None):
-        return (desk.view(desk.picture(name)), desk.understood(name)) if name else (None, "")
+        return (
+            (service.view(service.picture(name)), service.understood(name)) if name else (None, "")
+        )
 
     preview = _answer(previewed)
     picture.change(preview, picture, [shown, understood])
@@ -100,18 +102,18 @@ def _train(desk: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
     begin.click(_answer(begun), [picture, task, preset, settings], run).then(
         looked, watched, outputs, **QUIET
     )
-    stop.click(_answer(desk.stop), run, None)
-    resume.click(_answer(desk.resume), run, None)
+    stop.click(_answer(service.stop), run, None)
+    resume.click(_answer(service.resume), run, None)
     run.change(looked, watched, outputs, **QUIET)
     gr.Timer(SECONDS).tick(looked, watched, outputs, **QUIET)
     # Whoever opens the page anew finds what has come about meanwhile.
-    page.load(lambda: gr.Dropdown(_runs(desk), value=_first(desk.names())), None, run)
+    page.load(lambda: gr.Dropdown(_runs(service), value=_first(service.names())), None, run)
     page.load(
-        lambda: gr.Dropdown(desk.pictures(), value=_first(desk.pictures())), None, picture
+        lambda: gr.Dropdown(service.pictures(), value=_first(service.pictures())), None, picture
     ).then(preview, picture, [shown, understood])
 
 
-def _sample(desk: StudioService, run: gr.Dropdown) -> None:
+def _sample(service: StudioService, run: gr.Dropdown) -> None:
     with gr.Row():
         seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
         number = gr.Slider(1, MOST_SAMPLES, value=4, step=1, label="How many")
@@ -124,12 +126,12 @@ def _sample(desk: StudioService, run: gr.Dropdown) -> None:
 
     def made(name, seed, number, width, height, start):
         size = {"width": width or None, "height": height or None}
-        return desk.sample(name, number, seed=seed, start_stage=start, **size)
+        return service.sample(name, number, seed=seed, start_stage=start, **size)
 
     button.click(_answer(made), [run, seed, number, width, height, start], gallery)
 
 
-def _animate(desk: StudioService, run: gr.Dropdown) -> None:
+def _animate(service: StudioService, run: gr.Dropdown) -> None:
     with gr.Row():
         seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         frames = gr.Slider(2, MOST_FRAMES, value=60, step=1, label="Frames")
@@ -148,13 +150,13 @@ def _animate(desk: StudioService, run: gr.Dropdown) -> None:
     def made(name, seed, frames, fps, start, alpha, beta, loop, suffix, width, height):
         walk = {"frames": frames, "start_stage": start, "alpha": alpha, "beta": beta}
         walk |= {"loop": loop, "width": width or None, "height": height or None}
-        return desk.animate(name, seed=seed, fps=fps, suffix=suffix, **walk)
+        return service.animate(name, seed=seed, fps=fps, suffix=suffix, **walk)
 
     asked = [run, seed, frames, fps, start, alpha, beta, loop, suffix, width, height]
     button.click(_answer(made), asked, film)
 
 
-def _apply(desk: StudioService, run: gr.Dropdown) -> None:
+def _apply(service: StudioService, run: gr.Dropdown) -> None:
     gr.Markdown(
         "For runs of the tasks harmonization and editing. Choose the composite and paint where the "
         "result shall count; without paint it counts everywhere."
@@ -177,20 +179,20 @@ def _apply(desk: StudioService, run: gr.Dropdown) -> None:
     def made(name, value, seed):
         layers = [layer[..., 3] for layer in value["layers"]] if value else []
         painted = np.max(layers, axis=0) if layers else None
-        return desk.apply(name, value["background"] if value else None, painted, seed)
+        return service.apply(name, value["background"] if value else None, painted, seed)
 
-    upload.upload(_answer(desk.view), upload, composite)
+    upload.upload(_answer(service.view), upload, composite)
     button.click(_answer(made), [run, composite, seed], [words, results])
 
 
-def _download(desk: StudioService, run: gr.Dropdown) -> None:
+def _download(service: StudioService, run: gr.Dropdown) -> None:
     gr.Markdown(
         "A run's directory has its model, every picture that was made, `report.html` and a README "
         "that says what is what."
     )
     button = gr.Button("Pack the whole run", variant="primary", elem_id="pack")
     file = gr.File(label="Download", elem_id="file")
-    button.click(_answer(desk.archive), run, file)
+    button.click(_answer(service.archive), run, file)
 
 
 def _lengths() -> tuple[gr.Textbox, gr.Textbox]:
@@ -202,8 +204,8 @@ def _presets(task: str) -> list[str]:
     return [*TASKS[task].variants, PAPER]
 
 
-def _runs(desk: StudioService, *new: str) -> list[str]:
-    return list(dict.fromkeys([*new, *desk.names()]))
+def _runs(service: StudioService, *new: str) -> list[str]:
+    return list(dict.fromkeys([*new, *service.names()]))
 
 
 def _first(names: list[str]) -> str | None:

@@ -130,13 +130,13 @@ class StudioService:
         config = Config.create(
             task, variant, image=self.picture(picture), **dict(_fields(settings))
         )
-        job = load_inputs(config)
+        inputs = load_inputs(config)
         changed = "-".join(f"{name}_{value}" for name, value in _fields(settings))
-        parts = [default_name(config, config.row.recipe, variant), changed]
+        parts = [default_name(config, config.task_spec.slug, variant), changed]
         name = "-".join(filter(None, parts)) if len(changed) <= MOST_SETTINGS else parts[0]
         for number in itertools.count(1):
             run = self.folder / (name if number == 1 else f"{name}-{number}")
-            if self._trainings.takes(config, run) and _is_free(run, job):
+            if self._trainings.takes(config, run) and _is_free(run, inputs):
                 break
         self._trainings.add(config, run)
         return run.name
@@ -249,10 +249,10 @@ class StudioService:
         return path
 
 
-def _is_free(run: pathlib.Path, job: TrainingInputs) -> bool:
+def _is_free(run: pathlib.Path, inputs: TrainingInputs) -> bool:
     """Returns whether a run can be trained here: there is none, or it is this very one."""
     try:
-        RunDirectory(run).check(job)
+        RunDirectory(run).check(inputs)
     except InputError:
         if not run.exists():
             raise

@@ -53,10 +53,10 @@ def formed(
 def _top(config: Config) -> StageStep | None:
     """Returns the arithmetic of a run's last stage; None if its image cannot be read."""
     try:
-        job = load_inputs(config)
+        inputs = load_inputs(config)
     except (InputError, OSError):
         return None
-    return StageStep(job.config, job.arch, job.sizes)
+    return StageStep(inputs.config, inputs.arch, inputs.sizes)
 
 
 def _fitting(program: StageStep, there: Sequence[jax.Device]) -> int:
@@ -73,10 +73,10 @@ def _check(program: StageStep, size: int, there: Sequence[jax.Device]) -> None:
     limit = device.memory_limit()
     if limit is None:
         return
-    layout = placement_for(size, 1, there)
-    needed = compiler.memory(program, layout)
-    if _is_cpu(there) and isinstance(layout, Runs):  # whose devices share it
-        needed *= len(layout.devices)
+    placement = placement_for(size, 1, there)
+    needed = compiler.memory(program, placement)
+    if _is_cpu(there) and isinstance(placement, Runs):  # whose devices share it
+        needed *= len(placement.devices)
     if needed > limit:
         height, width = program.sizes[-1]
         raise InputError(

@@ -68,7 +68,7 @@ class Ray:
                 if not done:
                     yield next(iter(open_tasks.values())), None
 
-    def spread(
+    def map_tiles(
         self, make: Callable[[int, int], np.ndarray], places: Iterable[tuple[int, int]]
     ) -> Iterator[np.ndarray]:
         """Yields what the machines make of each of some places, in their order.

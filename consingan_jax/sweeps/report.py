@@ -69,7 +69,7 @@ class Row:
         )
 
 
-class Overview:
+class SweepReport:
     """Writes both files of a set."""
 
     def __init__(self, path: pathlib.Path):

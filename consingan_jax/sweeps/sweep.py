@@ -18,7 +18,7 @@ from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.sweeps import grouping, state
 from consingan_jax.sweeps.executor import Executor, Measure, Result, WorkUnit, local_executor
-from consingan_jax.sweeps.report import Overview, Row
+from consingan_jax.sweeps.report import Row, SweepReport
 from consingan_jax.sweeps.state import SweepState
 from consingan_jax.training.progress import Progress, ProgressCallback
 
@@ -163,17 +163,17 @@ class Sweep:
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
             self._check()
-            overview, shown = Overview(self.path), [*self.members, *self._not_asked_for()]
+            report, shown = SweepReport(self.path), [*self.members, *self._not_asked_for()]
 
             def rows() -> list[Row]:
                 return list(map(self._row, shown))
 
             def write() -> None:
                 self._write()
-                overview.write(rows())
+                report.write(rows())
 
             def watch(moment: Progress) -> bool:
-                overview.write_at_times(rows)
+                report.write_at_times(rows)
                 return bool(watcher and watcher(moment))
 
             there = device.select_devices(devices) if engine is local_executor else None
@@ -183,13 +183,13 @@ class Sweep:
             try:
                 for task, outcomes in engine(tasks, watch):
                     if outcomes is None:
-                        overview.write_at_times(rows)
+                        report.write_at_times(rows)
                         continue
                     for run, outcome in zip(task.runs, outcomes, strict=True):
                         number += 1
                         how = self._take(name := pathlib.Path(run).name, outcome)
                         say(f"{number} of {total}: {name} {how}")
-                    if overview.age() > SECONDS:  # for many runs the page takes a while
+                    if report.age() > SECONDS:  # for many runs the page takes a while
                         write()
             finally:
                 write()

@@ -56,8 +56,8 @@ class _Sample:
 
     @numerics.independent
     def __call__(self, top: int, left: int) -> np.ndarray:
-        source, canvas = self.input
-        made = canvas.window(source, top=top, left=left, size=canvas.tile)
+        source, renderer = self.input
+        made = renderer.window(source, top=top, left=left, size=renderer.tile)
         return self.model.encoding.numbers(np.asarray(made[0]))
 
 
@@ -86,7 +86,7 @@ def sample(
     *,
     seed: int,
     start_stage: int,
-    spread: MapTiles = map_here,
+    map_tiles: MapTiles = map_here,
     **size: int | str | None,
 ) -> Iterator[str]:
     """Writes one sample; yields a line for each thing done.
@@ -96,18 +96,18 @@ def sample(
         path: of the file, as for `writer.write`, which also says what is raised.
         seed: of the sample.
         start_stage: as for `Model.sample`.
-        spread: who makes the tiles.
+        map_tiles: who makes the tiles.
         size: height and width, likewise.
 
     Raises:
         InputError: the model makes whole images only, or an argument is out of range.
     """
     make = _Sample(model, {"seed": seed, "start_stage": start_stage, **size})
-    source, canvas = make.input
-    memory = canvas.memory(source) / 2**20
-    yield f"{_plan(canvas)}; one takes {memory:,.0f} MiB, however large the picture is"
+    source, renderer = make.input
+    memory = renderer.memory(source) / 2**20
+    yield f"{_plan(renderer)}; one takes {memory:,.0f} MiB, however large the picture is"
     identity = {"seed": seed, "start_stage": start_stage}
-    yield from _write(model, path, make, canvas, identity, spread)
+    yield from _write(model, path, make, renderer, identity, map_tiles)
 
 
 @numerics.independent
@@ -118,40 +118,40 @@ def animation(
     seed: int,
     height: Any,
     width: Any,
-    spread: MapTiles = map_here,
+    map_tiles: MapTiles = map_here,
     **walk: Any,
 ) -> Iterator[str]:
     """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
-    canvas = model.canvas(height, width)
+    renderer = model.renderer(height, width)
     asked = {"height": height, "width": width, **walk}
-    model.animate(seed, **asked, window=(0, 0, *canvas.tile))  # refuses what cannot be
-    of_tile = (walk["frames"], *canvas.tile, model.arch.channels)
+    model.animate(seed, **asked, window=(0, 0, *renderer.tile))  # refuses what cannot be
+    of_tile = (walk["frames"], *renderer.tile, model.arch.channels)
     memory = math.prod(of_tile) * model.encoding.number_type.itemsize / 2**20
-    yield f"{_plan(canvas)}; all frames of one take {memory:,.0f} MiB"
-    make = _Animation(model, canvas.tile, seed, asked)
+    yield f"{_plan(renderer)}; all frames of one take {memory:,.0f} MiB"
+    make = _Animation(model, renderer.tile, seed, asked)
     identity = {"seed": seed, **walk}
-    yield from _write(model, path, make, canvas, identity, spread, walk["frames"])
+    yield from _write(model, path, make, renderer, identity, map_tiles, walk["frames"])
 
 
 def _write(
     model: Model,
     path: str,
     make: Make,
-    canvas: TiledRenderer,
+    renderer: TiledRenderer,
     identity: dict[str, Any],
-    spread: MapTiles,
+    map_tiles: MapTiles,
     *frames: int,
 ) -> Iterator[str]:
     """Writes an image of a model, or frames, whose tiles `make` computes."""
     return writer.write(
         path,
-        (*frames, *canvas.sizes[-1], model.arch.channels),
+        (*frames, *renderer.sizes[-1], model.arch.channels),
         make,
         identity={"model": fingerprint(model), **identity},
-        tile=canvas.tile,
+        tile=renderer.tile,
         # But for the suffix, which the user gives.
         encoding=dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix),
-        spread=spread,
+        map_tiles=map_tiles,
     )
 
 
@@ -172,7 +172,10 @@ def fingerprint(model: Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def _plan(canvas: TiledRenderer) -> str:
-    (height, width), (down, across) = canvas.tile, TileGrid(canvas.sizes[-1], canvas.tile).grid
+def _plan(renderer: TiledRenderer) -> str:
+    (height, width), (down, across) = (
+        renderer.tile,
+        TileGrid(renderer.sizes[-1], renderer.tile).grid,
+    )
     words = "tile" if down * across == 1 else "tiles"
     return f"{down * across:,} {words} of {height}x{width} px"

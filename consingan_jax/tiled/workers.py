@@ -30,7 +30,7 @@ def over(devices: Sequence[jax.Device]) -> MapTiles:
     if len(devices) == 1:
         return map_here
 
-    def spread(make: Make, places: Iterable[Place]) -> Iterator[np.ndarray]:
+    def map_tiles(make: Make, places: Iterable[Place]) -> Iterator[np.ndarray]:
         def on(device: jax.Device, place: Place) -> np.ndarray:
             with jax.default_device(device), numerics.own_settings():
                 return np.asarray(make(*place))
@@ -49,4 +49,4 @@ def over(devices: Sequence[jax.Device]) -> MapTiles:
             while begun:
                 yield begun.popleft().result()
 
-    return spread
+    return map_tiles

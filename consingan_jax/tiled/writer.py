@@ -36,7 +36,7 @@ def write(
     identity: dict[str, Any],
     tile: tuple[int, int],
     encoding: PixelFormat = PLAIN,
-    spread: MapTiles = map_here,
+    map_tiles: MapTiles = map_here,
 ) -> Iterator[str]:
     """Writes an image window by window, or continues it; yields a line for each thing done.
 
@@ -51,7 +51,7 @@ def write(
         identity: identifies the image, in plain JSON types; only one of the same is continued.
         tile: (height, width) of the windows; a smaller image is one window.
         encoding: what the numbers mean, and their type.
-        spread: computes the windows, here or elsewhere.
+        map_tiles: computes the windows, here or elsewhere.
 
     Raises:
         InputError: the path is taken by something else or by another process, the format cannot
@@ -91,7 +91,7 @@ def write(
         if complete and preview.exists() and pixels == path:
             yield f"{path} is complete already"
             return
-        yield from _fill(path, array, windows, done, make, encoding, spread, preview)
+        yield from _fill(path, array, windows, done, make, encoding, map_tiles, preview)
         if suffix in TIFF:
             meaning = {} if encoding.labels else encoding.meaning(shape[-1])
             tiff.write(path, array, about, meaning)
@@ -156,7 +156,7 @@ def _fill(
     done: Sequence[int],
     make: Make,
     encoding: PixelFormat,
-    spread: MapTiles,
+    map_tiles: MapTiles,
     file: pathlib.Path,
 ) -> Iterator[str]:
     """Computes the windows that are missing, then the preview."""
@@ -171,7 +171,7 @@ def _fill(
     with tqdm.tqdm(
         desc=path.name, total=total, initial=len(done), unit="tile", dynamic_ncols=True
     ) as bar:
-        pieces = spread(make, map(windows.place, missing))
+        pieces = map_tiles(make, map(windows.place, missing))
         for number, piece in zip(missing, pieces, strict=True):
             top, left, height, width = windows.new(number)
             pixels = np.asarray(piece)

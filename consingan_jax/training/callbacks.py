@@ -32,7 +32,7 @@ class Callbacks:
 
     def __init__(
         self,
-        job: TrainingInputs,
+        inputs: TrainingInputs,
         run: RunDirectory,
         moment: tuple[int, int],
         watcher: ProgressCallback | None = None,
@@ -42,7 +42,7 @@ class Callbacks:
         """Opens the logs.
 
         Args:
-            job: what the run works on; to its composite, if there is one, the model is applied
+            inputs: what the run works on; to its composite, if there is one, the model is applied
                 whenever metrics are logged.
             run: its directory.
             moment: the stage that trains next, and its iterations that are done; what was
@@ -52,12 +52,12 @@ class Callbacks:
         """
         self.run = run
         self._watcher = watcher
-        self._job, self._config, self._sizes = job, job.config, job.sizes
+        self._job, self._config, self._sizes = inputs, inputs.config, inputs.sizes
         stages = range(len(self._sizes))
         operations = [
-            estimate.operations(job.config, job.arch, self._sizes[: k + 1]) for k in stages
+            estimate.operations(inputs.config, inputs.arch, self._sizes[: k + 1]) for k in stages
         ]
-        iterations = [job.config.stage(k).num_iters for k in stages]
+        iterations = [inputs.config.stage(k).num_iters for k in stages]
         self._progress = ProgressBar(operations, iterations=iterations)
         self._is_silent = is_silent
         if not is_silent:

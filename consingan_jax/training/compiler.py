@@ -39,21 +39,21 @@ def noise_shapes(program: StageStep) -> list[jax.ShapeDtypeStruct]:
     return jax.eval_shape(lambda: noise.NoiseSource(keys).draw(wanted))
 
 
-def compile_loop(program: StageStep, layout: Placement = ALONE) -> jax.stages.Compiled:
+def compile_loop(program: StageStep, placement: Placement = ALONE) -> jax.stages.Compiled:
     """Returns the loop of a stage, compiled; it takes over the memory of the state it is given."""
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    arguments = layout.shapes((*shapes(program), key, count))
+    arguments = placement.shapes((*shapes(program), key, count))
     little_memory = program.config.remat
-    loop = numerics.jit(layout.loop(program), little_memory=little_memory, donate_argnums=0)
+    loop = numerics.jit(placement.loop(program), little_memory=little_memory, donate_argnums=0)
     run = loop.lower(*arguments).compile()
     device.release_memory()
     return run
 
 
-def memory(program: StageStep, layout: Placement = ALONE) -> int:
+def memory(program: StageStep, placement: Placement = ALONE) -> int:
     """Returns the bytes of one device that the compiled loop of a stage needs."""
-    analysis = compile_loop(program, layout).memory_analysis()
+    analysis = compile_loop(program, placement).memory_analysis()
     assert analysis is not None, "every backend of XLA has this analysis"
     return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
@@ -62,7 +62,7 @@ class Loop(NamedTuple):
     """A compiled loop, and how it lies on devices."""
 
     run: jax.stages.Compiled
-    layout: Placement
+    placement: Placement
 
 
 class Compiler:
@@ -77,9 +77,9 @@ class Compiler:
     def begin(self, program: StageStep, num_runs: int) -> "concurrent.futures.Future[Loop]":
         """Returns the promise of a loop; it is compiled from now on, if it was not yet."""
         if (program, num_runs) not in self._loops:
-            layout = placement_for(num_runs, program.num_windows, self._devices)
+            placement = placement_for(num_runs, program.num_windows, self._devices)
             self._loops[program, num_runs] = self._thread.begin(
-                lambda: Loop(compile_loop(program, layout), layout)
+                lambda: Loop(compile_loop(program, placement), placement)
             )
         return self._loops[program, num_runs]
 

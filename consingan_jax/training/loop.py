@@ -26,7 +26,8 @@ class TrainingRun:
     """A run under way, from its last checkpoint on.
 
     Attributes:
-        job: what it works on.
+        inputs: what it trains on.
+        directory: where it is kept.
         stage: where it is.
         recorder: writes down what happens.
         fault: why it cannot go on, if so.
@@ -34,9 +35,9 @@ class TrainingRun:
 
     def __init__(
         self,
-        job: TrainingInputs,
+        inputs: TrainingInputs,
         run: RunDirectory,
-        peers: ProcessGroup,
+        group: ProcessGroup,
         *,
         retries: int = 0,
         news: Iterable[str] = (),
@@ -44,17 +45,17 @@ class TrainingRun:
         """Reads where the run is; makes its first stage if it is nowhere.
 
         Args:
-            job: what it works on.
+            inputs: what it works on.
             run: its directory.
-            peers: the other processes that train it.
+            group: the other processes that train it.
             retries: how often it has diverged.
             news: to say once it goes on.
         """
-        self.job = job
-        self._stages, last, self.stage = _begin(job, run, retries)
+        self.inputs, self.directory = inputs, run
+        self._stages, last, self.stage = _begin(inputs, run, retries)
         moment = (self.stage.number, self.stage.done)
         self.recorder = Callbacks(
-            self._stages.job, run, moment, peers.watcher, is_silent=not peers.leads
+            self._stages.inputs, run, moment, group.watcher, is_silent=not group.leads
         )
         self.recorder.say([*news, *_news(last)])
         self.fault: DivergedError | None = None
@@ -103,20 +104,24 @@ class TrainingRun:
 
 
 def _begin(
-    job: TrainingInputs, run: RunDirectory, retries: int
+    inputs: TrainingInputs, run: RunDirectory, retries: int
 ) -> tuple[StageFactory, pathlib.Path | None, StageState]:
     """Returns the stages of a run, and the one to go on from with its checkpoint if it has one."""
 
     def restored(path: pathlib.Path) -> tuple[StageFactory, pathlib.Path, StageState]:
         before = checkpoint.metadata(path).get("retries", 0)
-        stages = StageFactory(job, max(retries, before))
+        stages = StageFactory(inputs, max(retries, before))
         return stages, path, stages.restored(path)
 
     read = checkpoint.read_latest(run.checkpoints, restored)
     if read is not None:
         return read
-    stages = StageFactory(job, retries)
-    return stages, None, stages.first() if job.source is None else stages.fine_tuned(job.source)
+    stages = StageFactory(inputs, retries)
+    return (
+        stages,
+        None,
+        stages.first() if inputs.source is None else stages.fine_tuned(inputs.source),
+    )
 
 
 def _news(last: pathlib.Path | None) -> Iterator[str]:

@@ -130,37 +130,37 @@ def _frozen_features(program: StageStep, params: Params, z_star, amps) -> jax.Ar
 class StageFactory:
     """Makes the stages of one run."""
 
-    def __init__(self, job: TrainingInputs, retries: int = 0):
+    def __init__(self, inputs: TrainingInputs, retries: int = 0):
         """Puts the levels of the pyramid on the device.
 
         Args:
-            job: what the run works on.
+            inputs: what the run works on.
             retries: how often it has diverged: each time its rates were halved, its noise is new.
         """
-        self.job, self.retries = job, retries
-        self.config = job.config.slowed(0.5**retries) if retries else job.config
-        self.levels = [jnp.asarray(level) for level in job.levels]
+        self.inputs, self.retries = inputs, retries
+        self.config = inputs.config.slowed(0.5**retries) if retries else inputs.config
+        self.levels = [jnp.asarray(level) for level in inputs.levels]
 
     def __len__(self) -> int:
         return len(self.levels)
 
     def program(self, number: int) -> StageStep:
         """Returns the arithmetic of a stage."""
-        return StageStep(self.config, self.job.arch, self.job.sizes[: number + 1])
+        return StageStep(self.config, self.inputs.arch, self.inputs.sizes[: number + 1])
 
     def keys(self, number: int) -> tuple[jax.Array, jax.Array]:
         """Returns the keys of a stage: for new parameters, and for its iterations."""
-        key = jax.random.fold_in(numerics.key(self.job.config.seed), number)
+        key = jax.random.fold_in(numerics.key(self.inputs.config.seed), number)
         begin, iterate = jax.random.split(key)
         return begin, jax.random.fold_in(iterate, self.retries) if self.retries else iterate
 
     def first(self) -> StageState:
         """Returns stage 0 with new parameters."""
-        program, seed = self.program(0), self.job.config.seed
+        program, seed = self.program(0), self.inputs.config.seed
         init_key, _ = self.keys(0)
         head_key, critic_key = jax.random.split(init_key)
         (z_key,) = noise.stage_keys(noise.fixed_key(seed), 1)
-        z_star = noise.INPUTS[self.job.config.row.fixed_input](z_key, self.levels[0])
+        z_star = noise.INPUTS[self.inputs.config.task_spec.fixed_input](z_key, self.levels[0])
         params, critic = program.generator.init(head_key), program.critic.init(critic_key)
         fixed = noise.ReconstructionNoise([z_star], seed)
         return self._begun(program, params, critic, jnp.ones(1), fixed)
@@ -209,7 +209,7 @@ class StageFactory:
             key=self.keys(program.stage)[1],
             fixed=fixed,
             config=self.config,
-            encoding=self.job.encoding,
+            encoding=self.inputs.encoding,
             retries=self.retries,
         )
 
@@ -219,15 +219,15 @@ class StageFactory:
         z_star = program.kept(fixed.source(len(program.sizes)))
         features = _frozen_features(program, params, z_star, amps)
         coarsest = self.levels[0]
-        if self.job.source is not None:
-            assert self.job.composite is not None, "prepare has read it"
-            coarsest = jnp.asarray(resize.fit(self.job.composite, self.job.sizes[0]))[None]
+        if self.inputs.source is not None:
+            assert self.inputs.composite is not None, "prepare has read it"
+            coarsest = jnp.asarray(resize.fit(self.inputs.composite, self.inputs.sizes[0]))[None]
         return StageConstants(self.levels[program.stage], coarsest, z_star, amps, features)
 
     def _with_new_amp(self, program, params: Params, below: StageState) -> jax.Array:
         """Returns the amplitudes with that of the newest stage, in proportion to its error."""
         amps = below.data.noise_amps
-        canvas = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
-        picture = canvas.picture(below.fixed.source(len(program.sizes)))
-        error = np.sqrt(np.mean(np.square(picture - self.job.levels[program.stage][0])))
-        return jnp.append(amps, jnp.float32(self.job.config.noise_amp * error))
+        renderer = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
+        picture = renderer.picture(below.fixed.source(len(program.sizes)))
+        error = np.sqrt(np.mean(np.square(picture - self.inputs.levels[program.stage][0])))
+        return jnp.append(amps, jnp.float32(self.inputs.config.noise_amp * error))

@@ -52,10 +52,10 @@ class StageStep:
         self.sizes = tuple(sizes)
         self.stage = len(sizes) - 1
         self.num_frozen = optimizer.num_frozen(self.stage, config.train_depth)
-        self.random_input = config.row.random_input
+        self.random_input = config.task_spec.random_input
         if config.fine_tune:
-            assert config.row.composite_input, "the configuration refuses the other tasks"
-            self.random_input = config.row.composite_input
+            assert config.task_spec.composite_input, "the configuration refuses the other tasks"
+            self.random_input = config.task_spec.composite_input
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
         self.window = window_sampling.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1

@@ -99,23 +99,23 @@ def train_together(
     """
     places = device.select_devices(devices)
     results: dict[int, Model | Exception] = {}
-    courses: dict[int, TrainingRun] = {}
+    runs: dict[int, TrainingRun] = {}
     with interruptible(watcher) as watch, contextlib.ExitStack() as held:
-        peers = ProcessGroup(watch)
+        group = ProcessGroup(watch)
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
-                begun = _begin(config, RunDirectory(workdir), places, peers, held)
+                begun = _begin(config, RunDirectory(workdir), places, group, held)
                 if isinstance(begun, Model):
                     results[i] = begun
                 else:
-                    courses[i] = begun
+                    runs[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
-        _agree(list(courses.values()), peers, next(faults, None))
-        train_runs(list(courses.values()), places, peers)
-        for i, course in courses.items():
+        _agree(list(runs.values()), group, next(faults, None))
+        train_runs(list(runs.values()), places, group)
+        for i, run in runs.items():
             with _fault_as_result(results, i):
-                results[i] = _end(course, places, peers)
-        peers.end()
+                results[i] = _end(run, places, group)
+        group.end()
     return [results[i] for i in range(len(configs))]
 
 
@@ -132,61 +132,59 @@ def _fault_as_result(results: dict[int, Model | Exception], i: int) -> Iterator[
 
 def _begin(
     config: Config,
-    run: RunDirectory,
+    directory: RunDirectory,
     devices: Sequence[jax.Device],
-    peers: ProcessGroup,
+    group: ProcessGroup,
     held: contextlib.ExitStack,
 ) -> TrainingRun | Model:
-    """Returns a run under way, and claims its directory; or its model, if it is finished."""
-    job = load_inputs(config)
-    peers.check(job.config, devices)
-    run.check(job)
-    if not run.is_finished() and peers.leads:
-        held.enter_context(run.acquire(job))
-    if run.is_finished():  # perhaps by the process that held it before
-        return load(run.path)
-    return TrainingRun(job, run, peers, news=job.warnings)
+    """Returns a run under way, and acquires its directory; or its model, if it is finished."""
+    inputs = load_inputs(config)
+    group.check(inputs.config, devices)
+    directory.check(inputs)
+    if not directory.is_finished() and group.leads:
+        held.enter_context(directory.acquire(inputs))
+    if directory.is_finished():  # perhaps by the process that held it before
+        return load(directory.path)
+    return TrainingRun(inputs, directory, group, news=inputs.warnings)
 
 
-def _end(course: TrainingRun, devices: Sequence[jax.Device], peers: ProcessGroup) -> Model:
-    """Returns the model of a course that has been trained; the process that leads writes it."""
-    model, run = _after_faults(course, devices, peers).stage.model(), course.recorder.run
-    if not peers.leads:
+def _end(run: TrainingRun, devices: Sequence[jax.Device], group: ProcessGroup) -> Model:
+    """Returns the model of a trained run; the leading process writes it."""
+    model = _retried(run, devices, group).stage.model()
+    if not group.leads:
         return model
-    model.save(run.model)
-    return load(run.path)  # or, should what is there be damaged, from its last checkpoint
+    model.save(run.directory.model)
+    return load(run.directory.path)  # or, should it be damaged, from its last checkpoint
 
 
-def _after_faults(
-    course: TrainingRun, devices: Sequence[jax.Device], peers: ProcessGroup
-) -> TrainingRun:
-    """Returns a course at its end: a new one, where it has diverged and may try again."""
-    job, run = course.job, course.recorder.run
-    while error := course.fault:
+def _retried(run: TrainingRun, devices: Sequence[jax.Device], group: ProcessGroup) -> TrainingRun:
+    """Returns a run at its end: a new one, if it has diverged and may try again."""
+    config, directory = run.inputs.config, run.directory
+    while error := run.fault:
         retries = error.retries + 1
-        if job.config.on_divergence == "stop" or retries > MOST_RETRIES:
-            raise DivergedError(_advice(error, run), error.retries)
+        if config.on_divergence == "stop" or retries > MOST_RETRIES:
+            raise DivergedError(_advice(error, directory), error.retries)
         news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
-        course = TrainingRun(job, run, peers, retries=retries, news=news)
-        _agree([course], peers)
-        train_runs([course], devices, peers)
-    return course
+        run = TrainingRun(run.inputs, directory, group, retries=retries, news=news)
+        _agree([run], group)
+        train_runs([run], devices, group)
+    return run
 
 
 def _agree(
-    courses: Sequence[TrainingRun], peers: ProcessGroup, fault: Exception | None = None
+    runs: Sequence[TrainingRun], group: ProcessGroup, fault: Exception | None = None
 ) -> None:
     """Waits for the other processes to begin; closes the logs if they cannot."""
-    moments = [(course.stage.number, course.stage.done) for course in courses]
+    moments = [(run.stage.number, run.stage.done) for run in runs]
     with contextlib.ExitStack() as opened:
-        for course in courses:
-            opened.push(course.recorder)
-        peers.begin(fault, next(iter(moments), (-1, -1)))
+        for run in runs:
+            opened.push(run.recorder)
+        group.begin(fault, next(iter(moments), (-1, -1)))
         opened.pop_all()
 
 
-def _advice(error: DivergedError, run: RunDirectory) -> str:
-    kept = checkpoint.latest_step(run.checkpoints) or "no checkpoint yet"
+def _advice(error: DivergedError, directory: RunDirectory) -> str:
+    kept = checkpoint.latest_step(directory.checkpoints) or "no checkpoint yet"
     retry = "" if error.retries else ", or --config.on_divergence=retry"
     after = f", after {error.retries} retries" if error.retries else ""
     return f"{error}{after}. Kept: {kept}. Try a smaller lr_generator, lr_critic or lr_scale{retry}"
