@@ -123,7 +123,7 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
             return output.samples(num_samples=flags.num_samples or 8, **asked)
         render.check_alone(flags.num_samples)
         if render.is_large(flags.out):
-            return render.sample(output.model, flags.out, map_tiles=_spread(flags), **asked)
+            return render.sample(output.model, flags.out, map_tiles=_map_tiles(flags), **asked)
         return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
@@ -134,12 +134,12 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     walk["start_stage"] = start_stage
     if render.is_large(flags.out):
         return render.animation(
-            output.model, flags.out, seed=seed, map_tiles=_spread(flags), **walk
+            output.model, flags.out, seed=seed, map_tiles=_map_tiles(flags), **walk
         )
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
 
 
-def _spread(flags: Flags) -> workers.MapTiles:
+def _map_tiles(flags: Flags) -> workers.MapTiles:
     """Returns who makes the tiles of a picture."""
     cluster = executor_flags.executor_of(flags)
     return cluster.map_tiles if cluster else workers.over(device.select_devices(flags.devices))

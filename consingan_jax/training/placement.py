@@ -203,7 +203,7 @@ ALONE = Alone()
 
 
 def placement_for(num_runs: int, num_windows: int, devices: Sequence[jax.Device]) -> Placement:
-    """Returns the placement of some runs, or of one with so many windows, on devices that are there.
+    """Returns the placement of some runs, or of one with so many windows, on the devices.
 
     Runs take as few devices as have none with more than its share; windows take as many as divide
     them evenly.
