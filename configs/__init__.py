@@ -1,1 +1,1 @@
-"""Configurations, one file a task."""
+"""Configuration files for `--config=FILE.py`, one for each task."""

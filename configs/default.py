@@ -1,6 +1,6 @@
-"""The paper's configuration for the main job: the defaults of `consingan_jax.Config`.
+"""The paper's configuration of the task generation: the defaults of `consingan_jax.Config`.
 
-`consingan train --fields` lists every field; docs/configuration.md has the same table.
+`consingan train --fields` and docs/configuration.md list every field.
 """
 
 from consingan_jax.cli.flags import config_file

@@ -1,7 +1,7 @@
-"""Make a composite and an edit of the scene, with their masks: `python examples/composites.py`.
+"""Makes a composite and an edit of the scene, with their masks: `python examples/composites.py`.
 
-`scene_naive.png` has a sailing boat in flat colours pasted on the lake, for harmonization;
-`scene_edit.png` has parts of the picture moved, for editing. The masks stand beside them.
+`scene_naive.png` has a sailing boat in flat colours pasted on the lake, for harmonization.
+`scene_edit.png` has parts of the image moved, for editing. Their masks have `_mask` in the name.
 """
 
 from pathlib import Path
@@ -12,15 +12,15 @@ HERE = Path(__file__).parent
 SCALE = 4  # the boat is drawn larger, then filtered down
 HULL = [(0, 26), (40, 26), (33, 35), (7, 35)]  # in pixels of the scene, from the boat's corner
 SAILS = [([(19, 0), (19, 23), (2, 23)], "#ff3d6e"), ([(22, 4), (22, 23), (38, 23)], "#ffe14d")]
-BOAT = (122, 96)  # left and top of the boat
-MOVES = [  # left, top, width and height of a part, and where it goes
+BOAT = (122, 96)  # left and top, in pixels of the scene
+MOVES = [  # (left, top, width, height) of a part, and its new (left, top)
     ((50, 30, 28, 38), (108, 36)),
     ((176, 8, 46, 34), (96, 8)),
 ]
 
 
 def polygons(image, corner, shapes):
-    """Fill polygons, given from a corner in pixels of the scene, on an enlarged image."""
+    """Fills polygons on the enlarged image; points are in pixels of the scene, from `corner`."""
     draw = ImageDraw.Draw(image)
     for points, colour in shapes:
         draw.polygon(
@@ -29,7 +29,7 @@ def polygons(image, corner, shapes):
 
 
 def boat(scene):
-    """Return the scene with a boat, and its mask."""
+    """Returns the scene with a boat, and the mask of the boat."""
     shapes = [(HULL, "#20c4f4"), *SAILS]
     large = scene.resize([SCALE * n for n in scene.size])
     mask = Image.new("L", large.size)
@@ -42,7 +42,7 @@ def boat(scene):
 
 
 def moved(scene):
-    """Return the scene with some parts moved, and the mask of the places they went to."""
+    """Returns the scene with some parts moved, and the mask of their new places."""
     edit, mask = scene.copy(), Image.new("L", scene.size)
     for (left, top, width, height), place in MOVES:
         edit.paste(scene.crop((left, top, left + width, top + height)), place)
@@ -51,7 +51,7 @@ def moved(scene):
 
 
 def main():
-    """Write the four files beside the scene."""
+    """Writes the four files beside the scene."""
     scene = Image.open(HERE / "scene.png").convert("RGB")
     for name, (picture, mask) in {"naive": boat(scene), "edit": moved(scene)}.items():
         picture.save(HERE / f"scene_{name}.png", optimize=True)

@@ -1,8 +1,7 @@
-"""Pictures of the documentation: `python examples/pictures.py [RUNS [DOCS]]`.
+"""Makes wider.png and loop.gif of the documentation: `python examples/pictures.py [RUNS [DOCS]]`.
 
-Trains the quick variants of retarget, generation and animation on the painted scene, or takes those
-that lie in RUNS (`runs` unless given) under the names that `consingan train` gives them, and writes
-wider.png and loop.gif to DOCS.
+Trains the quick variants of retarget, generation and animation on the painted scene in RUNS (`runs`
+by default), or uses the runs there that `consingan train` has made, and writes the files to DOCS.
 """
 
 import pathlib
@@ -18,14 +17,14 @@ HERE = pathlib.Path(__file__).parent
 
 
 def model(task, runs):
-    """Return the quick model of a task."""
+    """Returns the quick model of a task."""
     slug = consingan_jax.Config.create(task).task_spec.slug
     run = runs / f"scene-{slug}-quick"
     return consingan_jax.train(HERE / "scene.png", run, task=task, variant="quick")
 
 
 def main():
-    """Write the pictures."""
+    """Writes the two files."""
     places = [pathlib.Path(argument) for argument in sys.argv[1:]]
     runs, docs = [*places, *[pathlib.Path("runs"), HERE.parent / "docs"][len(places) :]]
     rows = [

@@ -1,7 +1,7 @@
-"""Paint the default training image, a landscape: `python examples/scene.py [output.png]`.
+"""Paints the default training image, a landscape: `python examples/scene.py [output.png]`.
 
-A small ray-cast terrain under a fractal sky, with conifers, flowers and balloons set into it.
-It is drawn four times too large and then filtered down, for the soft grain of a photograph.
+The landscape is a small ray-cast terrain under a fractal sky, with conifers, flowers and balloons.
+It is drawn at four times the size and filtered down, for the soft grain of a photograph.
 """
 
 import sys
@@ -30,26 +30,26 @@ TILE = np.pad(8 * np.fft.ifft2(SPECTRUM).real, (0, 1), "wrap")  # 8 makes the va
 
 
 def step(low, high, value):
-    """Rise smoothly from 0 to 1 as value goes from low to high."""
+    """Rises smoothly from 0 to 1 as value goes from low to high."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def mix(a, b, share):
-    """Blend from colour a to colour b, by one share or a plane of them."""
+    """Blends from colour a to colour b, by one share or an array of shares."""
     return a + (np.asarray(b) - a) * np.asarray(share)[..., None]
 
 
 def noise(x, y):
-    """Sample the noise tile bilinearly, at about one feature per unit of length."""
-    (fx, left), (fy, top) = (np.modf(c * 16 + 2**20) for c in (x, y))  # 2**20: to be positive
+    """Samples the noise tile bilinearly, with about one feature per unit of length."""
+    (fx, left), (fy, top) = (np.modf(c * 16 + 2**20) for c in (x, y))  # 2**20 keeps it positive
     i, j = top.astype(int) & 255, left.astype(int) & 255
     upper = TILE[i, j] * (1 - fx) + TILE[i, j + 1] * fx
     return upper * (1 - fy) + (TILE[i + 1, j] * (1 - fx) + TILE[i + 1, j + 1] * fx) * fy
 
 
 def fractal(x, y, octaves=6, gain=0.5):
-    """Sum octaves of noise, each turned as well as doubled so that no grid shows through."""
+    """Sums octaves of noise, each rotated as well as doubled so that no grid is visible."""
     total = 0.0
     for octave in range(octaves):
         total = total + gain**octave * noise(x, y)
@@ -58,7 +58,7 @@ def fractal(x, y, octaves=6, gain=0.5):
 
 
 def terrain(x, z):
-    """Ground height: a near meadow, a lake at level zero, hills, then the high range."""
+    """Returns the ground height: a near meadow, a lake at level 0, hills, then high mountains."""
     valley = np.abs(x / z + 0.12)
     shore = 0.55 * step(7.5, 3, z + 0.44 * x) + 0.1 * fractal(x / 5, z / 5, 7) * step(60, 5, z)
     banks = 2.2 * step(0.20, 0.62, valley) * step(3, 26, z)
@@ -70,7 +70,7 @@ def terrain(x, z):
 
 
 def sky():
-    """A graded sky with a sheet of clouds seen in perspective and lit from the left."""
+    """Returns a graded sky with a sheet of clouds in perspective, lit from the left."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     up = np.clip(1 - y / HORIZON, 0, 1)
     u, v = 1.95 * (x / WIDTH - 0.5) / (0.3 + up), 2.25 / (0.3 + up)
@@ -82,12 +82,12 @@ def sky():
 
 
 def ground_colour(x, height):
-    """Sunlit meadow, forest floor, rock and snow, by distance, height, slope and noise."""
+    """Returns colours of meadow, forest floor, rock and snow, by distance, height and slope."""
     dx = np.gradient(height, x[0], axis=1) * DEPTHS[0] / DEPTHS
     dz = np.gradient(height, DEPTHS[:, 0], axis=0) - dx * x / DEPTHS
     slope = np.hypot(dx, dz)
     facing = np.maximum(SUN[1] - dx * SUN[0] - dz * SUN[2], 0) / np.hypot(1, slope)
-    beam = height + 0.42 * x  # whatever rises above the beam further left throws a shadow
+    beam = height + 0.42 * x  # higher ground further left throws a shadow
     lit = step(1.4, 0, np.maximum.accumulate(beam, axis=1) - beam - 0.01 * DEPTHS)
     mottle = fractal(x / 3, (DEPTHS + 1.5 * height) / 3, 7, 0.6)
     colour = mix(np.array([0.30, 0.36, 0.13]), [0.52, 0.47, 0.20], step(-1.2, 1.6, mottle))
@@ -99,7 +99,7 @@ def ground_colour(x, height):
 
 
 def landscape():
-    """Bare ground under the sky; also the distance of dry ground and the place of the water."""
+    """Returns the ground under the sky, the distance of dry ground, and a mask of the water."""
     x = np.linspace(-0.5, 0.5, WIDTH) * WIDTH / FOCAL * DEPTHS
     land = terrain(x, DEPTHS)
     height = np.maximum(land, 0)
@@ -114,7 +114,7 @@ def landscape():
 
 
 def flood(image, water):
-    """Mirror the far shore in the lake, broken by ripples that grow towards the viewer."""
+    """Mirrors the far shore in the lake, with ripples that grow towards the viewer."""
     y, x = np.nonzero(water)
     near = (y - y.min()) / HEIGHT
     ripple = fractal(x / (6 + 240 * near), 14 / (0.1 + 4 * near), 4)
@@ -124,7 +124,7 @@ def flood(image, water):
 
 
 def paint(image, colour, alpha, x, y):
-    """Blend a sprite into the image, its top left corner at (x, y), cut off at the borders."""
+    """Blends a sprite into the image, its top left corner at (x, y), cropped at the borders."""
     inside = np.s_[max(0, -y) : max(0, HEIGHT - y), max(0, -x) : max(0, WIDTH - x)]
     colour, alpha = np.broadcast_to(colour, (*alpha.shape, 3))[inside], alpha[inside]
     place = image[max(0, y) :, max(0, x) :][: alpha.shape[0], : alpha.shape[1]]
@@ -132,7 +132,7 @@ def paint(image, colour, alpha, x, y):
 
 
 def conifer(tall, tint):
-    """A conifer sprite: tiers of drooping branches, ragged by noise and lit from the left."""
+    """Returns a conifer sprite: ragged tiers of drooping branches, lit from the left."""
     wide = max(3, int(tall * rng.uniform(0.20, 0.29)))
     t, s = np.linspace(0, 1, int(tall))[:, None], np.linspace(-1, 1, 2 * wide)
     droop = t - 0.16 * np.abs(s)
@@ -145,14 +145,14 @@ def conifer(tall, tint):
 
 
 def scatter(depth, nearest, farthest, count):
-    """Random pixels of dry ground, far ones first: column, row, distance, offset to the side."""
-    ground = np.argwhere((depth > nearest) & (depth < farthest))  # from the top down
+    """Returns column, row, distance and side offset of random dry pixels, far ones first."""
+    ground = np.argwhere((depth > nearest) & (depth < farthest))  # argwhere sorts by row: far first
     y, x = ground[np.sort(rng.integers(0, len(ground), count))].T
     return x, y, depth[y, x], (x - WIDTH / 2) / FOCAL * depth[y, x]
 
 
 def plant(image, depth, nearest, farthest, count):
-    """Scatter conifers in groves that leave a view of the lake; some larches turn gold."""
+    """Plants conifers in groves that leave a view of the lake, and some golden larches."""
     x, y, z, side = scatter(depth, nearest, farthest, count)
     bare = 0.6 * noise(side / 9, z / 9) - 0.5 + step(36, 4, z) * (1 + step(320, 100, abs(x - 580)))
     golden = noise(side / 5 + 2, z / 5) > rng.normal(1.4, 0.4, count)
@@ -161,13 +161,13 @@ def plant(image, depth, nearest, farthest, count):
         tint = np.array((0.62, 0.45, 0.13) if golden[k] else (0.20, 0.30, 0.17))
         colour, alpha = conifer(tall, tint * rng.uniform(0.7, 1.2) + rng.normal(0, 0.012, 3))
         colour = mix(colour, HAZE[x[k]], 1 - np.exp(-z[k] / 170))
-        shadow = alpha.T[::4, ::-1] * 0.5 * step(25, 8, z[k])  # the tree again, lying down
+        shadow = alpha.T[::4, ::-1] * 0.5 * step(25, 8, z[k])  # the sprite, rotated to the ground
         paint(image, (0.06, 0.10, 0.11), shadow, x[k], y[k] - len(shadow) // 2)
         paint(image, colour, alpha, x[k] - alpha.shape[1] // 2, y[k] - len(alpha))
 
 
 def sow(image, depth):
-    """Strew blades of grass and drifts of flowers over the near meadow."""
+    """Scatters grass and patches of flowers over the near meadow."""
     x, y, z, side = scatter(depth, 2, 9, 16000)
     drifts = np.stack([noise(side / 1.5 + 11 * k, z / 1.5) for k in range(len(FLOWERS))])
     blooms, soil = drifts.max(0) > rng.normal(1.75, 0.4, len(z)), image[y, x]
@@ -181,7 +181,7 @@ def sow(image, depth):
 
 
 def balloon(size, *palette):
-    """A balloon sprite: a round envelope in coloured gores over a small basket."""
+    """Returns a balloon sprite: a round envelope in coloured gores over a small basket."""
     t = np.linspace(0, 1.28, size * SCALE)[:, None]
     s = np.linspace(-1, 1, int(size * SCALE * 0.74))
     radius = np.interp(t, (0, 0.03, 0.1, 0.25, 0.45, 0.7, 1), (0, 0.34, 0.64, 0.9, 1, 0.8, 0.2))
@@ -195,7 +195,7 @@ def balloon(size, *palette):
 
 
 def fly(image):
-    """Hang the balloons in the sky, the smaller ones paler as if farther off."""
+    """Paints the balloons in the sky, the smaller ones paler as if farther away."""
     for (x, y), size, dye, trim in zip(BALLOONS, SIZES, DYES, TRIMS, strict=True):
         colour, alpha = balloon(size, dye, trim)
         colour = mix(colour, HAZE[x * SCALE], 1.6 / size)
@@ -203,7 +203,7 @@ def fly(image):
 
 
 def main():
-    """Paint the picture, on the whole from far to near, and save it."""
+    """Paints the image, mostly from far to near, and saves it."""
     image, depth, water = landscape()
     fly(image)
     plant(image, depth, 27, 75, 3500)
