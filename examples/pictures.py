@@ -10,8 +10,8 @@ import sys
 import numpy as np
 
 import consingan_jax
-from consingan_jax.data import image
-from consingan_jax.generation import film
+from consingan_jax.data import display
+from consingan_jax.generation import video
 
 HERE = pathlib.Path(__file__).parent
 
@@ -32,10 +32,10 @@ def main():
         for task in ("retarget", "generation")
         for seed in (0, 1)
     ]
-    image.save(docs / "wider.png", image.grid([np.asarray(row) for row in rows], columns=2))
+    display.save(docs / "wider.png", display.grid([np.asarray(row) for row in rows], columns=2))
     walk = {"frames": 40, "start_stage": 1, "loop": True}
     frames = model("animation", runs).animate(0, **walk)
-    film.save(docs / "loop.gif", frames, frames_per_second=10)
+    video.save(docs / "loop.gif", frames, frames_per_second=10)
 
 
 if __name__ == "__main__":
