@@ -42,11 +42,11 @@ STAGES = (1, 3, 5)
 ITERATIONS = 2000
 
 
-class Mapped(placement.Runs):
+class Mapped(placement.Placement):
     """Several runs of one device as a GPU trains them, wherever that is."""
 
     def loop(self, program: StageStep) -> Callable:
-        """See `layout.Placement`."""
+        """See `Placement.loop`."""
         return jax.vmap(program.run)
 
 
@@ -67,7 +67,7 @@ def served(what: dict) -> dict:
         else:
             where = placement.placement_for(stack, windows or 1, jax.devices())
             if what.get("mapped"):
-                where = Mapped(stack, tuple(jax.devices()))
+                where = Mapped(stack, (tuple(jax.devices()),))
             loop = compiler.compile_loop(program, where)
             answer["collectives"] |= collectives(loop.as_text())
             state, data = jax.jit(lambda program=program: compiler.placeholders(program))()

@@ -23,7 +23,7 @@ from absl import app, flags
 from consingan_jax.config import Config
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import compiler
-from consingan_jax.training.placement import ALONE, Placement, Runs, Windows
+from consingan_jax.training.placement import ALONE, Placement
 from consingan_jax.training.stage import StageFactory, StageState
 from tests.collectives import collectives
 
@@ -64,7 +64,7 @@ def _windows_differ(devices: Sequence[jax.Device]) -> bool:
     (alone,), _ = _trained(ALONE, [stage])
     for number in sorted({2, len(devices)}):
         print(f"on {number} devices")
-        (result,), found = _trained(Windows(tuple(devices[:number])), [stage])
+        (result,), found = _trained(Placement(1, (tuple(devices[:number]),)), [stage])
         differ |= _differ(stage, alone, result) or set(found) != {"all-reduce"}
     return differ
 
@@ -77,7 +77,9 @@ def _seeds_differ(devices: Sequence[jax.Device]) -> bool:
     (alone,), _ = _trained(ALONE, seeds[:1])
     for number in sorted({1, len(devices)}):
         print(f"all of them, {len(devices) // number} on each of {number}")
-        results, found = _trained(Runs(len(seeds), tuple(devices[:number])), seeds)
+        results, found = _trained(
+            Placement(len(seeds), tuple((device,) for device in devices[:number])), seeds
+        )
         differ |= _differ(seeds[0], alone, results[0]) or bool(found)
     return differ
 
@@ -114,12 +116,12 @@ def _copied(tree):
     return jax.tree.map(lambda x: x.copy(), tree)
 
 
-def _trained(layout: Placement, of: Sequence[StageState]) -> tuple[list[Result], dict[str, int]]:
+def _trained(placement: Placement, of: Sequence[StageState]) -> tuple[list[Result], dict[str, int]]:
     """Returns what every run has become, and the loop's collectives; prints what that took."""
-    loop = _compiled(of[0].program, layout)
+    loop = _compiled(of[0].program, placement)
     found = collectives(loop.as_text())
-    state, data, key = layout.place([(stage.state, stage.data, stage.key) for stage in of])
-    state, counts = _copied(state), layout.counts([_NUM_ITERS.value] * len(of))
+    state, data, key = placement.place([(stage.state, stage.data, stage.key) for stage in of])
+    state, counts = _copied(state), placement.counts([_NUM_ITERS.value] * len(of))
     start = time.perf_counter()
     state, metrics = jax.block_until_ready(loop(state, data, key, counts))
     seconds = (time.perf_counter() - start) / _NUM_ITERS.value
@@ -127,8 +129,8 @@ def _trained(layout: Placement, of: Sequence[StageState]) -> tuple[list[Result],
     metrics = jax.device_get(metrics)
     results = []
     for i in range(len(of)):
-        one = jax.device_get(layout.of(state, i))
-        error = layout.numbers(metrics, i)["reconstruction_rmse"]
+        one = jax.device_get(placement.of(state, i))
+        error = placement.metrics_of(metrics, i)["reconstruction_rmse"]
         results.append(Result((one.generator, one.critic), error))
     return results, found
 

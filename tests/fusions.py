@@ -98,7 +98,7 @@ def _stage(config: Config, number: int):
 def train(kind: str, number: int, runs: int = 1) -> None:
     """Makes one iteration of a stage, of several runs together if asked."""
     program, state, data = _stage(_configuration(kind), number)
-    lying = placement.ALONE if runs == 1 else placement.Runs(runs, tuple(jax.devices()[:1]))
+    lying = placement.placement_for(runs, 1, jax.devices()[:1])
     arguments = lying.place([(state, data, numerics.key(seed)) for seed in range(runs)])
 
     # The optimisers' first moments are linear in the gradients, and what they make of them is not.

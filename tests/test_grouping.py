@@ -17,7 +17,8 @@ from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.sweeps import grouping
 from consingan_jax.sweeps.sweep import Sweep
-from consingan_jax.training import compiler, loop, placement, trainer
+from consingan_jax.training import compiler, placement, trainer
+from consingan_jax.training.run import TrainingRun
 from consingan_jax.training.step import StageStep
 from tests import tiny
 
@@ -92,16 +93,16 @@ def test_a_stack_that_cannot_fit_is_one_line(seeds, tmp_path, monkeypatch):
 def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, monkeypatch):
     (tmp_path / "broken.png").write_text("no picture")
     broken = dataclasses.replace(seeds[0], image=str(tmp_path / "broken.png"))
-    take, seen = loop.TrainingRun.record, []
+    take, seen = TrainingRun.record, []
 
     def taken(self, count, values, state_now):
-        seen.append((self.recorder.run.path.name, self.stage.number, count))
-        if self.recorder.run.path.name == "1" and self.stage.done == 1:
+        seen.append((self.directory.path.name, self.stage.number, count))
+        if self.directory.path.name == "1" and self.stage.done == 1:
             values["finite"] = 0.0
         take(self, count, values, state_now)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingRun, "record", taken)
+        patch.setattr(TrainingRun, "record", taken)
         configs = [*seeds, broken]
         results = trainer.train_together(configs, [tmp_path / str(i) for i in range(4)])
     assert isinstance(results[1], DivergedError) and "stage 0, iteration 2" in str(results[1])
@@ -118,14 +119,14 @@ def test_each_is_as_if_it_were_alone_also_where_others_fail(seeds, tmp_path, mon
 
 
 def test_a_run_that_diverges_may_try_again_after_the_others(seeds, tmp_path, monkeypatch):
-    take = loop.TrainingRun.record
+    take = TrainingRun.record
 
     def taken(self, count, values, state_now):
-        if self.recorder.run.path.name == "1" and not self.stage.retries:
+        if self.directory.path.name == "1" and not self.stage.retries:
             values["finite"] = 0.0
         take(self, count, values, state_now)
 
-    monkeypatch.setattr(loop.TrainingRun, "record", taken)
+    monkeypatch.setattr(TrainingRun, "record", taken)
     configs = [dataclasses.replace(seed, on_divergence="retry") for seed in seeds[:2]]
     first, second = trainer.train_together(configs, [tmp_path / "0", tmp_path / "1"])
     assert first.finished and second.finished
@@ -152,7 +153,7 @@ def test_mapped_over_models_as_on_a_gpu(picture, key):
     program = StageStep(config, architecture(config, channels=3), ((12, 16), (15, 20)))
     keys = [jax.random.fold_in(key, number) for number in range(3)]
     state, data = jax.jit(lambda: compiler.placeholders(program))()
-    three = placement.Runs(3, tuple(jax.devices()))
+    three = placement.placement_for(3, 1, jax.devices())
     placed = three.place([(state, data, each) for each in keys])
     mapped = jax.jit(placement._several(program.run, "gpu"))
     together, _ = mapped(*placed, three.counts([2, 0, 1]))
@@ -166,19 +167,19 @@ def test_mapped_over_models_as_on_a_gpu(picture, key):
 @pytest.mark.parametrize(
     ("num_runs", "num_windows", "devices", "expected"),
     [
-        (1, 1, "ab", placement.Alone()),
-        (1, 6, "abcd", placement.Windows(("a", "b", "c"))),
-        (1, 8, "a", placement.Alone()),
-        (2, 8, "abc", placement.Runs(2, ("a", "b"))),
-        (7, 1, "abc", placement.Runs(7, ("a", "b", "c"))),
-        (4, 1, "abc", placement.Runs(4, ("a", "b"))),
+        (1, 1, "ab", ((),)),
+        (1, 6, "abcd", (("a", "b", "c"),)),
+        (1, 8, "a", ((),)),
+        (2, 8, "abc", (("a",), ("b",))),
+        (7, 1, "abc", (("a",), ("b",), ("c",))),
+        (4, 1, "abc", (("a",), ("b",))),
     ],
 )
-def test_layouts(num_runs, num_windows, devices, expected):
+def test_placements(num_runs, num_windows, devices, expected):
     found = placement.placement_for(num_runs, num_windows, devices)
-    assert found == expected
-    if isinstance(found, placement.Runs):
-        assert (len(found.devices) - 1) * found.each < num_runs <= len(found.devices) * found.each
+    assert found == placement.Placement(num_runs, expected)
+    rows, each = len(found.devices), found.runs_per_device
+    assert (rows - 1) * each < num_runs <= rows * each
 
 
 def test_on_several_devices_it_comes_out_the_same():
@@ -193,14 +194,14 @@ def test_on_several_devices_it_comes_out_the_same():
 def test_a_stop_after_one_has_diverged_keeps_the_others_and_nothing_broken(
     seeds, tmp_path, monkeypatch
 ):
-    take = loop.TrainingRun.record
+    take = TrainingRun.record
 
     def taken(self, count, values, state_now):
-        if self.recorder.run.path.name == "1" and self.stage.done == 1:
+        if self.directory.path.name == "1" and self.stage.done == 1:
             values["finite"] = 0.0
         take(self, count, values, state_now)
 
-    monkeypatch.setattr(loop.TrainingRun, "record", taken)
+    monkeypatch.setattr(TrainingRun, "record", taken)
     runs = [tmp_path / str(i) for i in range(3)]
     with pytest.raises(StoppedError):
         trainer.train_together(

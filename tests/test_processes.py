@@ -6,8 +6,9 @@ import pytest
 from consingan_jax.cli import processes, train
 from consingan_jax.cli.flags import Flags
 from consingan_jax.config import Config
-from consingan_jax.errors import InputError
+from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.training import process_group
+from consingan_jax.training.stopping import StopFlag
 
 
 def flags_of(*arguments):
@@ -49,8 +50,8 @@ def test_a_set_is_for_ray(picture, capsys):
 
 def _several(monkeypatch, rows):
     """Returns process 1 of those that say `rows`."""
-    one = process_group.ProcessGroup(lambda moment: moment == "stop")
-    one._number, one.leads = len(rows), False
+    one = process_group.ProcessGroup(StopFlag(lambda moment: moment == "stop"))
+    one.size, one.leads = len(rows), False
     monkeypatch.setattr(one, "_gathered", lambda *own: np.array([*rows[:1], own, *rows[2:]], int))
     return one
 
@@ -58,15 +59,17 @@ def _several(monkeypatch, rows):
 def test_all_follow_the_first_and_stop_together(monkeypatch):
     one = _several(monkeypatch, [(0, 7, 3), ()])
     assert one.sync_counts([1, 2]) == [7, 3]
-    assert one.watcher("stop") is False and one.sync_counts([1, 2]) is None
-    assert _several(monkeypatch, [(1, 7), ()]).sync_counts([1]) is None
-    alone = process_group.ProcessGroup(None)
-    assert alone.sync_counts([4]) == [4] and alone.leads and alone.watcher is None
+    assert one.stop("stop")
+    for stopped in (one, _several(monkeypatch, [(1, 7, 3), ()])):
+        with pytest.raises(StoppedError, match="all 2 processes stop; the first saves the state"):
+            stopped.sync_counts([1, 2])
+    alone = process_group.ProcessGroup(StopFlag())
+    assert alone.sync_counts([4]) == [4] and alone.leads
 
 
 def test_what_keeps_one_keeps_all(monkeypatch):
     for row, message in (
-        ((1, 0, 0), "process 0 cannot begin: it says why"),
+        ((1, 0, 0), "process 0 cannot begin; its own output says why"),
         ((0, 2, 40), "process 1 would go on at stage 0, iteration 0, but process 0 at stage 2, it"),
     ):
         with pytest.raises(InputError, match=message):
@@ -80,4 +83,4 @@ def test_windows_go_round(monkeypatch):
     with pytest.raises(InputError, match=r"config.windows=3: 2 processes with 4 devices in all"):
         _several(monkeypatch, [(), ()]).check(config, list("abcd"))
     _several(monkeypatch, [(), ()]).check(config, list("abc"))
-    process_group.ProcessGroup(None).check(config, list("ab"))
+    process_group.ProcessGroup(StopFlag()).check(config, list("ab"))

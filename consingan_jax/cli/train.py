@@ -27,6 +27,7 @@ from consingan_jax.sweeps import sweep
 from consingan_jax.sweeps.executor import Executor, local_executor
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
+from consingan_jax.training.stopping import StopFlag
 
 USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
 
@@ -241,7 +242,7 @@ def _train_set(many: sweep.Sweep, flags: Flags) -> None:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[signals.Request]:
+def _stoppable() -> Iterator[StopFlag]:
     """Yields a watcher that hears signals; a training that they stop ends the process."""
     with signals.listening() as request:
         try:

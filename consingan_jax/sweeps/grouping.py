@@ -10,7 +10,7 @@ from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import compiler
-from consingan_jax.training.placement import ALONE, Runs, placement_for
+from consingan_jax.training.placement import ALONE, placement_for
 from consingan_jax.training.step import StageStep
 
 MOST = 16  # runs of one device that are put together unasked
@@ -75,8 +75,8 @@ def _check(program: StageStep, size: int, there: Sequence[jax.Device]) -> None:
         return
     placement = placement_for(size, 1, there)
     needed = compiler.memory(program, placement)
-    if _is_cpu(there) and isinstance(placement, Runs):  # whose devices share it
-        needed *= len(placement.devices)
+    if _is_cpu(there):  # whose devices share it
+        needed *= placement.num_devices
     if needed > limit:
         height, width = program.sizes[-1]
         raise InputError(

@@ -1,13 +1,14 @@
-"""Places runs and windows on devices.
+"""Places runs and windows on a mesh of devices.
 
-Windows need their gradients summed, and runs need nothing of each other. Both are divided by
-`jax.shard_map`: XLA's own partitioner would gather the grouped convolutions that several models
-become on every device (openxla/xla issue 47945).
+The mesh has two axes. Runs are divided over one of them and need nothing of each other. The windows
+of an iteration are divided over the other, along which everything else is replicated and the
+gradients are averaged. Both go through `jax.shard_map`: XLA's own partitioner would gather the
+grouped convolutions that several models become on every device (openxla/xla issue 47945).
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,197 +23,126 @@ Arguments = tuple[Any, ...]
 """State, data, key and number of iterations of a run, as `StageStep.run` takes them."""
 
 
-class Placement(Protocol):
-    """How the loop of a stage lies on devices."""
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Some runs and their windows on a mesh of devices.
+
+    One run on one device is passed to the loop as it is. Otherwise the runs are stacked along a
+    leading axis; the last one is repeated to fill the mesh, and its copies make no iterations.
+
+    Attributes:
+        num_runs: how many runs train together.
+        devices: `[runs][windows]`, the mesh; one run on one device needs none.
+    """
+
+    num_runs: int = 1
+    devices: tuple[tuple[jax.Device, ...], ...] = ((),)
+
+    @property
+    def num_devices(self) -> int:
+        """The number of devices of the mesh."""
+        return max(1, len(self.devices) * len(self.devices[0]))
+
+    @property
+    def runs_per_device(self) -> int:
+        """How many runs each device trains."""
+        return -(-self.num_runs // len(self.devices))
 
     def loop(self, program: StageStep) -> Callable:
-        """Returns `program.run` for what `place` returns."""
+        """Returns `program.run` for the arguments that `place` and `counts` return."""
+        if self._is_trivial:
+            return program.run
+        num_windows = len(self.devices[0])
+        run = program.divided(num_windows).run if num_windows > 1 else program.run
+        many = self.runs_per_device > 1
+        run = _several(run, self.devices[0][0].platform) if many else _single(run)
+        spec = PartitionSpec(RUNS)
+        return jax.shard_map(run, mesh=self._mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
     def shapes(self, one: Arguments) -> Arguments:
-        """Returns the shapes of what the loop takes, from those of one run's arguments."""
+        """Returns the shapes of the loop's arguments, from those of one run."""
+        if self._is_trivial:
+            return one
+        size, sharding = self._stack_size, self._sharding
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=sharding), one
+        )
 
     def place(self, runs: Sequence[Arguments]) -> Arguments:
-        """Returns the arguments of all runs, but for the count, as the loop takes them."""
+        """Returns the arguments of all runs, except the counts, as the loop takes them."""
+        if self._is_trivial:
+            return runs[0]
+        return jax.tree.map(self._stacked, *runs, *[runs[-1]] * (self._stack_size - len(runs)))
 
     def counts(self, counts: Sequence[int]) -> Any:
         """Returns the number of iterations of every run as the loop takes them."""
+        if self._is_trivial:
+            return np.int32(counts[0])
+        return self._put(np.array([*counts, *[0] * (self._stack_size - len(counts))], np.int32))
 
-    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
-        """Returns the losses of one run, from those of all on the host."""
-
-    def of(self, placed: Any, run: int) -> Any:
-        """Returns what belongs to one run, on the device where its pictures are made."""
-
-
-class _OneRun:
-    """What the layouts of one run have in common."""
-
-    def counts(self, counts: Sequence[int]) -> Any:
-        """See `Placement`."""
-        return np.int32(counts[0])
-
-    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
-        """See `Placement`."""
-        del run
-        return {name: float(value) for name, value in metrics.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Alone(_OneRun):
-    """One run on one device."""
-
-    def loop(self, program: StageStep) -> Callable:
-        """See `Placement`."""
-        return program.run
-
-    def shapes(self, one: Arguments) -> Arguments:
-        """See `Placement`."""
-        return one
-
-    def place(self, runs: Sequence[Arguments]) -> Arguments:
-        """See `Placement`."""
-        (only,) = runs
-        return only
+    def metrics_of(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
+        """Returns the metrics of one run, from those of all on the host."""
+        return {name: float(x if self._is_trivial else x[run]) for name, x in metrics.items()}
 
     def of(self, placed: Any, run: int) -> Any:
-        """See `Placement`."""
-        del run
-        return placed
+        """Returns the part of a placed tree that belongs to one run, on the default device."""
+        if self._is_trivial:
+            return placed
+        device, place = divmod(run, self.runs_per_device)
 
-
-@dataclasses.dataclass(frozen=True)
-class Windows(_OneRun):
-    """One run, the windows of an iteration divided over devices; all else is on each of them."""
-
-    devices: tuple[jax.Device, ...]
-
-    def loop(self, program: StageStep) -> Callable:
-        """See `Placement`."""
-        run = program.divided(len(self.devices)).run
-        everywhere = PartitionSpec()
-        return jax.shard_map(
-            run, mesh=self._mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
-        )
-
-    def shapes(self, one: Arguments) -> Arguments:
-        """See `Placement`."""
-        return _lying(one, self._sharding)
-
-    def place(self, runs: Sequence[Arguments]) -> Arguments:
-        """See `Placement`."""
-        (only,) = runs
-        if jax.process_count() > 1:  # they may have rounded differently
-            return jax.tree.map(self._from_first, only)
-        return jax.device_put(only, self._sharding)
-
-    def _from_first(self, x: jax.Array) -> jax.Array:
-        """Returns what the first process has, on all devices of all processes."""
-        # Other hosts may have rounded differently; replicated state must be bit-identical, or the
-        # replicas drift apart, since only gradients are averaged.
-        if _is_key(x):
-            return _as_data(self._from_first, x)
-        same = np.asarray(multihost_utils.broadcast_one_to_all(np.asarray(x)))
-        return jax.make_array_from_callback(same.shape, self._sharding, lambda index: same[index])
-
-    def of(self, placed: Any, run: int) -> Any:
-        """See `Placement`."""
-        del run
-        return jax.tree.map(lambda x: x.addressable_data(0), placed)
-
-    @property
-    def _mesh(self) -> Mesh:
-        return Mesh(np.array(self.devices), (WINDOWS,))
-
-    @property
-    def _sharding(self) -> NamedSharding:
-        return NamedSharding(self._mesh, PartitionSpec())
-
-
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """Several runs, evenly divided over devices; an empty place holds a copy that stands still.
-
-    Attributes:
-        number: of runs.
-        devices: on which they train.
-    """
-
-    number: int
-    devices: tuple[jax.Device, ...]
-
-    @property
-    def each(self) -> int:
-        """How many a device trains."""
-        return -(-self.number // len(self.devices))
-
-    def loop(self, program: StageStep) -> Callable:
-        """See `Placement`."""
-        run, own = _single(program.run), PartitionSpec(RUNS)
-        if self.each > 1:
-            run = _several(program.run, self.devices[0].platform)
-        return jax.shard_map(run, mesh=self._mesh, in_specs=own, out_specs=own, check_vma=False)
-
-    def shapes(self, one: Arguments) -> Arguments:
-        """See `Placement`."""
-        return _lying(one, self._sharding, self.each * len(self.devices))
-
-    def place(self, runs: Sequence[Arguments]) -> Arguments:
-        """See `Placement`."""
-        full = [*runs, *[runs[-1]] * self._empty]
-        return jax.tree.map(self._stacked, *full)
-
-    def _stacked(self, *leaves: jax.Array) -> jax.Array:
-        """Returns arrays of all runs as one, each where its run is: no device sees all of it."""
-        # Through the host: a stack on one device would need its memory for all runs at once.
-        if _is_key(leaves[0]):
-            return _as_data(self._stacked, *leaves)
-        return jax.device_put(np.stack([np.asarray(leaf) for leaf in leaves]), self._sharding)
-
-    def counts(self, counts: Sequence[int]) -> Any:
-        """See `Placement`."""
-        return jax.device_put(np.array([*counts, *[0] * self._empty], np.int32), self._sharding)
-
-    def numbers(self, metrics: dict[str, np.ndarray], run: int) -> dict[str, float]:
-        """See `Placement`."""
-        return {name: float(values[run]) for name, values in metrics.items()}
-
-    def of(self, placed: Any, run: int) -> Any:
-        """See `Placement`."""
-        device, place = divmod(run, self.each)
-
-        def one(stacked):
+        def one(stacked: jax.Array) -> jax.Array:
             shards = {shard.index[0].start or 0: shard.data for shard in stacked.addressable_shards}
-            return jnp.asarray(np.asarray(shards[device * self.each])[place])
+            return jnp.asarray(np.asarray(shards[device * self.runs_per_device])[place])
 
         return jax.tree.map(one, placed)
 
+    def _stacked(self, *leaves: jax.Array) -> jax.Array:
+        if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+            data = self._stacked(*map(jax.random.key_data, leaves))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaves[0]))
+        # Through the host: a stack on one device would need its memory for all runs at once.
+        stacked = np.stack([np.asarray(leaf) for leaf in leaves])
+        if jax.process_count() > 1:
+            # Other hosts may have rounded differently; replicated state must be bit-identical, or
+            # the replicas drift apart, since only gradients are averaged.
+            stacked = np.asarray(multihost_utils.broadcast_one_to_all(stacked))
+        return self._put(stacked)
+
+    def _put(self, array: np.ndarray) -> jax.Array:
+        # `device_put` would ask the other processes whether they have the same numbers.
+        return jax.make_array_from_callback(array.shape, self._sharding, lambda index: array[index])
+
     @property
-    def _empty(self) -> int:
-        return self.each * len(self.devices) - self.number
+    def _is_trivial(self) -> bool:
+        return self.num_runs == self.num_devices == 1
+
+    @property
+    def _stack_size(self) -> int:
+        return self.runs_per_device * len(self.devices)
 
     @property
     def _mesh(self) -> Mesh:
-        return Mesh(np.array(self.devices), (RUNS,))
+        return Mesh(np.array(self.devices), (RUNS, WINDOWS))
 
     @property
     def _sharding(self) -> NamedSharding:
         return NamedSharding(self._mesh, PartitionSpec(RUNS))
 
 
-ALONE = Alone()
+ALONE = Placement()
 
 
 def placement_for(num_runs: int, num_windows: int, devices: Sequence[jax.Device]) -> Placement:
-    """Returns the placement of some runs, or of one with so many windows, on the devices.
+    """Returns the placement of some runs, or of one run with so many windows, on the devices.
 
-    Runs take as few devices as have none with more than its share; windows take as many as divide
-    them evenly.
+    Runs are given the fewest devices that keep the largest share of a device as small as possible;
+    windows take the most devices that divide them evenly.
     """
     if num_runs > 1:
-        each = -(-num_runs // len(devices))
-        return Runs(num_runs, tuple(devices[: -(-num_runs // each)]))
+        most_runs = -(-num_runs // len(devices))
+        return Placement(num_runs, tuple((one,) for one in devices[: -(-num_runs // most_runs)]))
     most = max(n for n in range(1, len(devices) + 1) if num_windows % n == 0)
-    return Windows(tuple(devices[:most])) if most > 1 else Alone()
+    return Placement(1, (tuple(devices[:most]),)) if most > 1 else ALONE
 
 
 def _several(run: Callable, platform: str) -> Callable:
@@ -234,20 +164,3 @@ def _single(run: Callable) -> Callable:
         return jax.tree.map(lambda x: x[None], result)
 
     return only
-
-
-def _is_key(x: jax.Array) -> bool:
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _as_data(place: Callable[..., jax.Array], *keys: jax.Array) -> jax.Array:
-    """Returns random keys placed by a function that knows plain arrays alone."""
-    data = place(*map(jax.random.key_data, keys))
-    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(keys[0]))
-
-
-def _lying(one: Arguments, sharding: NamedSharding, *leading: int) -> Arguments:
-    """Returns shapes with further leading dimensions and a place."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((*leading, *x.shape), x.dtype, sharding=sharding), one
-    )

@@ -14,9 +14,11 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
-from consingan_jax.training.loop import TrainingRun, train_runs
+from consingan_jax.training.loop import train_runs
 from consingan_jax.training.process_group import ProcessGroup
-from consingan_jax.training.progress import ProgressCallback, interruptible
+from consingan_jax.training.progress import ProgressCallback
+from consingan_jax.training.run import TrainingRun
+from consingan_jax.training.stopping import interruptible
 
 MOST_RETRIES = 3  # of a run that diverges
 
@@ -100,8 +102,8 @@ def train_together(
     places = device.select_devices(devices)
     results: dict[int, Model | Exception] = {}
     runs: dict[int, TrainingRun] = {}
-    with interruptible(watcher) as watch, contextlib.ExitStack() as held:
-        group = ProcessGroup(watch)
+    with interruptible(watcher) as stop, contextlib.ExitStack() as held:
+        group = ProcessGroup(stop)
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
                 begun = _begin(config, RunDirectory(workdir), places, group, held)
@@ -178,7 +180,7 @@ def _agree(
     moments = [(run.stage.number, run.stage.done) for run in runs]
     with contextlib.ExitStack() as opened:
         for run in runs:
-            opened.push(run.recorder)
+            opened.push(run.callbacks)
         group.begin(fault, next(iter(moments), (-1, -1)))
         opened.pop_all()
 
