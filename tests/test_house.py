@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -96,7 +97,7 @@ def test_no_module_has_another_name():
         ("orbax", "checkpoint.py"),
         ("tensorstore", "tiled/zarr.py"),
         ("imagecodecs", "data/decoders.py data/formats.py data/profiles.py"),
-        ("ray", "sweeps/ray_executor.py"),
+        ("ray", "ray_executor.py"),
     ],
 )
 def test_few_files_know_a_library(library, files):
@@ -206,3 +207,18 @@ def test_nothing_that_a_run_says_is_executed():
         text = path.read_text()
         assert text.count("np.load(") == text.count("allow_pickle=False"), path
         assert text.count("torch.load(") == text.count("weights_only=True"), path
+
+
+def test_a_wheel_has_every_file_of_the_package():
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg")
+    data = {PACKAGE / name for name in setup["options.package_data"]["consingan_jax"].split()}
+    others = {
+        path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in str(path)
+    }
+    assert others - set(FILES) == data
+    assert not [path for path in FILES if not (path.parent / "__init__.py").exists()]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *map(str, others)], cwd=PACKAGE, capture_output=True, text=True
+    )
+    assert ignored.stdout == ""

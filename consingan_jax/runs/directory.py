@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from consingan_jax import checkpoint
+from consingan_jax import checkpoint, lock
 from consingan_jax.config import Config
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import remove_parts, write_text
 from consingan_jax.generation.restore import IDENTITY
-from consingan_jax import lock
 from consingan_jax.runs.inputs import TrainingInputs
 
 _README = """# A model of {image}

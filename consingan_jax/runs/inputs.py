@@ -8,7 +8,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import loading, pyramid
+from consingan_jax.data import loading, pyramid, window_sampling
 from consingan_jax.data.loading import LoadedImage
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
@@ -18,7 +18,6 @@ from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
-from consingan_jax.data import window_sampling
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

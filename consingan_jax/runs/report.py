@@ -46,7 +46,7 @@ class Page:
         Raises:
             InputError: the directory is no run, or its first pictures are missing.
         """
-        template = importlib.resources.files("consingan_jax.runs") / "page.html"
+        template = importlib.resources.files("consingan_jax.runs") / "report.html"
         # Within a script element HTML knows several sequences that begin with "<"; JSON needs none.
         data = json.dumps(self._content(), allow_nan=False).replace("<", "\\u003c")
         page = template.read_text("utf-8").replace("__RUN__", data)

@@ -89,7 +89,7 @@ class SweepReport:
     def write(self, rows: Sequence[Row]) -> None:
         """Writes both files."""
         names = sorted({name for row in rows for name in row.measures})
-        template = importlib.resources.files("consingan_jax.sweeps") / "overview.html"
+        template = importlib.resources.files("consingan_jax.sweeps") / "report.html"
         states = [row.state for row in rows]
         words = f"{states.count('finished')} of {len(rows)} finished" + (
             f", {states.count('failed')} failed" if "failed" in states else ""

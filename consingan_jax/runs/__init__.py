@@ -1,0 +1,1 @@
+"""Run directories: their files, lock, inputs, logs and report page."""
