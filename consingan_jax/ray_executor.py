@@ -1,105 +1,77 @@
-"""Runs trainings and renders tiles on a Ray cluster. The only module that imports Ray."""
+"""Executes on a Ray cluster. The only module that imports Ray."""
 
-import collections
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import logging
 import os
 import pathlib
 import socket
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
-
-import jax
-import numpy as np
+from typing import Any, ClassVar
 
 from consingan_jax.errors import InputError
-from consingan_jax.sweeps.executor import Result, WorkUnit
-from consingan_jax.training.progress import ProgressCallback
+from consingan_jax.executors import AHEAD
 
-SECONDS = 5.0  # between two looks at what is done
-RETRIES = 10  # of a task whose process or machine has died; each goes on from its last checkpoint
-PATIENCE = 120.0  # seconds for which the lock of a machine that died may last
+POLL_SECONDS = 5.0  # for which a result is awaited before the caller hears that none came
+RETRIES = 10  # of an item whose process or machine has died
 
 
 @dataclasses.dataclass(frozen=True)
 class Ray:
-    """Does tasks on a Ray cluster, which begins again what dies.
+    """Executes on a Ray cluster, which repeats elsewhere what a dying machine had in hand.
 
     All machines see the runs and the images under the same names.
 
     Attributes:
         address: of the cluster, "HOST:PORT", or "auto" for the one that this machine is part of;
             empty: RAY_ADDRESS, a cluster that runs on this machine, or a new one of it alone.
-        cpus: cores that each task takes.
-        gpus: GPUs that each task takes, or a part of one.
+        cpus: cores that each item takes.
+        gpus: GPUs that each item takes, or a part of one.
     """
 
     address: str = ""
     cpus: float = 2
     gpus: float = 0
+    is_local: ClassVar[bool] = False
 
-    def __call__(
-        self, tasks: Sequence[WorkUnit], watcher: ProgressCallback
-    ) -> Iterator[tuple[WorkUnit, list[Result] | None]]:
-        """Yields tasks with their outcomes as they are done, and one with None now and then.
+    def map(
+        self, function: Callable[[Any], Any], items: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yields (item, `function(item)`) as they are done; see `executors.Executor`.
 
         Raises:
             InputError: Ray is not installed, the cluster cannot be reached, or this machine has not
-                what a task takes.
+                what an item takes.
         """
-        del watcher  # of trainings in this process
-        if not tasks:
+        items = iter(items)
+        if (first := next(items, None)) is None:
             return
         with self._joined() as ray:
-            work = ray.remote(**self._options())(_work)
-            here = os.getcwd()  # paths are relative to where the command was given
-            open_tasks = {
-                work.options(name=f"train {_name(task)}").remote(here, task): task for task in tasks
-            }
-            while open_tasks:
-                done, _ = ray.wait(list(open_tasks), timeout=SECONDS)
-                for reference in done:
-                    task = open_tasks.pop(reference)
-                    yield task, _outcomes(reference, task)
-                if not done:
-                    yield next(iter(open_tasks.values())), None
+            directory = os.getcwd()  # paths are relative to where the command was given
 
-    def map_tiles(
-        self, make: Callable[[int, int], np.ndarray], places: Iterable[tuple[int, int]]
-    ) -> Iterator[np.ndarray]:
-        """Yields what the machines make of each of some places, in their order.
+            def call(item: Any) -> Any:  # sent once, with all that the function holds
+                os.chdir(directory)
+                return function(item)
 
-        What a machine that dies had in hand is made elsewhere.
-
-        Args:
-            make: from (top, left) of a tile to its numbers; it is sent to the machines.
-            places: of the tiles.
-
-        Raises:
-            InputError: as for the call.
-        """
-        with self._joined() as ray:
-
-            def tile(top: int, left: int) -> np.ndarray:  # sent once, with what it is made from
-                return make(top, left)
-
-            work = ray.remote(**self._options())(tile)
-            there = ray.cluster_resources()
-            shares = [("CPU", self.cpus), ("GPU", self.gpus)]
-            workers = min(
-                (there.get(kind, 0) / share for kind, share in shares if share), default=1
-            )
-            begun: collections.deque = collections.deque()
-            for place in places:
-                begun.append(work.remote(*place))
-                if len(begun) >= 2 * workers:  # so that memory stays flat
-                    yield _tile(begun.popleft())
+            remote = ray.remote(**self._options())(call)
+            begun: dict[Any, Any] = {}
+            for item in itertools.chain([first], items):
+                begun[remote.options(name=f"consingan {item}").remote(item)] = item
+                while len(begun) >= AHEAD * self._num_workers(ray):
+                    yield from _done(ray, begun)
             while begun:
-                yield _tile(begun.popleft())
+                yield from _done(ray, begun)
+
+    def _num_workers(self, ray: Any) -> float:
+        """Returns how many items the cluster, as it is now, does at a time."""
+        resources = ray.cluster_resources()
+        shares = [("CPU", self.cpus), ("GPU", self.gpus)]
+        return max(
+            1, min((resources.get(kind, 0) / share for kind, share in shares if share), default=1)
+        )
 
     def _options(self) -> dict[str, Any]:
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": RETRIES}
@@ -134,7 +106,7 @@ class Ray:
 
     def _environment(self) -> dict[str, str]:
         """Returns the environment of tasks: they find what this process finds, and their share."""
-        package = str(pathlib.Path(__file__).parents[2])
+        package = str(pathlib.Path(__file__).parents[1])
         known = {
             "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         }
@@ -171,45 +143,18 @@ def _unreachable(address: str, reason: str) -> InputError:
     return InputError(f"engine=ray: no cluster at {address or 'this machine'}: {reason}")
 
 
-def _name(task: WorkUnit) -> str:
-    """Returns what a task is called: after its runs."""
-    return " ".join(pathlib.Path(run).name for run in task.runs)
-
-
-def _work(here: str, task: WorkUnit) -> list[Result]:
-    os.chdir(here)
-    try:
-        outcomes = task.work()
-        end = time.monotonic() + PATIENCE
-        while held := [i for i, one in enumerate(outcomes) if one.is_held]:
-            if time.monotonic() > end:
-                break
-            time.sleep(SECONDS)
-            for i, outcome in zip(held, task.only(held).work(), strict=True):
-                outcomes[i] = outcome
-        return outcomes
-    finally:
-        jax.clear_caches()  # the next task in this process may have other sizes
-
-
-def _tile(reference) -> np.ndarray:
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayError as error:
-        raise InputError(f"engine=ray: a tile could not be made: {_words(error)}") from None
+def _done(ray: Any, begun: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yields the items that are done, with their results; one without if none is done soon."""
+    done, _ = ray.wait(list(begun), timeout=POLL_SECONDS)
+    for reference in done:
+        item = begun.pop(reference)
+        try:
+            yield item, ray.get(reference)
+        except ray.exceptions.RayError as error:
+            yield item, InputError(f"engine=ray: {_words(error)}")
+    if not done:
+        yield next(iter(begun.values())), None
 
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
-
-
-def _outcomes(reference, task: WorkUnit) -> list[Result]:
-    """Returns what came of a task; a fault of the program is what it failed of."""
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayError as error:
-        return [Result(_words(error))] * len(task.runs)

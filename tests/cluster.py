@@ -58,7 +58,7 @@ def workers(run: str) -> list[int]:
         except OSError:
             continue
         name = words.rstrip(b"\0 ").split()
-        if name[:1] == [b"ray::train"] and run.encode() in name:
+        if name[:1] == [b"ray::consingan"] and run.encode() in name:
             found.append(int(entry.name))
     return found
 

@@ -6,17 +6,20 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorstore
 import tifffile
 
 import consingan_jax
+from consingan_jax import executors
 from consingan_jax.cli import sample
 from consingan_jax.data import display, loading
 from consingan_jax.data.pixels import PixelFormat
+from consingan_jax.executors import LocalExecutor
 from consingan_jax.generation import sampling
-from consingan_jax.tiled import render, workers
+from consingan_jax.tiled import render
 
 SIZE = {"height": 70, "width": 90}
 
@@ -85,16 +88,15 @@ def test_numbers_are_as_the_training_image_had_them(finished_run, tmp_path, suff
 def test_each_device_makes_its_share_in_order():
     seen, here = [], jax.devices()[0]
 
-    def make(top, left):
-        seen.append((top, jax.config.jax_default_device))
-        return np.full((1, 1, 1), top + left)
+    def make(number):
+        seen.append(jax.config.jax_default_device)
+        return jnp.full((), number + 1)
 
-    places = [(number, 1) for number in range(7)]
-    made = workers.over([here] * 3)(make, iter(places))
-    assert next(made).item() == 1 and len(seen) <= 1 + workers.AHEAD * 3  # not all at once
-    assert [piece.item() for piece in made] == [2, 3, 4, 5, 6, 7]
-    assert {device for _, device in seen} == {here}
-    assert [piece.item() for piece in workers.over([here])(make, places)] == list(range(1, 8))
+    made = LocalExecutor([here] * 3).map(make, iter(range(7)))
+    assert next(made) == (0, 1) and len(seen) <= 1 + executors.AHEAD * 3  # not all at once
+    assert list(made) == [(number, number + 1) for number in range(1, 7)]
+    assert set(seen) == {here}
+    assert [result for _, result in LocalExecutor([here]).map(make, range(7))] == list(range(1, 8))
 
 
 def test_on_two_devices_the_same_picture_and_elsewhere_too(run, finished_run, tmp_path):

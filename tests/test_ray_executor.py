@@ -4,23 +4,24 @@ import socket
 
 import pytest
 
+from consingan_jax import ray_executor
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
-from consingan_jax.sweeps import executor, ray_executor
-from consingan_jax.sweeps.ray_executor import Ray
+from consingan_jax.ray_executor import Ray
+from consingan_jax.sweeps import work
 
-TASK = executor.WorkUnit((Config.create(image="examples/scene.png"),), ("runs/scene",))
+TASK = work.WorkUnit((Config.create(image="examples/scene.png"),), ("runs/scene",))
 
 
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(ray_executor.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"engine=ray needs ray: python -m pip install ray"):
-        list(Ray()([TASK], lambda _: False))
+        list(Ray().map(str, [TASK]))
 
 
 def test_nobody_is_asked_where_nothing_is_left_to_do(monkeypatch):
     monkeypatch.setattr(ray_executor.importlib.util, "find_spec", lambda _: True)
-    assert not list(Ray("127.0.0.1:1")([], lambda _: False))
+    assert not list(Ray("127.0.0.1:1").map(str, []))
 
 
 def test_a_cluster_that_nobody_answers_for_is_one_line():
@@ -57,14 +58,13 @@ def test_a_run_that_would_wait_for_ever(monkeypatch):
         Ray("head:6379", gpus=1)._check_room(nodes)
 
 
-def test_a_task_waits_for_the_lock_of_the_dead(monkeypatch, tmp_path):
-    held = executor.Result("another process trains in runs/scene: let it finish", is_held=True)
-    done = [executor.Result("")]
+def test_a_task_waits_for_the_lock_of_the_dead(monkeypatch):
+    held = work.Result("another process trains in runs/scene: let it finish", is_held=True)
+    done = [work.Result("")]
     outcomes = [[held], [held], done]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ray_executor, "SECONDS", 0.0)
-    monkeypatch.setattr(executor.WorkUnit, "work", lambda _: outcomes.pop(0))
-    assert ray_executor._work(str(tmp_path), TASK) == done
+    monkeypatch.setattr(work, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(work.WorkUnit, "work", lambda _: outcomes.pop(0))
+    assert work.work_elsewhere(TASK) == done
     outcomes.append([held])
-    monkeypatch.setattr(ray_executor, "PATIENCE", -1.0)
-    assert ray_executor._work(str(tmp_path), TASK) == [held]
+    monkeypatch.setattr(work, "PATIENCE", -1.0)
+    assert work.work_elsewhere(TASK) == [held]

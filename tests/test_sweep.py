@@ -13,9 +13,9 @@ from consingan_jax.config import Config
 from consingan_jax.data import display, listing, loading
 from consingan_jax.errors import InputError, StoppedError
 from consingan_jax.runs import inputs
-from consingan_jax.sweeps import executor, report, sweep
-from consingan_jax.sweeps.executor import Result
+from consingan_jax.sweeps import report, sweep, work
 from consingan_jax.sweeps.sweep import Sweep
+from consingan_jax.sweeps.work import Result
 from consingan_jax.training import trainer
 from tests import tiny
 
@@ -299,21 +299,20 @@ def test_many_outcomes_are_not_each_written_down(tmp_path, monkeypatch):
         report.SweepReport, "write", lambda self, rows: written.append(1) or write(self, rows)
     )
 
-    def done(tasks, watcher):
-        for task in tasks:
-            yield task, [Result("")] * len(task.runs)
+    class Done:
+        is_local = True
 
-    many.train(engine=done, say=lambda line: None)
+        def map(self, function, units):
+            return ((unit, [Result("")] * len(unit.runs)) for unit in units)
+
+    many.train(engine=Done(), say=lambda line: None)
     assert len(written) == 2  # before and after
     assert (tmp_path / "set/summary.csv").read_text().count("\n") == 41
 
 
-def test_a_callers_compiled_programs_stay():
+def test_a_callers_compiled_programs_stay(folder, tmp_path, monkeypatch):
     mine = jax.jit(lambda x: x + 1)
     mine(1.0)
-
-    class Done:
-        def work(self, watcher):
-            return []
-
-    assert list(executor.local_executor([Done()], None)) and mine._cache_size() == 1
+    monkeypatch.setattr(work.WorkUnit, "work", lambda unit, watcher: unit.failed("not tried"))
+    _fleet(folder, tmp_path / "set").train(say=lambda line: None)
+    assert mine._cache_size() == 1

@@ -5,7 +5,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from consingan_jax.errors import InputError
-from consingan_jax.sweeps.ray_executor import Ray
+from consingan_jax.ray_executor import Ray
 
 FLAGS = ("devices", "engine", "address", "cpus", "gpus")
 _OF_RAY = ("address", "cpus", "gpus")

@@ -10,10 +10,11 @@ from consingan_jax import device
 from consingan_jax.cli import executor_flags, resolve_run
 from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
+from consingan_jax.executors import Executor, LocalExecutor
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.generation.output import Artifact, Output
-from consingan_jax.tiled import render, workers
+from consingan_jax.tiled import render
 
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
@@ -123,7 +124,7 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
             return output.samples(num_samples=flags.num_samples or 8, **asked)
         render.check_alone(flags.num_samples)
         if render.is_large(flags.out):
-            return render.sample(output.model, flags.out, map_tiles=_map_tiles(flags), **asked)
+            return render.sample(output.model, flags.out, executor=_executor(flags), **asked)
         return output.sample(flags.out, **asked)
     walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
     if not flags.out:
@@ -134,15 +135,15 @@ def _made(output: Output, flags: Flags) -> Iterator[str]:
     walk["start_stage"] = start_stage
     if render.is_large(flags.out):
         return render.animation(
-            output.model, flags.out, seed=seed, map_tiles=_map_tiles(flags), **walk
+            output.model, flags.out, seed=seed, executor=_executor(flags), **walk
         )
     return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
 
 
-def _map_tiles(flags: Flags) -> workers.MapTiles:
-    """Returns who makes the tiles of a picture."""
+def _executor(flags: Flags) -> Executor:
+    """Returns the executor of the tiles of a picture."""
     cluster = executor_flags.executor_of(flags)
-    return cluster.map_tiles if cluster else workers.over(device.select_devices(flags.devices))
+    return cluster or LocalExecutor(device.select_devices(flags.devices))
 
 
 COMMAND = Command(USAGE, _define, _main)

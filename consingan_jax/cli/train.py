@@ -19,12 +19,12 @@ from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, 
 from consingan_jax.cli.resolve_run import RUNS
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.executors import LOCAL
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.runs.directory import RunDirectory, default_name
 from consingan_jax.sweeps import sweep
-from consingan_jax.sweeps.executor import Executor, local_executor
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
 from consingan_jax.training.stopping import StopFlag
@@ -225,7 +225,7 @@ def _main_of_set(flags: Flags, many: sweep.Sweep) -> None:
 
 
 def _train_set(many: sweep.Sweep, flags: Flags) -> None:
-    engine: Executor = executor_flags.executor_of(flags) or local_executor
+    engine = executor_flags.executor_of(flags) or LOCAL
     about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
     about |= {"measure": evaluation.quick_metrics, "say": tqdm.tqdm.write}
     if flags.engine:  # an interruption ends its tasks, whose checkpoints stay

@@ -9,17 +9,18 @@ from typing import Any
 
 import jax
 
-from consingan_jax import device, lock
+from consingan_jax import device, lock, numerics
 from consingan_jax.config import Config
 from consingan_jax.data import listing
 from consingan_jax.errors import InputError
+from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation import restore
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.sweeps import grouping, state
-from consingan_jax.sweeps.executor import Executor, Measure, Result, WorkUnit, local_executor
 from consingan_jax.sweeps.report import Row, SweepReport
 from consingan_jax.sweeps.state import SweepState
+from consingan_jax.sweeps.work import Measure, Result, WorkUnit, work_elsewhere
 from consingan_jax.training.progress import Progress, ProgressCallback
 
 SECONDS = 5.0  # between two versions of the set's files while runs end
@@ -134,7 +135,7 @@ class Sweep:
     def train(
         self,
         *,
-        engine: Executor = local_executor,
+        engine: Executor = LOCAL,
         stack: int = 0,
         devices: int = 0,
         watcher: ProgressCallback | None = None,
@@ -144,11 +145,11 @@ class Sweep:
         """Trains what is left; what fails stops no other.
 
         Args:
-            engine: does the work; here, one task after the other, unless another is given.
+            engine: executes the units of work; by default this process, one after the other.
             stack: how many runs at most train together, of those whose pyramids have the same
                 shapes; 0: one for each of this machine's devices, on a GPU as many as its memory
                 holds.
-            devices: how many each task trains on; 0: all that are there.
+            devices: how many each unit trains on; 0: all that are there.
             watcher: as for `trainer.train`; where it stops one run it stops all.
             measure: is asked for measures of every finished model.
             say: takes a line for each thing that happens.
@@ -176,18 +177,26 @@ class Sweep:
                 report.write_at_times(rows)
                 return bool(watcher and watcher(moment))
 
-            there = device.select_devices(devices) if engine is local_executor else None
-            tasks = self._tasks(stack, there, measure, devices)
-            number, total = 0, sum(len(task.runs) for task in tasks)
+            def work_here(unit: WorkUnit) -> list[Result]:
+                results = unit.work(watch)
+                numerics.clear_programs()  # or those of all sizes stay in memory
+                return results
+
+            there = device.select_devices(devices) if engine.is_local else None
+            units = self._units(stack, there, measure, devices)
+            number, total = 0, sum(len(unit.runs) for unit in units)
             write()
             try:
-                for task, outcomes in engine(tasks, watch):
-                    if outcomes is None:
+                work = work_here if engine.is_local else work_elsewhere
+                for unit, results in engine.map(work, units):
+                    if results is None:
                         report.write_at_times(rows)
                         continue
-                    for run, outcome in zip(task.runs, outcomes, strict=True):
+                    if isinstance(results, Exception):
+                        results = unit.failed(str(results))
+                    for run, result in zip(unit.runs, results, strict=True):
                         number += 1
-                        how = self._take(name := pathlib.Path(run).name, outcome)
+                        how = self._take(name := pathlib.Path(run).name, result)
                         say(f"{number} of {total}: {name} {how}")
                     if report.age() > SECONDS:  # for many runs the page takes a while
                         write()
@@ -255,7 +264,7 @@ class Sweep:
                 with contextlib.suppress(InputError):  # a damaged one is met when it is asked for
                     yield SweepRun(name, RunDirectory(self.path / name).config())
 
-    def _tasks(
+    def _units(
         self,
         stack: int,
         there: Sequence[jax.Device] | None,
@@ -267,9 +276,9 @@ class Sweep:
         groups = grouping.formed([member.config for member in left], stack, there)
         together = [[left[place] for place in group] for group in groups]
         together += [[member] for member in unmeasured if measure]
-        return [self._task(group, measure, devices) for group in together]
+        return [self._unit(group, measure, devices) for group in together]
 
-    def _task(self, members: Sequence[SweepRun], measure: Measure | None, devices: int) -> WorkUnit:
+    def _unit(self, members: Sequence[SweepRun], measure: Measure | None, devices: int) -> WorkUnit:
         return WorkUnit(
             tuple(member.config for member in members),
             tuple(str(self.path / member.name) for member in members),
@@ -277,16 +286,16 @@ class Sweep:
             devices,
         )
 
-    def _take(self, name: str, outcome: Result) -> str:
+    def _take(self, name: str, result: Result) -> str:
         """Notes what has come of a run, and returns it in words."""
         self._errors.pop(name, None)
         self._finished.pop(name, None)
-        if outcome.measures:
-            self._measured[name] = dict(outcome.measures)
-        if not outcome.error:
+        if result.measures:
+            self._measured[name] = dict(result.measures)
+        if not result.error:
             return "is finished"
-        self._errors[name] = outcome.error
-        return f"failed: {outcome.error}"
+        self._errors[name] = result.error
+        return f"failed: {result.error}"
 
     def _write(self) -> None:
         """Writes down what is known; a set stays what it was where a part of it was asked for."""

@@ -1,26 +1,32 @@
-"""Executors run groups of trainings; `local_executor` runs them in this process."""
+"""A unit of work of a sweep: runs that train together, and their results."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from consingan_jax import numerics
+import jax
+
 from consingan_jax.config import Config
 from consingan_jax.errors import HeldError, InputError, is_no_room, is_out_of_memory
 from consingan_jax.generation.model import Model
 from consingan_jax.training import trainer
 from consingan_jax.training.progress import ProgressCallback
 
+POLL_SECONDS = 5.0  # between two attempts at a run that another process holds
+PATIENCE = 120.0  # seconds for which the lock of a machine that died may last
+
 Measure = Callable[[Model], Mapping[str, float]]
 """From a finished model to measures by their names."""
 
 
 class Result(NamedTuple):
-    """What has come of a run.
+    """The result of a run.
 
     Attributes:
-        error: why it failed, empty if it has not.
+        error: the reason of a failure, else empty.
         measures: of the finished model, by their names.
-        is_held: whether it failed since another process trains it.
+        is_held: whether it failed because another process trains it.
     """
 
     error: str
@@ -29,12 +35,12 @@ class Result(NamedTuple):
 
 
 class WorkUnit(NamedTuple):
-    """What an engine does at a time: a run, or several whose pyramids have the same shapes.
+    """A run, or several whose pyramids have the same shapes.
 
     Attributes:
-        configs: their configurations.
+        configs: the configurations of the runs.
         runs: their directories.
-        measure: is asked for measures of the finished models, if it is not None.
+        measure: measures the finished models, if not None.
         devices: as for `trainer.train`.
     """
 
@@ -43,58 +49,66 @@ class WorkUnit(NamedTuple):
     measure: Measure | None = None
     devices: int = 0
 
+    def __str__(self) -> str:
+        return " ".join(pathlib.Path(run).name for run in self.runs)
+
     def work(self, watcher: ProgressCallback | None = None) -> list[Result]:
-        """Trains the runs, or what is left of them, and says what has come of each.
+        """Trains the runs, or the rest of them, and returns the result of each.
 
         Raises:
-            StoppedError: the watcher said so.
+            StoppedError: the watcher asked for it.
             OSError: the disk is full.
         """
         try:
             results = trainer.train_together(
                 self.configs, self.runs, watcher=watcher, devices=self.devices
             )
-            return [self._outcome(result) for result in results]
+            return [self._result(result) for result in results]
         except InputError as error:
-            return self._failed(str(error))
+            return self.failed(str(error))
         except OSError as error:
             if is_no_room(error):
                 raise
-            return self._failed(f"{error.filename}: {error.strerror}")
+            return self.failed(f"{error.filename}: {error.strerror}")
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             smaller = "size" if len(self.runs) == 1 else "stack"
-            return self._failed(f"out of memory: give a smaller {smaller}")
+            return self.failed(f"out of memory: give a smaller {smaller}")
 
-    def only(self, places: Sequence[int]) -> "WorkUnit":
-        """Returns the task with some of its runs."""
+    def failed(self, reason: str) -> list[Result]:
+        """Returns the results of runs that failed together."""
+        return [Result(reason)] * len(self.runs)
+
+    def only(self, indices: Sequence[int]) -> "WorkUnit":
+        """Returns the unit with some of its runs."""
         return self._replace(
-            configs=tuple(self.configs[i] for i in places), runs=tuple(self.runs[i] for i in places)
+            configs=tuple(self.configs[i] for i in indices),
+            runs=tuple(self.runs[i] for i in indices),
         )
 
-    def _outcome(self, result: Model | Exception) -> Result:
+    def _result(self, result: Model | Exception) -> Result:
         if isinstance(result, OSError):
             return Result(f"{result.filename}: {result.strerror}")
         if isinstance(result, Exception):
             return Result(str(result), is_held=isinstance(result, HeldError))
         return Result("", dict(self.measure(result)) if self.measure else {})
 
-    def _failed(self, why: str) -> list[Result]:
-        return [Result(why)] * len(self.runs)
 
+def work_elsewhere(unit: WorkUnit) -> list[Result]:
+    """Does a unit in a worker process of a cluster.
 
-Executor = Callable[
-    [Sequence[WorkUnit], ProgressCallback], Iterable[tuple[WorkUnit, list[Result] | None]]
-]
-"""Does tasks, in any order and anywhere; yields each with its outcomes when it is done, and now and
-then one with None. The watcher is for what works in this process."""
-
-
-def local_executor(
-    tasks: Sequence[WorkUnit], watcher: ProgressCallback
-) -> Iterator[tuple[WorkUnit, list[Result]]]:
-    """Does tasks in this process, one after the other."""
-    for task in tasks:
-        yield task, task.work(watcher)
-        numerics.clear_programs()  # or those of all sizes stay in memory
+    The machine that worked on it before may have died and left its locks, which expire.
+    """
+    try:
+        results = unit.work()
+        end = time.monotonic() + PATIENCE
+        while held := [i for i, one in enumerate(results) if one.is_held]:
+            if time.monotonic() > end:
+                break
+            time.sleep(POLL_SECONDS)
+            for i, result in zip(held, unit.only(held).work(), strict=True):
+                results[i] = result
+        return results
+    finally:
+        jax.clear_caches()  # the next unit in this process may have other sizes

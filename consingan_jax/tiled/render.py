@@ -14,12 +14,13 @@ import numpy as np
 from consingan_jax import numerics
 from consingan_jax.data.noise import NoiseSource
 from consingan_jax.errors import InputError
+from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.generation.tiles import TileGrid
 from consingan_jax.nn.resize import Size
 from consingan_jax.tiled import writer
-from consingan_jax.tiled.workers import Make, MapTiles, map_here
+from consingan_jax.tiled.writer import Make
 
 
 def is_file(path: str) -> bool:
@@ -86,7 +87,7 @@ def sample(
     *,
     seed: int,
     start_stage: int,
-    map_tiles: MapTiles = map_here,
+    executor: Executor = LOCAL,
     **size: int | str | None,
 ) -> Iterator[str]:
     """Writes one sample; yields a line for each thing done.
@@ -96,7 +97,7 @@ def sample(
         path: of the file, as for `writer.write`, which also says what is raised.
         seed: of the sample.
         start_stage: as for `Model.sample`.
-        map_tiles: who makes the tiles.
+        executor: computes the tiles.
         size: height and width, likewise.
 
     Raises:
@@ -107,7 +108,7 @@ def sample(
     memory = renderer.memory(source) / 2**20
     yield f"{_plan(renderer)}; one takes {memory:,.0f} MiB, however large the picture is"
     identity = {"seed": seed, "start_stage": start_stage}
-    yield from _write(model, path, make, renderer, identity, map_tiles)
+    yield from _write(model, path, make, renderer, identity, executor)
 
 
 @numerics.independent
@@ -118,7 +119,7 @@ def animation(
     seed: int,
     height: Any,
     width: Any,
-    map_tiles: MapTiles = map_here,
+    executor: Executor = LOCAL,
     **walk: Any,
 ) -> Iterator[str]:
     """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
@@ -130,7 +131,7 @@ def animation(
     yield f"{_plan(renderer)}; all frames of one take {memory:,.0f} MiB"
     make = _Animation(model, renderer.tile, seed, asked)
     identity = {"seed": seed, **walk}
-    yield from _write(model, path, make, renderer, identity, map_tiles, walk["frames"])
+    yield from _write(model, path, make, renderer, identity, executor, walk["frames"])
 
 
 def _write(
@@ -139,7 +140,7 @@ def _write(
     make: Make,
     renderer: TiledRenderer,
     identity: dict[str, Any],
-    map_tiles: MapTiles,
+    executor: Executor,
     *frames: int,
 ) -> Iterator[str]:
     """Writes an image of a model, or frames, whose tiles `make` computes."""
@@ -151,7 +152,7 @@ def _write(
         tile=renderer.tile,
         # But for the suffix, which the user gives.
         encoding=dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix),
-        map_tiles=map_tiles,
+        executor=executor,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,18 @@ from consingan_jax import checkpoint, lock
 from consingan_jax.data import display
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
+from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation.output import Artifact
 from consingan_jax.generation.tiles import TileGrid
 from consingan_jax.tiled import tiff
 from consingan_jax.tiled.preview import Preview
-from consingan_jax.tiled.workers import Make, MapTiles, map_here
 from consingan_jax.tiled.zarr import ZarrArray
 
 TIFF = (".tif", ".tiff")
 FORMATS = (".zarr", *TIFF)
 PLAIN = PixelFormat()
+Make = Callable[[int, int], np.ndarray]
+"""From (top, left) of a window to its numbers, `[h, w, C]` or `[T, h, w, C]`."""
 
 
 def write(
@@ -36,7 +38,7 @@ def write(
     identity: dict[str, Any],
     tile: tuple[int, int],
     encoding: PixelFormat = PLAIN,
-    map_tiles: MapTiles = map_here,
+    executor: Executor = LOCAL,
 ) -> Iterator[str]:
     """Writes an image window by window, or continues it; yields a line for each thing done.
 
@@ -51,7 +53,7 @@ def write(
         identity: identifies the image, in plain JSON types; only one of the same is continued.
         tile: (height, width) of the windows; a smaller image is one window.
         encoding: what the numbers mean, and their type.
-        map_tiles: computes the windows, here or elsewhere.
+        executor: computes the windows, here or elsewhere.
 
     Raises:
         InputError: the path is taken by something else or by another process, the format cannot
@@ -91,7 +93,7 @@ def write(
         if complete and preview.exists() and pixels == path:
             yield f"{path} is complete already"
             return
-        yield from _fill(path, array, windows, done, make, encoding, map_tiles, preview)
+        yield from _fill(path, array, windows, done, make, encoding, executor, preview)
         if suffix in TIFF:
             meaning = {} if encoding.labels else encoding.meaning(shape[-1])
             tiff.write(path, array, about, meaning)
@@ -156,7 +158,7 @@ def _fill(
     done: Sequence[int],
     make: Make,
     encoding: PixelFormat,
-    map_tiles: MapTiles,
+    executor: Executor,
     file: pathlib.Path,
 ) -> Iterator[str]:
     """Computes the windows that are missing, then the preview."""
@@ -171,10 +173,13 @@ def _fill(
     with tqdm.tqdm(
         desc=path.name, total=total, initial=len(done), unit="tile", dynamic_ncols=True
     ) as bar:
-        pieces = map_tiles(make, map(windows.place, missing))
-        for number, piece in zip(missing, pieces, strict=True):
+        for number, pixels in executor.map(lambda number: make(*windows.place(number)), missing):
+            if pixels is None:
+                continue
+            if isinstance(pixels, Exception):
+                raise pixels
             top, left, height, width = windows.new(number)
-            pixels = np.asarray(piece)
+            pixels = np.asarray(pixels)
             assert pixels.shape == (*array.shape[:-3], *windows.size, array.shape[-1]), pixels.shape
             assert pixels.dtype == array.dtype, pixels.dtype
             pixels = pixels[..., -height:, -width:, :]  # what no earlier window has
