@@ -89,86 +89,94 @@ def _variant(flags: Flags) -> str:
     return asked[0] if asked else ""
 
 
-def _asked_for(flags: Flags, images: Sequence[str]) -> tuple[Config, str]:
-    """Returns the configuration and the directory that the flags ask for; of a set its own."""
+def _work(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, str]:
+    """Returns the sweep to train, or the configuration and the directory of the run.
+
+    A `--workdir` that exists goes on as it is unless images, a task, a variant or `--config=FILE`
+    are given. Otherwise several images, a folder, a pattern or `--seeds` train a sweep, and one
+    image trains a run.
+    """
+    if (resumed := _resumed(flags, images)) is not None:
+        return resumed
+    config = _config(flags, images)
+    chosen: Any = flags["config"]
+    file = chosen.config_filename  # or the fields, where no file is given
+    slug, variant = config.task_spec.slug, _variant(flags)
+    if isinstance(file, str):
+        path, _, variant = file.partition(":")
+        slug = pathlib.Path(path).stem
+    if _is_sweep(flags, config, images):
+        words = images or [config.images or config.image]
+        name = "-".join(filter(None, (_stem(words), slug, variant, "set")))
+        workdir = flags.workdir or str(RUNS / name)
+        return sweep.Sweep(config, workdir, paths=images, seeds=flags.seeds)
+    return config, flags.workdir or str(RUNS / default_name(config, slug, variant))
+
+
+def _resumed(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, str] | None:
+    """Returns the work in `--workdir`; None if there is none, or if flags describe other work."""
+    workdir = flags.workdir
+    chosen: Any = flags["config"]
+    is_described = any(flags[name].present for name in ("task", *VARIANTS))
+    if not workdir or images or is_described or isinstance(chosen.config_filename, str):
+        return None
+    changes = chosen.override_values
+    if sweep.is_set(workdir) and not changes.keys() & {"image", "images", "fine_tune"}:
+        seeds = flags.seeds if flags["seeds"].present else 0
+        return sweep.restored(workdir, seeds=seeds, **changes)
+    if restore.is_run(workdir) and not changes.keys() & {"images", "fine_tune"}:
+        config = dataclasses.replace(RunDirectory(workdir).config(), **changes)
+        _check_files(config, workdir)
+        return config, workdir
+    return None
+
+
+def _check_files(config: Config, workdir: str) -> None:
+    """Raises an InputError if a picture of a run is gone."""
+    for field in () if config.fine_tune else ("image", "mask"):
+        path = getattr(config, field)
+        if path and not pathlib.Path(path).exists():
+            raise InputError(
+                f"config.{field}={path}: {missing(path)}; if it has moved, give "
+                f"--config.{field}=FILE with --workdir={workdir}"
+            )
+
+
+def _config(flags: Flags, images: Sequence[str]) -> Config:
+    """Returns the configuration that the flags and the first image describe."""
+    chosen: Any = flags["config"]
     given = flags.config.to_dict() if hasattr(flags.config, "to_dict") else flags.config
     if not isinstance(given, Mapping):
         raise InputError("--config: get_config returns no configuration: return a ConfigDict")
-    asked = Config.restore(given)
-    chosen: Any = flags["config"]
+    config = Config.restore(given)
     if images:
         if "image" in chosen.override_values:
             raise InputError(f"image {images[0]} and --config.image: give one of them")
         if restore.is_run(images[0]):
             raise InputError(f"{images[0]} is a run: --workdir={images[0]} goes on with it")
-        asked = dataclasses.replace(asked, image=images[0])
-    if asked.image and asked.images:
-        raise InputError(f"image {asked.image} and config.images: give one of them")
-    needs_image = not (asked.image or asked.images or asked.fine_tune)
-    says_image = "image" in chosen.override_values and not isinstance(chosen.config_filename, str)
-    if (needs_image or says_image) and flags.workdir and _goes_on(flags):
-        return _that_goes_on(flags.workdir, chosen.override_values), flags.workdir
-    if needs_image:
+        config = dataclasses.replace(config, image=images[0])
+    if config.image and config.images:
+        raise InputError(f"image {config.image} and config.images: give one of them")
+    if not (config.image or config.images or config.fine_tune):
         raise InputError("an image is missing: give its file, for example photo.jpg")
-    slug, variant = asked.task_spec.slug, _variant(flags)
-    if isinstance(chosen.config_filename, str):  # else the fields were given, not a file
-        path, _, variant = chosen.config_filename.partition(":")
-        slug = pathlib.Path(path).stem
-    if not is_many(flags, asked, images):
-        return asked, flags.workdir or str(RUNS / default_name(asked, slug, variant))
-    place = pathlib.Path(images[0] if images else asked.images)
-    parts = [part for part in place.absolute().parts if not glob.has_magic(part)]
-    is_one = len(images) < 2 and (place.exists() or not glob.has_magic(str(place)))
-    stem = place.stem if is_one else (place.absolute().parent.name if place.exists() else parts[-1])
-    name = "-".join(part for part in (stem, slug, variant, "set") if part)
-    return asked, flags.workdir or str(RUNS / name)
+    return config
 
 
-def _that_goes_on(workdir: str, changes: Mapping[str, Any]) -> Config:
-    """Returns the configuration of a run, with changes; its pictures must still be there."""
-    asked = dataclasses.replace(RunDirectory(workdir).config(), **changes)
-    if not asked.fine_tune:
-        for field in ("image", "mask"):
-            path = getattr(asked, field)
-            if path and not pathlib.Path(path).exists():
-                raise InputError(
-                    f"config.{field}={path}: {missing(path)}; if it has moved, give "
-                    f"--config.{field}=FILE with --workdir={workdir}"
-                )
-    return asked
+def _is_sweep(flags: Flags, config: Config, images: Sequence[str]) -> bool:
+    is_many = len(images) > 1 or flags.seeds > 1 or bool(config.images)
+    if len(images) == 1 and not pathlib.Path(images[0]).is_file():
+        is_many |= pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0])
+    return is_many or bool(flags.workdir and sweep.is_set(flags.workdir))
 
 
-def is_many(flags: Flags, config: Config, images: Sequence[str]) -> bool:
-    """Returns whether a set of runs is asked for."""
-    is_word = len(images) == 1 and not pathlib.Path(images[0]).is_file()
-    is_folder = is_word and (pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0]))
-    several = bool(config.images) or flags.seeds > 1 or len(images) > 1 or is_folder
-    return several or _names_set(flags)
-
-
-def _names_set(flags: Flags) -> bool:
-    return bool(flags.workdir) and sweep.is_set(flags.workdir)
-
-
-def _says_what(flags: Flags) -> bool:
-    """Returns whether flags say what the run is for."""
-    return any(flags[name].present for name in ("task", *VARIANTS))
-
-
-def _goes_on(flags: Flags) -> bool:
-    """Returns whether a run is named that can say itself what it is."""
-    return restore.is_run(flags.workdir) and not _says_what(flags)
-
-
-def _set_that_goes_on(flags: Flags, images: Sequence[str]) -> sweep.Sweep | None:
-    """Returns the set that is named where nothing says which images, if it is one."""
-    chosen: Any = flags["config"]
-    says = _says_what(flags) or flags["config"].present
-    says |= any(name in chosen.override_values for name in ("image", "images", "fine_tune"))
-    if images or says or not _names_set(flags):
-        return None
-    seeds = flags.seeds if flags["seeds"].present else 0
-    return sweep.restored(flags.workdir, seeds=seeds, **chosen.override_values)
+def _stem(words: Sequence[str]) -> str:
+    """Returns the name of the file, the folder, or the folder of the files."""
+    place = pathlib.Path(words[0]).absolute()
+    if len(words) > 1:
+        place = place.parent
+    if place.exists():
+        return place.stem
+    return pathlib.Path(*(part for part in place.parts if not glob.has_magic(part))).stem
 
 
 def _main(flags: Flags, images: Sequence[str]) -> None:
@@ -179,13 +187,11 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
         return
     processes.check(flags)
     device.divide_cpu(flags.devices)
-    if known := _set_that_goes_on(flags, images):
-        _main_of_set(flags, known)
+    work = _work(flags, images)
+    if isinstance(work, sweep.Sweep):
+        _main_of_sweep(flags, work)
         return
-    asked, workdir = _asked_for(flags, images)
-    if is_many(flags, asked, images):
-        _main_of_set(flags, sweep.Sweep(asked, workdir, paths=images, seeds=flags.seeds))
-        return
+    asked, workdir = work
     of_set = [*executor_flags.FLAGS[1:], "stack"]
     unused = [name for name in of_set if flags[name].present]
     if unused:
@@ -211,33 +217,33 @@ def _say_device() -> None:
         print(warning)
 
 
-def _main_of_set(flags: Flags, many: sweep.Sweep) -> None:
+def _main_of_sweep(flags: Flags, runs: sweep.Sweep) -> None:
     if flags.coordinator:
         raise InputError("--coordinator has no effect on a set of images: give --engine=ray")
     if not flags.engine:  # which has other devices, and may need this one's memory
         _say_device()
     if flags.dry_run:
-        for line in dry_run.of_set(many):
+        for line in dry_run.of_set(runs):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)
-    _train_set(many, flags)
+    _train_sweep(runs, flags)
 
 
-def _train_set(many: sweep.Sweep, flags: Flags) -> None:
+def _train_sweep(runs: sweep.Sweep, flags: Flags) -> None:
     engine = executor_flags.executor_of(flags) or LOCAL
     about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
     about |= {"measure": evaluation.quick_metrics, "say": tqdm.tqdm.write}
     if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
-        many.train(engine=engine, **about)
+        runs.train(engine=engine, **about)
     else:
         with _stoppable() as request:
-            many.train(watcher=request, **about)
-    number, failed = len(many.members), len(many.errors)
-    print(f"{number - len(many.left())} of {number} runs are finished: {many.path}/index.html")
+            runs.train(watcher=request, **about)
+    number, failed = len(runs.members), len(runs.errors)
+    print(f"{number - len(runs.left())} of {number} runs are finished: {runs.path}/index.html")
     if failed:
-        name, error = next(iter(many.errors.items()))
-        others = f"; and {failed - 1} more, all in {many.path}/summary.csv" if failed > 1 else ""
+        name, error = next(iter(runs.errors.items()))
+        others = f"; and {failed - 1} more, all in {runs.path}/summary.csv" if failed > 1 else ""
         raise InputError(f"{name} failed: {error}{others}")
 
 
