@@ -33,10 +33,7 @@ def main(_):
     amps = jnp.ones(len(own))
     print(device.describe())
     for factor in ("1x", "2x"):
-        lengths = [
-            sampling.read_length("size", factor, length) for length in (own[-1][0], own[-1][1])
-        ]
-        sizes = sampling.target_sizes(own, *lengths)
+        sizes = sampling.stage_sizes(own, factor, factor)
         canvas = sampling.TiledRenderer(params, amps, generator, sizes)
         times: list[float] = []
         while sum(times[1:]) < _SECONDS.value:

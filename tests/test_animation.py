@@ -13,7 +13,6 @@ from consingan_jax.nn.layers import Architecture
 GENERATOR = Generator(Architecture(num_filters=4))
 VIEW = GENERATOR.view(((12, 15), (16, 20)))
 WANTED = VIEW.noise(GENERATOR.arch)
-NEXT = {"alpha": 0.1, "beta": 0.9, "start_stage": 0, "loop": False}
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +23,11 @@ def model():
     return params, noise.NoiseSource(noise.stage_keys(key, 2)), jnp.ones(2)
 
 
-def _frames(model, num, **changes):
-    options = {**NEXT, **changes}
-    key = jax.random.key(1)
-    return np.stack(
-        list(animation.frames(*model, key, num, generator=GENERATOR, view=VIEW, **options))
-    )
+def _frames(model, num, *, loop=False):
+    params, fixed, amps = model
+    period = num if loop else animation.NO_PERIOD
+    walk = animation.Walk(fixed, jax.random.key(1), 0.1, 0.9, period=period)
+    return np.stack(list(animation.frames(params, amps, walk, num, generator=GENERATOR, view=VIEW)))
 
 
 def _fresh(number):
@@ -42,11 +40,11 @@ def test_the_walk_by_hand(model):
     """Two steps from the stated start, written out in numpy."""
     _, fixed, _ = model
     still = np.asarray(fixed.draw(WANTED)[1])
-    settings = animation.Settings(jax.random.key(1), 0.1, 0.8, 0, 2**31 - 1)
-    positions = animation._first(fixed, settings, VIEW, generator=GENERATOR)
+    walk = animation.Walk(fixed, jax.random.key(1), 0.1, 0.8)
+    positions = animation._first(walk, VIEW, generator=GENERATOR)
     before, now = still, 0.99 * still + 0.01 * _fresh(2**31)
     for t in range(2):
-        positions = animation._step(positions, fixed, settings, t, WANTED)
+        positions = animation._step(walk, positions, t, WANTED)
         diff = 0.8 * (now - before) + 0.2 * _fresh(t)
         before, now = now, 0.1 * still + 0.9 * (now + diff)
         np.testing.assert_allclose(still + positions[0][1], now, atol=1e-5)
@@ -59,10 +57,10 @@ def test_frames_do_not_depend_on_their_number(model):
 
 
 def test_stages_below_the_start_stand_still(model):
-    settings = animation.Settings(jax.random.key(1), 0.1, 0.9, 1, 2**31 - 1)
-    positions = animation._first(model[1], settings, VIEW, generator=GENERATOR)
+    walk = animation.Walk(model[1], jax.random.key(1), 0.1, 0.9, start_stage=1)
+    positions = animation._first(walk, VIEW, generator=GENERATOR)
     for t in range(3):
-        positions = animation._step(positions, model[1], settings, t, WANTED)
+        positions = animation._step(walk, positions, t, WANTED)
     assert not positions[0][0].any() and positions[0][1].all()
 
 

@@ -72,8 +72,8 @@ def test_the_mask_of_a_difference(disk):
 def test_mask_files(tmp_path, disk):
     path = tmp_path / "pasted_mask.png"
     display.save(path, 2 * disk[..., None] - 1)
-    assert composite.beside(tmp_path / "pasted.png") == path
-    assert composite.beside(tmp_path / "other.png") is None
+    assert composite.find_mask(tmp_path / "pasted.png") == path
+    assert composite.find_mask(tmp_path / "other.png") is None
     np.testing.assert_array_equal(_read(path), disk)
     display.save(path, -np.ones((5, 5, 3)))
     with pytest.raises(ValueError, match=r"mask .*is all black"):
@@ -138,37 +138,37 @@ def _read(path):
 def test_a_mask_beside_it_in_another_format(disk, tmp_path):
     for name in ("pasted_mask.tif", "pasted_mask.txt", "other_mask.png"):
         Image.fromarray((255 * disk).astype(np.uint8)).save(tmp_path / name, "PNG")
-    assert composite.beside(tmp_path / "pasted.jpg") == tmp_path / "pasted_mask.tif"
+    assert composite.find_mask(tmp_path / "pasted.jpg") == tmp_path / "pasted_mask.tif"
     Image.fromarray((255 * disk).astype(np.uint8)).save(tmp_path / "pasted_mask.gif")
     with pytest.raises(InputError, match=r"lie pasted_mask.gif and pasted_mask.tif: give --mask"):
-        composite.beside(tmp_path / "pasted.jpg")
+        composite.find_mask(tmp_path / "pasted.jpg")
 
 
 def test_the_full_size_keeps_what_is_outside(disk):
     rng = np.random.default_rng(0)
     picture = rng.uniform(-1, 1, (240, 320, 3)).astype(np.float32)
-    made = composite.applied(np.zeros((60, 80, 3)), picture, disk, radius=7)
+    made = composite.apply_mask(np.zeros((60, 80, 3)), picture, disk, radius=7)
     whole = composite.at_full_size(made, picture)
     assert whole.shape == picture.shape and np.abs(whole[120, 160]).max() < 1e-3
     np.testing.assert_allclose(whole[:40], picture[:40], atol=1e-3)
-    without = composite.applied(np.zeros((60, 80, 3)), picture, None, radius=7)
+    without = composite.apply_mask(np.zeros((60, 80, 3)), picture, None, radius=7)
     assert without.final is without.result and without.blended is None
     with pytest.raises(ValueError, match="some of them 1"):
-        composite.applied(np.zeros((60, 80, 3)), picture, 0 * disk, radius=7)
+        composite.apply_mask(np.zeros((60, 80, 3)), picture, 0 * disk, radius=7)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float64])
 def test_a_mask_may_have_any_type(disk, dtype):
     picture = np.zeros((60, 80, 3), np.float32)
-    expected = composite.applied(picture, picture, disk, radius=7)
-    made = composite.applied(picture, picture, disk.astype(dtype), radius=7)
+    expected = composite.apply_mask(picture, picture, disk, radius=7)
+    made = composite.apply_mask(picture, picture, disk.astype(dtype), radius=7)
     np.testing.assert_array_equal(made.mask, expected.mask)
     with pytest.raises(ValueError, match=r"give .* of 0 and 1"):
-        composite.applied(picture, picture, 255 * disk.astype(np.uint8), radius=7)
+        composite.apply_mask(picture, picture, 255 * disk.astype(np.uint8), radius=7)
 
 
 def test_a_mask_of_another_aspect_ratio_is_refused(disk):
     picture = np.zeros((80, 60, 3), np.float32)
     with pytest.raises(ValueError, match="mask has 60x80 px, but its composite 80x60"):
-        composite.applied(picture, picture, disk, radius=7)
+        composite.apply_mask(picture, picture, disk, radius=7)
     composite.check_aspect((188, 250), (3000, 4000))

@@ -12,6 +12,7 @@ from consingan_jax import checkpoint
 from consingan_jax.data import display, noise
 from consingan_jax.errors import InputError
 from consingan_jax.generation import sampling
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +65,13 @@ def test_exactly_the_asked_size(model, width, height, size):
 
 def test_lower_stages_are_scaled_and_rounded_down():
     sizes = ((14, 19), (16, 21), (21, 28))
-    height = sampling.read_length("height", None, 21)
-    width = sampling.read_length("width", "1.5x", 28)
-    assert sampling.target_sizes(sizes, height, width) == ((14, 28), (16, 31), (21, 42))
+    assert sampling.stage_sizes(sizes, None, "1.5x") == ((14, 28), (16, 31), (21, 42))
 
 
 def test_stages_below_the_start_take_the_fixed_noise(model):
     view = model.generator.view(model.sizes)
     keys = noise.stage_keys(noise.sample_key(7), 3)
-    kept = [*model.z_star[:2], noise.NoiseSource(keys).draw(view.noise(model.arch))[2]]
+    kept = [*tiny.z_star(model)[:2], noise.NoiseSource(keys).draw(view.noise(model.arch))[2]]
     expected = model.generator(model.params, kept, model.noise_amps, view)
     image = model.sample(seed=7, start_stage=2)
     np.testing.assert_allclose(image, expected, atol=1e-5)
@@ -140,7 +139,7 @@ def test_windows_that_cannot_be(model, place, canvas, message):
 
 
 def test_a_model_of_format_1_draws_as_it_did(model, tmp_path, monkeypatch):
-    old = dataclasses.replace(model, fixed=noise.ReconstructionNoise(model.z_star, 7))
+    old = dataclasses.replace(model, fixed=noise.ReconstructionNoise(tiny.z_star(model), 7))
     about = {name: value for name, value in old.metadata().items() if name != "noise"}
     monkeypatch.setattr(checkpoint, "FORMAT", 1)
     checkpoint.save(tmp_path / "model", old.tree(), about)
@@ -184,10 +183,10 @@ def test_a_model_and_its_pictures_show_themselves(model):
 
 def test_a_model_keeps_little_noise(model, finished_run):
     tree = checkpoint.load(finished_run / "model")
-    assert [z.shape for z in tree["z_star"]] == [model.z_star[0].shape]
+    assert [z.shape for z in tree["z_star"]] == [tiny.z_star(model)[0].shape]
     border = 2 * model.arch.num_layers
     shapes = [(1, h + border, w + border, 4) for h, w in model.sizes[1:]]
-    assert [z.shape for z in model.z_star[1:]] == shapes
+    assert [z.shape for z in tiny.z_star(model)[1:]] == shapes
 
 
 def test_reconstruction(model):
@@ -307,7 +306,7 @@ def test_models_are_compared_by_identity(model, finished_run):
 
 
 def test_the_arrays_of_a_loaded_model_are_on_the_device(model):
-    arrays = jax.tree.leaves((model.params, model.z_star, model.noise_amps))
+    arrays = jax.tree.leaves((model.params, tiny.z_star(model), model.noise_amps))
     assert all(isinstance(array, jax.Array) for array in arrays)
 
 

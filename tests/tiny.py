@@ -6,6 +6,7 @@ import signal
 import numpy as np
 
 from consingan_jax.data import display
+from consingan_jax.generation import inputs
 
 CONFIG = {  # stage 2 has a frozen stage below it
     "num_layers": 1,
@@ -32,6 +33,11 @@ def paint(path: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     colours = np.stack([rows, columns, 1 - rows * columns], -1) * 2 - 1
     display.save(path, colours + 0.1 * rng.standard_normal(colours.shape))
+
+
+def z_star(model):
+    """Returns z*_0 .. z*_d of a model, each `[1, h, w, channels]`."""
+    return inputs.z_star(model).draw(model.generator.view(model.sizes).noise(model.arch))
 
 
 def hear_interrupts() -> None:

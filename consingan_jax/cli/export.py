@@ -13,7 +13,7 @@ from consingan_jax.cli.flags import Command, Flags
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole, write_text
-from consingan_jax.generation import export, restore
+from consingan_jax.generation import export, restore, sampling
 from consingan_jax.generation.model import Model
 
 USAGE = """Makes a model portable: a program that samples without this package, and a model card.
@@ -99,7 +99,7 @@ def _main(flags: Flags, others: Sequence[str]) -> None:
         out / "samples.png", display.grid([display.shrunk(p, display.CELL) for p in pictures])
     )
     model.save(out / "model")
-    height, width = model.stage_sizes(**size)[-1]
+    height, width = sampling.stage_sizes(model.sizes, **size)[-1]
     write_text(out / "README.md", _card(model, height, width))
     print(f"{out}: images of {height}x{width} px (height x width), {len(program):,} bytes")
 

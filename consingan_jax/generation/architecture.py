@@ -1,11 +1,11 @@
-"""Derives the architecture of the networks from a configuration."""
+"""Derives the networks' architecture from a configuration."""
 
 from consingan_jax.config import Config
 from consingan_jax.nn.layers import Architecture
 
 
 def architecture(config: Config, *, channels: int) -> Architecture:
-    """Returns the architecture that a configuration means, for images of `channels` channels."""
+    """Returns a configuration's architecture for images of `channels` channels."""
     return Architecture(
         channels=channels,
         num_filters=config.num_filters,

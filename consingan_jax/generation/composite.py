@@ -9,24 +9,26 @@ import pathlib
 import numpy as np
 from scipy import ndimage
 
+from consingan_jax import tasks
+from consingan_jax.config import Config
 from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
-REFERENCE_SIDE = 250  # long side, in pixels, at which radius and blur have their stated sizes
+REFERENCE_SIDE = 250  # long side, in pixels, to which radius and blur refer
 BLUR_SIGMA = 5.0
-MOST = 0.9  # of a composite; a mask that covers more may be inverted
-CHANGED = 0.15  # difference on [-1, 1] above which a pixel counts as edited
+MAX_INSIDE = 0.9  # share of a composite; a mask that covers more may be inverted
+MIN_DIFFERENCE = 0.15  # on [-1, 1], of a pixel that counts as edited
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CompositeResult:
-    """What a model made of a composite, at the model's resolution.
+    """A composite and the image that a model generated from it, at the model's resolution.
 
     Attributes:
-        composite: `[h, w, C]`, what went in.
-        result: `[h, w, C]`, what came out.
+        composite: `[h, w, C]`, the input.
+        result: `[h, w, C]`, the output.
         mask: `[h, w]` from 0 to 1, dilated and blurred; None if there is no mask.
         blended: `[h, w, C]`, the result inside the mask, the composite outside; None likewise.
     """
@@ -38,7 +40,7 @@ class CompositeResult:
 
     @property
     def final(self) -> np.ndarray:
-        """`[h, w, C]`, blended if there is a mask."""
+        """`[h, w, C]`: the blended image if there is a mask, else the result."""
         return self.result if self.blended is None else self.blended
 
     def side_by_side(self) -> np.ndarray:
@@ -54,10 +56,19 @@ class CompositeResult:
         return display.to_png(self.side_by_side())
 
 
-def applied(
+def check_takes_composites(config: Config) -> None:
+    """Raises an InputError if models of this configuration take no composites."""
+    if config.task_spec.composite_input is None:
+        raise InputError(
+            f"this model was trained for {config.task}: composites need one of "
+            f"{tasks.names(takes_composite=True)}"
+        )
+
+
+def apply_mask(
     result: np.ndarray, composite: np.ndarray, mask: np.ndarray | None, *, radius: float
 ) -> CompositeResult:
-    """Returns a result beside its composite and blended with it.
+    """Resizes a composite to a model's result and blends the two.
 
     Args:
         result: `[h, w, C]`.
@@ -66,7 +77,7 @@ def applied(
         radius: as for `soften`.
 
     Raises:
-        InputError: the mask has no inside.
+        InputError: the mask is empty, of other values, or of another aspect ratio.
     """
     size = (result.shape[0], result.shape[1])
     small = composite if composite.shape[:2] == size else resize.fit(composite, size)
@@ -80,23 +91,24 @@ def applied(
     return CompositeResult(small, result, soft, blend(soft, result, small))
 
 
-def at_full_size(made: CompositeResult, composite: np.ndarray) -> np.ndarray:
-    """Returns the final picture `[H, W, C]` at the composite's own resolution.
+def at_full_size(applied: CompositeResult, composite: np.ndarray) -> np.ndarray:
+    """Returns the final image `[H, W, C]` at the composite's own resolution.
 
-    Inside the mask it is the model's result enlarged, outside it the composite as it is.
+    It is the enlarged result inside the mask and the untouched composite outside.
     """
     size = (composite.shape[0], composite.shape[1])
-    result = resize.fit(made.result, size)
-    if made.mask is None:
+    result = resize.fit(applied.result, size)
+    if applied.mask is None:
         return result
-    mask = resize.fit(2 * made.mask[..., None] - 1, size)[..., 0] / 2 + 0.5
+    # `resize.fit` takes images in [-1, 1].
+    mask = resize.fit(2 * applied.mask[..., None] - 1, size)[..., 0] / 2 + 0.5
     return blend(mask, result, composite)
 
 
-def beside(path: str | pathlib.Path) -> pathlib.Path | None:
+def find_mask(path: str | pathlib.Path) -> pathlib.Path | None:
     """Returns the file `<name>_mask.<ext>` beside a composite, None if there is none.
 
-    One of the composite's own suffix comes first, then that of any other image format.
+    A mask with the composite's own suffix takes precedence over other image formats.
 
     Raises:
         InputError: there are several, all of other formats.
@@ -105,33 +117,33 @@ def beside(path: str | pathlib.Path) -> pathlib.Path | None:
     mask = path.with_name(f"{path.stem}_mask{path.suffix}")
     if mask.is_file():
         return mask
-    others = [one for one in path.parent.iterdir() if one.stem == mask.stem]
+    others = [file for file in path.parent.iterdir() if file.stem == mask.stem]
     found = sorted(filter(formats.has_image_suffix, others))
     if len(found) > 1:
-        names = " and ".join(one.name for one in found)
+        names = " and ".join(file.name for file in found)
         raise InputError(f"beside {path} lie {names}: give --mask=FILE")
     return found[0] if found else None
 
 
 def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Returns the mask of what differs between a composite and the training image.
+    """Returns a mask of the pixels in which a composite differs from the training image.
 
     Args:
         composite: `[H, W, C]`.
         real: `[h, w, C]`, of the same aspect ratio.
 
     Returns:
-        `[h, w]` of 0 and 1: changed pixels without lone specks, holes filled.
+        `[h, w]` of 0 and 1, without single pixels and holes.
 
     Raises:
-        InputError: the aspect ratios differ, or nothing is changed.
+        InputError: the aspect ratios differ, or no pixel does.
     """
     if own_size(composite.shape, real.shape) != real.shape[:2]:
         raise InputError(
             "mask auto compares with the training image, which has another aspect ratio: give a "
             "mask file or none"
         )
-    difference = np.abs(resize.fit(composite, real.shape[:2]) - real).max(-1) > CHANGED
+    difference = np.abs(resize.fit(composite, real.shape[:2]) - real).max(-1) > MIN_DIFFERENCE
     mask = ndimage.binary_fill_holes(ndimage.binary_opening(difference))
     if not mask.any():
         raise InputError("mask auto found no difference to the training image: give a mask file")
@@ -139,15 +151,13 @@ def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def fits(mask: tuple[int, ...], composite: tuple[int, ...]) -> bool:
-    """Returns whether shapes of a mask and of its composite have one aspect ratio.
-
-    To 5 %: a mask may be much smaller than its composite, and rounded.
-    """
+    """Returns whether the shapes of a mask and its composite have the same aspect ratio."""
+    # A mask may be much smaller than its composite, where rounding changes its aspect ratio.
     return 0.95 < mask[0] / mask[1] * composite[1] / composite[0] < 1 / 0.95
 
 
 def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
-    """Raises an InputError unless shapes of a mask and of its composite have one aspect ratio."""
+    """Raises an InputError unless the shapes of a mask and its composite fit."""
     if not fits(mask, composite):
         raise InputError(
             f"mask has {mask[0]}x{mask[1]} px, but its composite {composite[0]}x{composite[1]}: "
@@ -156,14 +166,14 @@ def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
 
 
 def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
-    """Returns the size at which a model works on a composite.
+    """Returns the (height, width) at which a model works on a composite.
 
-    That is the model's own size if the aspect ratios agree to a pixel; otherwise the composite's
+    It is the model's own size if the aspect ratios agree to a pixel; otherwise the composite's
     aspect ratio, with the model's long side.
 
     Args:
-        shape: of the composite, height and width first.
-        model: of the training image, height and width first.
+        shape: shape of the composite, height and width first.
+        model: shape of the training image, height and width first.
     """
     scale = max(model[:2]) / max(shape[:2])
     size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
@@ -172,21 +182,21 @@ def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
 
 
 def soften(mask: np.ndarray, size: Size, radius: float) -> np.ndarray:
-    """Returns a mask as it is used: dilated by a disk, blurred, from 0 to 1.
+    """Returns a mask dilated by a disk, blurred and scaled to [0, 1].
 
     Args:
         mask: `[H, W]`, true inside, any size.
-        size: height and width of the result.
-        radius: of the disk, in pixels at a long side of 250; it and the blur scale with it.
+        size: (height, width) of the result.
+        radius: of the disk, in pixels at a long side of 250; it and the blur scale with the side.
     """
     scale = max(size) / REFERENCE_SIDE
     resized = resize.fit(np.where(mask, 1.0, -1.0)[..., None], size)[..., 0]
-    # Of a mask thinner than a pixel the strongest trace is kept.
+    # A mask thinner than a pixel falls below 0 everywhere: then its strongest trace is kept.
     inside = resized > min(0, resized.max() - 1e-6)
-    wide = ndimage.distance_transform_edt(~inside) <= radius * scale
-    soft = ndimage.gaussian_filter(wide.astype(np.float64), BLUR_SIGMA * scale)
+    dilated = ndimage.distance_transform_edt(~inside) <= radius * scale
+    soft = ndimage.gaussian_filter(dilated.astype(np.float64), BLUR_SIGMA * scale)
     low, high = soft.min(), soft.max()
-    if high - low < 1e-6:  # everything is inside
+    if high - low < 1e-6:  # the dilated mask covers the image: nothing to scale
         return np.ones(size, np.float32)
     return ((soft - low) / (high - low)).astype(np.float32)
 

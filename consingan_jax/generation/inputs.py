@@ -1,4 +1,4 @@
-"""Inputs of a trained generator: of a sample, of a composite, of the reconstruction."""
+"""Builds the noise inputs of a trained generator: of a sample, a composite, the reconstruction."""
 
 import dataclasses
 import functools
@@ -7,65 +7,80 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import numerics, tasks
+from consingan_jax import numerics
 from consingan_jax.data import noise
-from consingan_jax.data.noise import NoiseSource, ReconstructionNoise
+from consingan_jax.data.noise import NoiseSource
+from consingan_jax.errors import InputError
+from consingan_jax.generation.trained import TrainedGenerator
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
+
+MAX_SEED = 2**32 - 1
+
+
+def check_seed(seed: int, num_samples: int = 1) -> None:
+    """Raises an InputError unless `seed` and those of the following samples are in range."""
+    if not isinstance(seed, (int, np.integer)):
+        raise InputError(f"seed={seed!r}: give a whole number")
+    largest = MAX_SEED + 1 - num_samples
+    if not 0 <= seed <= largest:
+        of = f" of {num_samples} samples" if num_samples > 1 else ""
+        raise InputError(f"seed={seed}{of}: give one from 0 to {largest}")
+
+
+def check_stage(model: TrainedGenerator, start_stage: int) -> None:
+    """Raises an InputError unless the model has the stage."""
+    last = len(model.sizes) - 1
+    if not 0 <= start_stage <= last:
+        raise InputError(f"start_stage={start_stage}: this model has the stages 0 to {last}")
+
+
+def z_star(model: TrainedGenerator) -> NoiseSource:
+    """Returns z*, which reconstructs the training image."""
+    image_at_0 = model.task.fixed_input != "gaussian"
+    source = model.fixed.source(len(model.sizes), image_at_0=image_at_0)
+    return dataclasses.replace(source, per_pixel=model.per_pixel)
+
+
+def sample_input(
+    model: TrainedGenerator, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0
+) -> NoiseSource:
+    """Returns the input of one sample.
+
+    Args:
+        model: the trained generator.
+        seed: seed of the sample; it may be traced.
+        coarsest: (height, width) of stage 0.
+        start_stage: stages below it take z*.
+    """
+    num_stages, fixed = len(model.sizes), z_star(model)
+    key = noise.sample_key(seed) if model.per_pixel else numerics.key(seed)
+    keys, given = noise.stage_keys(key, num_stages), fixed.given[:start_stage]
+    if not given and model.task.random_input != "gaussian":
+        # Format 1 has a key of its own for z_0, one beyond those of the stages.
+        first_key = keys[0] if model.per_pixel else jax.random.fold_in(key, num_stages)
+        image = resize.fit(model.real[0], coarsest)[None]
+        given = (_first(first_key, image, kind=model.task.random_input),)
+    assert fixed.keys is not None, "z* has keys"
+    # Below start_stage z* is drawn again from its own keys, as far as it is not stored.
+    keys = jnp.concatenate([fixed.keys[:start_stage], keys[start_stage:]])
+    return dataclasses.replace(fixed, keys=keys, given=given)
+
+
+def composite_input(
+    model: TrainedGenerator, seed: int, composite: np.ndarray, coarsest: Size
+) -> NoiseSource:
+    """Returns z* with z_0 made of a composite `[H, W, C]` (paper, section 4).
+
+    The seed matters only for tasks that add noise to the composite.
+    """
+    assert model.task.composite_input is not None, "the task takes composites"
+    image = jnp.asarray(resize.fit(composite, coarsest))[None]
+    first = _first(numerics.key(seed), image, kind=model.task.composite_input)
+    fixed = z_star(model)
+    return dataclasses.replace(fixed, given=(first, *fixed.given[1:]))
 
 
 @functools.partial(numerics.jit, static_argnames="kind")
 def _first(key: jax.Array, coarsest: jax.Array, *, kind: str) -> jax.Array:
-    """Returns z_0 of a kind, a key of `noise.INPUTS`, compiled."""
     return noise.INPUTS[kind](key, coarsest)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GeneratorInputs:
-    """Makes the inputs of one model.
-
-    Attributes:
-        fixed: z*, as far as it is stored.
-        task: the row of the table of tasks.
-        real: `[H, W, C]`, the training image.
-        num_stages: of the model.
-        per_pixel: whether noise is drawn pixel by pixel; see `noise.NoiseSource`.
-    """
-
-    fixed: ReconstructionNoise
-    task: tasks.Task
-    real: np.ndarray
-    num_stages: int
-    per_pixel: bool
-
-    def z_star(self) -> NoiseSource:
-        """Returns z*."""
-        source = self.fixed.source(self.num_stages, image_at_0=self.task.fixed_input != "gaussian")
-        return dataclasses.replace(source, per_pixel=self.per_pixel)
-
-    def sample(self, seed: int | jax.Array, coarsest: Size, *, start_stage: int = 0) -> NoiseSource:
-        """Returns the input of the sample that a seed names.
-
-        Args:
-            seed: the seed.
-            coarsest: (height, width) of stage 0.
-            start_stage: stages below it take z*.
-        """
-        key = noise.sample_key(seed) if self.per_pixel else numerics.key(seed)
-        keys, fixed = noise.stage_keys(key, self.num_stages), self.z_star()
-        given = fixed.given[:start_stage]
-        if not given and self.task.random_input != "gaussian":
-            first = keys[0] if self.per_pixel else jax.random.fold_in(key, self.num_stages)
-            image = resize.fit(self.real, coarsest)[None]
-            given = (_first(first, image, kind=self.task.random_input),)
-        assert fixed.keys is not None, "z* has keys"
-        keys = jnp.concatenate([fixed.keys[:start_stage], keys[start_stage:]])
-        return dataclasses.replace(fixed, keys=keys, given=given)
-
-    def composite(self, seed: int, picture: np.ndarray, coarsest: Size) -> NoiseSource:
-        """Returns the input that a composite `[H, W, C]` gives; the seed is of what is random."""
-        assert self.task.composite_input is not None, "the task takes composites"
-        image = jnp.asarray(resize.fit(picture, coarsest))[None]
-        first = _first(numerics.key(seed), image, kind=self.task.composite_input)
-        fixed = self.z_star()
-        return dataclasses.replace(fixed, given=(first, *fixed.given[1:]))

@@ -16,42 +16,43 @@ from consingan_jax.data import display, loading, masks
 from consingan_jax.data.loading import LoadedImage
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite, restore, video
+from consingan_jax.generation.composite import CompositeResult
 from consingan_jax.generation.model import Model
 
-GRID = 24  # at most so many samples in the grid, besides the training image
+GRID = 24  # largest number of samples in the grid, besides the training image
 # The animations of the published program.
 BETAS = (0.8, 0.85, 0.9, 0.95)
 START_STAGES = (0, 1, 2)
-SHEET_FRAMES = 6  # of every animation on the contact sheet
+SHEET_FRAMES = 6  # of each animation on the contact sheet
 
 
 class Artifact(str):
-    """Words on what was made; `file` is the picture to look at, `files` are all that were written.
+    """A line on a product, with the picture to look at, `file`, and all `files` written.
 
-    What a picture was made of is said in lines before it, which are plain strings.
+    Notes on what was read come as plain strings before it.
     """
 
     file: pathlib.Path
     files: Sequence[pathlib.Path]
 
     def __new__(
-        cls, words: str, file: str | pathlib.Path, files: Sequence[pathlib.Path] = ()
+        cls, line: str, file: str | pathlib.Path, files: Sequence[pathlib.Path] = ()
     ) -> "Artifact":
-        """Returns the words with the files."""
-        made = super().__new__(cls, words)
-        made.file = pathlib.Path(file)
-        made.files = files or [made.file]
-        return made
+        """Returns the line with the files."""
+        artifact = super().__new__(cls, line)
+        artifact.file = pathlib.Path(file)
+        artifact.files = files or [artifact.file]
+        return artifact
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Output:
-    """The files made from one model. Every method yields a line for each thing that it did.
+    """Writes files of one model. Each method yields a line for each thing done.
 
     Attributes:
-        model: what makes the pictures.
-        directory: where the pictures of one kind go, as the user says; empty: below the run.
-        ckpt: where the model comes from.
+        model: the model.
+        directory: the user's directory for the files; empty: one in the run.
+        ckpt: the directory that the model was loaded from.
     """
 
     model: Model
@@ -61,30 +62,30 @@ class Output:
     def samples(
         self, *, seed: int, num_samples: int, start_stage: int, **size: Any
     ) -> Iterator[Artifact]:
-        """Writes samples, one file a seed, and a grid of the first ones."""
+        """Writes samples, one file per seed, and a grid of the first ones."""
         encoding = self.model.encoding
         encoding.check(pathlib.Path(f"samples{encoding.suffix}"), self.model.arch.channels)
         images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
-        first = next(images)
+        first = next(images)  # its size names the directory
         name = f"{first.shape[0]}x{first.shape[1]}"
         out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
-        tiles, files = [display.shrunk(self.model.real[0], display.CELL)], []
-        for number, picture in enumerate(itertools.chain([first], images), seed):
-            files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", picture)[0])
-            tiles += [display.shrunk(picture, display.CELL)] if len(tiles) <= GRID else []
-        display.save(out / "grid.png", display.grid(tiles))
-        words = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
-        yield Artifact(words, out / "grid.png", files)
+        cells, files = [display.shrunk(self.model.real[0], display.CELL)], []
+        for number, image in enumerate(itertools.chain([first], images), seed):
+            files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", image)[0])
+            cells += [display.shrunk(image, display.CELL)] if len(cells) <= GRID else []
+        display.save(out / "grid.png", display.grid(cells))
+        line = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
+        yield Artifact(line, out / "grid.png", files)
 
     def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Artifact]:
         """Writes one sample as a .png or .npy."""
-        file = pathlib.Path(path)
-        self.model.encoding.check(file, self.model.arch.channels)
-        (picture,) = self.model.sample(seed, start_stage=start_stage, **size)
+        file, encoding = pathlib.Path(path), self.model.encoding
+        encoding.check(file, self.model.arch.channels)
+        (image,) = self.model.sample(seed, start_stage=start_stage, **size)
         file.parent.mkdir(parents=True, exist_ok=True)
-        files = self.model.encoding.save(file, picture)
-        words = f"{picture.shape[0]}x{picture.shape[1]} px (height x width)"
-        yield Artifact(f"{' and '.join(map(str, files))}: {words}", file, files)
+        files = encoding.save(file, image)
+        size_of = f"{image.shape[0]}x{image.shape[1]} px (height x width)"
+        yield Artifact(f"{' and '.join(map(str, files))}: {size_of}", file, files)
 
     def reconstruction(self) -> Iterator[Artifact]:
         """Writes the training image as learned."""
@@ -95,14 +96,13 @@ class Output:
     def composites(
         self, paths: Sequence[str], *, mask: str | None, seed: int, full_size: bool
     ) -> Iterator[str]:
-        """Applies the model to composites and writes the results, a directory each.
+        """Harmonizes or edits composites and writes the results, a directory each.
 
         Args:
             paths: image files.
-            mask: a file, "auto", "none", or None for the file beside each composite if there is
-                one.
-            seed: of what is random.
-            full_size: also write the result at each composite's own resolution.
+            mask: a file, "auto", "none", or None for the file beside each composite, if any.
+            seed: as for `Model.harmonize`.
+            full_size: whether to also write the result at each composite's own resolution.
 
         Raises:
             InputError: a file cannot be used; then nothing is written.
@@ -113,15 +113,16 @@ class Output:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise InputError(f"naive: two composites are called {twice}: apply them one at a time")
-        self.model.check_takes_composites()
+        composite.check_takes_composites(self.model.config)
+        # All files are read before the first result is written.
         like = (self.model.config, self.model.encoding, self.model.arch.channels)
-        found = [loading.read_alike(path, *like) for path in paths]
-        inside = [self._mask(mask, *pair) for pair in zip(paths, found, strict=True)]
-        for name, picture, (area, origin) in zip(names, found, inside, strict=True):
-            yield from picture.notes
-            made = self.model.harmonize(picture.pixels, mask=area, seed=seed)
-            whole = composite.at_full_size(made, picture.pixels) if full_size else None
-            files = self._save_applied(self._directory(name, always_below=True), made, whole)
+        images = [loading.read_alike(path, *like) for path in paths]
+        inside = [self._mask(mask, *pair) for pair in zip(paths, images, strict=True)]
+        for name, image, (area, origin) in zip(names, images, inside, strict=True):
+            yield from image.notes
+            result = self.model.harmonize(image.pixels, mask=area, seed=seed)
+            whole = composite.at_full_size(result, image.pixels) if full_size else None
+            files = self._save_composite(self._directory(name, always_below=True), result, whole)
             yield Artifact(f"{name}: {origin}; {files[0]}", files[0], files)
 
     def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Artifact]:
@@ -138,41 +139,35 @@ class Output:
     ) -> Iterator[Artifact]:
         """Writes the published set of animations as .gif, and a sheet with some frames of each.
 
-        Args:
-            fps: frames per second.
-            seed: of the walks.
-            beta: one value instead of the published four.
-            start_stage: one value instead of the published three.
-            walk: as for `Model.animate`.
+        `beta` and `start_stage` replace the published four and three values; `walk` as for
+        `Model.animate`.
         """
         stages = [k for k in START_STAGES if k < len(self.model.sizes)]
         stages = stages if start_stage is None else [start_stage]
-        shown = np.linspace(0, walk["frames"] - 1, SHEET_FRAMES).astype(int).tolist()
+        numbers = np.linspace(0, walk["frames"] - 1, SHEET_FRAMES).astype(int).tolist()
         sheet: list[np.ndarray] = []
         for stage, value in itertools.product(stages, BETAS if beta is None else [beta]):
             name = f"start_stage_{stage}_beta_{value:.2f}.gif"
             video.check(pathlib.Path(name), fps)
             frames = self.model.animate(seed, beta=value, start_stage=stage, **walk)
-            out = self._directory("animation")
-            file = out / name
-            video.save(file, _keep(frames, shown, sheet), frames_per_second=fps)
+            file = self._directory("animation") / name  # made once the arguments are checked
+            video.save(file, _keep(frames, numbers, sheet), frames_per_second=fps)
             yield Artifact(str(file), file)
-        file = out / "contact_sheet.png"
-        display.save(file, display.grid(sheet, columns=len(set(shown))))
+        file = file.with_name("contact_sheet.png")
+        display.save(file, display.grid(sheet, columns=len(set(numbers))))
         yield Artifact(f"{file}: some frames of each, one animation a row", file)
 
     def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
-        """Returns the directory of some pictures, made if it is not there.
+        """Makes and returns the user's directory, else the directory `name` in the run.
 
-        Args:
-            name: of the directory, below that of the run.
-            always_below: whether there is one of that name also below the user's directory.
+        With `always_below` it is `name` in the user's directory too.
         """
         out = pathlib.Path(self.directory or self.default_directory())
         if always_below or not self.directory:
             out = out / name
         try:
             out.mkdir(parents=True, exist_ok=True)
+            # A directory that exists already may still be read-only.
             tempfile.TemporaryFile(dir=out).close()
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
@@ -181,7 +176,7 @@ class Output:
         return out
 
     def default_directory(self) -> pathlib.Path:
-        """Returns `generated` of the run; of a model outside of a run, a directory of its own."""
+        """Returns `generated` in the run, or a directory beside a model that has no run."""
         path = pathlib.Path(self.ckpt).resolve()
         if not checkpoint.exists(path):
             return path / "generated"
@@ -190,51 +185,51 @@ class Output:
             return run / "generated"
         return path.with_name(f"{path.name}-generated")
 
-    def _save_applied(
-        self, out: pathlib.Path, made: composite.CompositeResult, whole: np.ndarray | None
+    def _save_composite(
+        self, out: pathlib.Path, result: CompositeResult, whole: np.ndarray | None
     ) -> list[pathlib.Path]:
-        """Writes what a model made of a composite, in place of what an earlier call left.
-
-        Returns the files: composite and result in one picture first, the largest result last.
-        """
+        """Writes a result and returns its files: side by side first, the largest image last."""
         encoding, side_by_side = self.model.encoding, out / "side_by_side.png"
         suffix, files = encoding.suffix, [side_by_side]
+        # Files that an earlier call left and this one does not write would contradict it.
         for name in ("mask.png", f"blended{suffix}", f"full_size{suffix}"):
             (out / name).unlink(missing_ok=True)
-        if made.mask is not None:
-            display.save(out / "mask.png", 2 * made.mask[..., None] - 1)
-        results = {"result": made.result, "blended": made.blended, "full_size": whole}
-        for name, picture in results.items():
-            if picture is not None:
-                files += encoding.save(out / f"{name}{suffix}", picture)
-        display.save(side_by_side, made.side_by_side())
+        if result.mask is not None:
+            display.save(out / "mask.png", 2 * result.mask[..., None] - 1)
+        images = {"result": result.result, "blended": result.blended, "full_size": whole}
+        for name, image in images.items():
+            if image is not None:
+                files += encoding.save(out / f"{name}{suffix}", image)
+        display.save(side_by_side, result.side_by_side())
         return files
 
-    def _mask(self, asked: str | None, path: str, found: LoadedImage):
-        """Returns the mask of a composite (None without), and words on where it comes from."""
-        if asked == "none":
+    def _mask(
+        self, mask: str | None, path: str, image: LoadedImage
+    ) -> tuple[np.ndarray | None, str]:
+        """Returns the mask of a composite, if any, and words on where it comes from."""
+        if mask == "none":
             return None, "no mask, as asked"
-        if asked == "auto":
-            mask = composite.difference_mask(found.pixels, self.model.real[0])
-            return mask, "mask from the difference to the training image"
-        file = asked or composite.beside(path)
+        if mask == "auto":
+            area = composite.difference_mask(image.pixels, self.model.real[0])
+            return area, "mask from the difference to the training image"
+        file = mask or composite.find_mask(path)
         if file is None:
             return None, "no mask beside it"
-        fits = functools.partial(composite.fits, composite=found.pixels.shape)
+        fits = functools.partial(composite.fits, composite=image.pixels.shape)
         limit = self.model.config.max_pixels
-        mask, said = masks.read_inside(file, fits, turn=found.orientation, max_pixels=limit)
-        composite.check_aspect(mask.shape, found.pixels.shape)
-        words = ", ".join(filter(None, [f"mask {file}", said]))
-        if mask.mean() > composite.MOST:
-            words += f", white on {mask.mean():.0%} of it: is it inverted?"
-        return mask, words
+        area, note = masks.read_inside(file, fits, turn=image.orientation, max_pixels=limit)
+        composite.check_aspect(area.shape, image.pixels.shape)
+        origin = ", ".join(filter(None, [f"mask {file}", note]))
+        if area.mean() > composite.MAX_INSIDE:
+            origin += f", white on {area.mean():.0%} of it: is it inverted?"
+        return area, origin
 
 
 def _keep(
-    frames: Iterator[np.ndarray], shown: Sequence[int], kept: list[np.ndarray]
+    frames: Iterator[np.ndarray], numbers: Sequence[int], kept: list[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Passes frames on, and puts the numbers `shown` of them in a list."""
+    """Passes frames on, and appends those of some numbers to a list."""
     for number, frame in enumerate(frames):
-        if number in shown:
+        if number in numbers:
             kept.append(frame)
         yield frame

@@ -18,26 +18,20 @@ from consingan_jax.nn.layers import Architecture
 IDENTITY = "run.json"  # the file that makes a directory a run
 
 
-class Noise(NamedTuple):
-    """What the metadata of a model say of its noise.
+class NoiseMetadata(NamedTuple):
+    """How a saved model's noise is drawn."""
 
-    Attributes:
-        seed: z* follows from it, as far as it is not stored.
-        num_stored: how many grids of z* are stored.
-        per_pixel: whether samples draw their noise pixel by pixel; see `noise.NoiseSource`.
-    """
-
-    seed: int
+    seed: int  # z* follows from it, except for the grids that are stored
     num_stored: int
     per_pixel: bool
 
 
-def noise_of(metadata: dict[str, Any]) -> Noise:
-    """Returns what metadata say of the noise; format 1 stored all of z*, and drew it whole."""
+def noise_of(metadata: dict[str, Any]) -> NoiseMetadata:
+    """Returns the noise metadata of a model; format 1 stored all of z* and drew whole grids."""
     if metadata["format"] == 1:
-        return Noise(metadata["config"]["seed"], len(metadata["sizes"]), per_pixel=False)
+        return NoiseMetadata(metadata["config"]["seed"], len(metadata["sizes"]), per_pixel=False)
     found = metadata["noise"]
-    return Noise(found["seed"], found["num_stored"], per_pixel=found["by_place"])
+    return NoiseMetadata(found["seed"], found["num_stored"], per_pixel=found["by_place"])
 
 
 def is_run(path: str | pathlib.Path) -> bool:
@@ -47,13 +41,12 @@ def is_run(path: str | pathlib.Path) -> bool:
 
 
 def runs(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the runs in a folder, the one that was trained last first."""
+    """Returns the runs in a folder, the most recently trained first."""
     found = (path.parent for path in folder.glob(f"*/{IDENTITY}"))
-    return sorted(found, key=_trained, reverse=True)
+    return sorted(found, key=_last_trained, reverse=True)
 
 
-def _trained(run: pathlib.Path) -> tuple[float, str]:
-    """Returns when a run was last trained."""
+def _last_trained(run: pathlib.Path) -> tuple[float, str]:
     files = [file for file in (run / IDENTITY, run / "metrics.jsonl") if file.exists()]
     return max(file.stat().st_mtime for file in files), str(run)
 
@@ -62,12 +55,13 @@ def load(path: str | pathlib.Path) -> Model:
     """Restores a model.
 
     Args:
-        path: the directory of a run or of a model. Of an unfinished run it is the model at the
-            last checkpoint, at the resolution reached; `Model.finished` tells.
+        path: the directory of a run or of a model. Of an unfinished run the last checkpoint is
+            loaded, at the resolution reached; see `Model.finished`.
 
     Raises:
-        InputError: nothing of the kind is there.
-        DamagedError: all that is there is damaged; where a part is, a warning says what was taken.
+        InputError: the path is no such directory.
+        DamagedError: everything saved there is damaged. A warning names damaged checkpoints in
+            place of which an intact one was loaded.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
@@ -95,14 +89,14 @@ def load(path: str | pathlib.Path) -> Model:
 def _read(path: pathlib.Path) -> Model:
     metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
     try:
-        arrays = tree.get("model", tree)  # a checkpoint of the training holds more than the model
-        drawn = noise_of(metadata)
+        arrays = tree.get("model", tree)  # checkpoints of a training also hold optimizer state
+        noise = noise_of(metadata)
         return Model(
             params=jax.device_put(arrays["params"]),
-            fixed=ReconstructionNoise(jax.device_put(arrays["z_star"]), drawn.seed),
+            fixed=ReconstructionNoise(jax.device_put(arrays["z_star"]), noise.seed),
             noise_amps=jax.device_put(arrays["noise_amps"]),
             real=arrays["real"],
-            per_pixel=drawn.per_pixel,
+            per_pixel=noise.per_pixel,
             arch=Architecture(**metadata["architecture"]),
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
             config=Config.restore(metadata["config"]),

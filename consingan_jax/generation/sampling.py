@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,34 +10,58 @@ import numpy as np
 from consingan_jax import numerics
 from consingan_jax.data.noise import NoiseSource, Z
 from consingan_jax.errors import InputError
+from consingan_jax.generation import inputs
 from consingan_jax.generation.tiles import TileGrid
+from consingan_jax.generation.trained import TrainedGenerator
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Params
 from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
 
-MAX_LENGTH = 32768  # pixels of an image that is returned
-MAX_PIXELS = 2**28  # of such an image altogether: 3 GiB as numbers
-MAX_CANVAS = 2_000_000  # of one that is made in windows; positions must fit into int32
+Length = int | str | None
+"""Height or width of an image: pixels, a factor such as "2x", or None for the model's own."""
+
+MAX_LENGTH = 32768  # pixels per side of an image that is returned whole
+MAX_PIXELS = 2**28  # of such an image: 3 GiB as float32 RGB
+MAX_CANVAS = 2_000_000  # pixels per side of an image rendered in windows; positions are int32
 TILE = 512
-MAX_AT_ONCE = 2**31 // MAX_CANVAS - 128  # of a side of what one program makes; likewise
+# Pixels per side of a window rendered by one program. Resampling multiplies the length of a window
+# and its receptive field's border by that of the canvas, in int32.
+MAX_AT_ONCE = 2**31 // MAX_CANVAS - 128
 
 
-class Length(NamedTuple):
-    """Height or width of an image wanted, and its ratio to the model's own."""
+def stage_sizes(
+    sizes: Sequence[Size], height: Length, width: Length, *, limit: int = MAX_LENGTH
+) -> tuple[Size, ...]:
+    """Returns the sizes of all stages for an image of another size.
 
-    pixels: int
-    factor: float
+    Args:
+        sizes: (height, width) of each stage as trained.
+        height: height of the image.
+        width: width of the image.
+        limit: longest side, in pixels.
 
-
-def read_length(name: str, value: int | str | None, own: int, *, limit: int = MAX_LENGTH) -> Length:
-    """Returns the length that `value` asks for: None, pixels, or a factor such as "2x".
+    Returns:
+        The lower stages scaled and rounded down, the last one exactly as requested.
 
     Raises:
-        InputError: `value` is none of these, or the image would be too small or too large.
+        InputError: `height` or `width` is not of these forms, or the image is too small or large.
     """
+    rows, down = _read_length("height", height, sizes[-1][0], limit)
+    columns, across = _read_length("width", width, sizes[-1][1], limit)
+    if limit == MAX_LENGTH and rows * columns > MAX_PIXELS:
+        raise InputError(
+            f"height={rows} and width={columns}: an image of so many pixels takes a file .zarr or "
+            ".tif as --out; or make parts of it by `Model.window`"
+        )
+    lower = [(max(1, int(h * down)), max(1, int(w * across))) for h, w in sizes[:-1]]
+    return (*lower, (rows, columns))
+
+
+def _read_length(name: str, value: Length, own: int, limit: int) -> tuple[int, float]:
+    """Returns a length in pixels, and its ratio to the model's own."""
     if value is None:
-        return Length(own, 1.0)
+        return own, 1.0
     text = str(value).strip().lower()
     try:
         factor = float(text[:-1]) if text.endswith("x") else int(text) / own
@@ -52,32 +75,13 @@ def read_length(name: str, value: int | str | None, own: int, *, limit: int = MA
             f"{name}={value} is {pixels} px: give a size from 1 to {limit} px"
             + ("; a file .zarr or .tif may be larger" if limit < pixels <= MAX_CANVAS else "")
         )
-    return Length(pixels, factor)
+    return pixels, factor
 
 
-def target_sizes(sizes: Sequence[Size], height: Length, width: Length) -> tuple[Size, ...]:
-    """Returns the sizes of all stages for an image of another size.
-
-    Args:
-        sizes: (height, width) of every stage as trained.
-        height: of the image wanted.
-        width: of the image wanted.
-
-    Returns:
-        The lower stages scaled and rounded down, the last exactly as wanted.
-    """
-    lower = [(int(h * height.factor), int(w * width.factor)) for h, w in sizes[:-1]]
-    return (*((max(h, 1), max(w, 1)) for h, w in lower), (height.pixels, width.pixels))
-
-
-def checked_window(
+def check_window(
     top: int, left: int, height: int, width: int, *, canvas: Size, limit: int = MAX_LENGTH
-) -> dict[str, Any]:
-    """Returns a window as arguments `top`, `left` and `size`.
-
-    Raises:
-        InputError: it does not lie in the canvas, or a side of it is longer than `limit`.
-    """
+) -> None:
+    """Raises an InputError unless a window lies in the canvas and its sides are within `limit`."""
     for names, start, length, whole in (
         (("top", "height"), top, height, canvas[0]),
         (("left", "width"), left, width, canvas[1]),
@@ -93,30 +97,43 @@ def checked_window(
             f"height={height} and width={width}: a window has {MAX_PIXELS} pixels at most; make "
             "several"
         )
-    return {"top": top, "left": left, "size": (height, width)}
+
+
+def _check_windowed(model: TrainedGenerator) -> None:
+    """Raises an InputError if the model can only generate whole images."""
+    if model.arch.batch_norm:
+        why = "its normalisation takes statistics of whole images"
+    elif model.task.composite_input is not None:
+        why = f"the task {model.config.task} takes whole images"
+    elif not model.per_pixel:
+        why = "it is of format 1, whose noise is drawn for whole images: train it again"
+    else:
+        return
+    raise InputError(f"this model cannot make windows or very large images: {why}")
 
 
 @functools.partial(numerics.jit, static_argnames="generator")
 def generate(
     params: Params, z: Z, noise_amps: jax.Array, view: Crop, *, generator: Generator
 ) -> jax.Array:
-    """Returns the images that a generator makes of z on some windows, compiled.
+    """Returns the generator's images of some windows.
 
-    However z comes about, the same program makes images of it.
+    Compiled apart from the drawing of z, so that samples, composites and reconstructions share one
+    program.
     """
     return generator(params, z, noise_amps, view)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TiledRenderer:
-    """All images of one size that a generator makes, whole or by windows.
+    """Renders images of one size, whole or in windows.
 
     Attributes:
         params: generator parameters.
-        noise_amps: amplitude of every stage's noise.
-        generator: what makes the images.
-        sizes: (height, width) of every stage.
-        in_one_piece: whether an image can only be made whole, however large it is.
+        noise_amps: amplitude of each stage's noise.
+        generator: the generator network.
+        sizes: (height, width) of each stage.
+        in_one_piece: whether images can only be rendered whole, however large.
     """
 
     params: Params
@@ -127,17 +144,15 @@ class TiledRenderer:
 
     @property
     def tile(self) -> Size:
-        """Height and width of the windows that an image is made of; all of it if it is small.
-
-        Normalisation takes statistics of whole images, so that these are made in one piece.
-        """
+        """(height, width) of the tiles; all of an image that is small or normalised."""
+        # Normalisation takes its statistics over the whole image.
         if self.in_one_piece or self.generator.arch.batch_norm:
             return self.sizes[-1]
         return TileGrid(self.sizes[-1], (TILE, TILE)).size
 
     @numerics.independent
     def window(self, source: NoiseSource, *, top: int, left: int, size: Size) -> jax.Array:
-        """Returns a part of an image, `[1, *size, C]` in [-1, 1], made at once, without the rest.
+        """Returns a window `[1, *size, C]` in [-1, 1] of an image, rendered by one program.
 
         `size` is at most `MAX_AT_ONCE` px a side.
         """
@@ -146,9 +161,9 @@ class TiledRenderer:
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
     def memory(self, source: NoiseSource) -> int:
-        """Returns the bytes that it takes to make a tile, besides this program's own."""
+        """Returns the bytes that a tile's arrays and intermediate results take."""
         view = self.generator.view(self.sizes, size=self.tile)
-        # Of real arrays, so that the first tile finds this program compiled.
+        # Lowered for real arrays, not shapes, so that the first tile finds the program compiled.
         z = source.draw(view.noise(self.generator.arch))
         arguments = (self.params, z, self.noise_amps, view)
         lowered = generate.lower(*arguments, generator=self.generator)
@@ -157,21 +172,85 @@ class TiledRenderer:
         return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
     def picture(self, source: NoiseSource) -> np.ndarray:
-        """Returns an image `[H, W, C]` in [-1, 1], made tile by tile."""
+        """Returns an image `[H, W, C]` in [-1, 1], rendered tile by tile."""
         return self.part(source, top=0, left=0, size=self.sizes[-1])
 
     def part(self, source: NoiseSource, *, top: int, left: int, size: Size) -> np.ndarray:
-        """Returns a part of an image, `[*size, C]` in [-1, 1], made tile by tile."""
+        """Returns a part `[*size, C]` of an image in [-1, 1], rendered tile by tile."""
         image = np.empty((*size, self.generator.arch.channels), np.float32)
         tiles = TileGrid(size, self.tile)
         height, width = tiles.size
         for row, column in tiles.places():
-            made = self.window(source, top=top + row, left=left + column, size=tiles.size)[0]
-            image[row : row + height, column : column + width] = made
+            tile = self.window(source, top=top + row, left=left + column, size=tiles.size)[0]
+            image[row : row + height, column : column + width] = tile
         return image
 
     @numerics.independent
     def pictures(self, sources: Iterable[NoiseSource]) -> Iterator[np.ndarray]:
-        """Yields the images of some sources, one in memory at a time."""
+        """Yields an image for each source, one in memory at a time."""
         for source in sources:
             yield self.picture(source)
+
+
+def renderer(
+    model: TrainedGenerator,
+    height: Length = None,
+    width: Length = None,
+    *,
+    windowed: bool = False,
+) -> TiledRenderer:
+    """Returns the renderer of a model's images of one size.
+
+    Args:
+        model: the trained generator.
+        height: height of the images.
+        width: width of the images.
+        windowed: whether no image is returned whole, which allows up to `MAX_CANVAS` px a side.
+
+    Raises:
+        InputError: a length is out of range, or `windowed` and the model generates whole images
+            only.
+    """
+    if windowed:
+        _check_windowed(model)
+    limit = MAX_CANVAS if windowed else MAX_LENGTH
+    sizes = stage_sizes(model.sizes, height, width, limit=limit)
+    in_one_piece = not model.per_pixel
+    return TiledRenderer(model.params, model.noise_amps, model.generator, sizes, in_one_piece)
+
+
+def windowed_sample(
+    model: TrainedGenerator,
+    seed: int,
+    *,
+    height: Length = None,
+    width: Length = None,
+    start_stage: int = 0,
+) -> tuple[NoiseSource, TiledRenderer]:
+    """Returns a sample's input and its renderer, which renders any window of it.
+
+    Arguments are those of `Model.sample`, errors also those of `renderer`.
+    """
+    inputs.check_seed(seed)
+    inputs.check_stage(model, start_stage)
+    canvas = renderer(model, height, width, windowed=True)
+    return inputs.sample_input(model, seed, canvas.sizes[0], start_stage=start_stage), canvas
+
+
+def crop(
+    model: TrainedGenerator,
+    height: Length,
+    width: Length,
+    window: tuple[int, int, int, int] | None,
+) -> Crop:
+    """Returns the whole of an image of some size, or the window (top, left, height, width) of it.
+
+    Raises:
+        InputError: as `renderer` and `check_window` do; a window has `MAX_AT_ONCE` px a side.
+    """
+    sizes = renderer(model, height, width, windowed=window is not None).sizes
+    if window is None:
+        return model.generator.view(sizes)
+    check_window(*window, canvas=sizes[-1], limit=MAX_AT_ONCE)
+    top, left, *size = window
+    return model.generator.view(sizes, top=top, left=left, size=(size[0], size[1]))

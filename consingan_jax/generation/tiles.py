@@ -1,4 +1,4 @@
-"""Tiles of one size that cover an image, so that one compiled program renders all of them."""
+"""Divides an image into tiles of one size, so that one compiled program renders all of them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from consingan_jax.nn.resize import Size
 
 @dataclasses.dataclass(frozen=True)
 class TileGrid:
-    """Windows of one size over a canvas, row by row.
+    """Tiles of one size that cover a canvas, row by row.
 
-    Along each axis they begin at 0, t, 2t, ..., except that the last one is moved inside.
+    Along each axis they start at 0, t, 2t, ..., except that the last one is moved inside, where it
+    overlaps the one before.
 
     Attributes:
-        canvas: (height, width) of the picture.
-        tile: (height, width) asked for; a smaller canvas has windows of its own size.
+        canvas: (height, width) of the image.
+        tile: requested (height, width); a smaller canvas has tiles of its own size.
     """
 
     canvas: Size
@@ -22,25 +23,25 @@ class TileGrid:
 
     @property
     def size(self) -> Size:
-        """(height, width) of each window."""
+        """(height, width) of each tile."""
         return min(self.canvas[0], self.tile[0]), min(self.canvas[1], self.tile[1])
 
     @property
     def grid(self) -> Size:
-        """How many there are down and across."""
+        """Number of tiles down and across."""
         return -(-self.canvas[0] // self.size[0]), -(-self.canvas[1] // self.size[1])
 
     def place(self, number: int) -> tuple[int, int]:
-        """Returns (top, left) of a window."""
+        """Returns (top, left) of a tile."""
         top, left = self.new(number)[:2]
         return min(top, self.canvas[0] - self.size[0]), min(left, self.canvas[1] - self.size[1])
 
     def places(self) -> Iterator[tuple[int, int]]:
-        """Yields (top, left) of every window."""
+        """Yields (top, left) of every tile."""
         return map(self.place, range(self.grid[0] * self.grid[1]))
 
     def new(self, number: int) -> tuple[int, int, int, int]:
-        """Returns (top, left, height, width) of what no earlier window has: its lower right."""
+        """Returns (top, left, height, width) of the part of a tile that no earlier one covers."""
         row, column = divmod(number, self.grid[1])
         top, left = row * self.size[0], column * self.size[1]
         height, width = self.canvas[0] - top, self.canvas[1] - left

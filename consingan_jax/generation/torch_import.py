@@ -1,4 +1,4 @@
-"""Reads runs of the published PyTorch program: parameter names, settings, weights."""
+"""Imports runs of the published PyTorch program: settings, parameters, noise."""
 
 import ast
 import importlib.util
@@ -16,7 +16,7 @@ from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.model import Model
 from consingan_jax.nn.layers import Params
 
-# Names of the published program's flags, and ours.
+# The published program's flags, and our fields.
 FIELDS = {
     "mode": "task",
     "nfc": "num_filters",
@@ -36,20 +36,20 @@ FIELDS = {
     "train_mode": "task",
     "train_stages": "num_stages",
 }
-# Flags without a part in the arithmetic, and those with one value that has none.
+# Flags that do not affect the arithmetic, and those that do not at one value.
 IGNORED = {"input_name", "naive_img", "model_dir", "gpu", "not_cuda", "manualSeed", "fine_tune"}
 FIXED = {"ker_size": 3, "padd_size": 0, "start_scale": 0}
 ACTIVATIONS = {"lrelu": "leaky_relu"}
-# What a run's file of settings holds besides.
-_OF_A_RUN = {"device", "noise_amp_init", "timestamp"}
+# Entries of a run's file of settings that are no flags.
+_NO_FLAGS = {"device", "noise_amp_init", "timestamp"}
 
 
 def read_config(recorded: Mapping[str, Any], **known: Any) -> Config:
-    """Returns our configuration for the published program's flags; others have the defaults.
+    """Returns the configuration for flags of the published program; other fields are defaults.
 
     Args:
-        recorded: the flags.
-        known: fields of ours that something else tells.
+        recorded: the flags with their values.
+        **known: fields of ours that take precedence.
 
     Raises:
         InputError: a flag or its value has no counterpart here.
@@ -67,7 +67,7 @@ def read_config(recorded: Mapping[str, Any], **known: Any) -> Config:
 
 
 def read_params(data: Mapping[str, np.ndarray], prefix: str = "") -> Params:
-    """Returns the parameters under `prefix`, kernels `[3, 3, I, O]`, in our structure."""
+    """Returns the parameters under `prefix` as our tree; kernels are `[3, 3, I, O]` already."""
     tree: dict = {}
     for name, value in data.items():
         if name.startswith(prefix) and "running_" not in name and "num_batches" not in name:
@@ -75,6 +75,7 @@ def read_params(data: Mapping[str, np.ndarray], prefix: str = "") -> Params:
             node = tree
             for part in path[:-1]:
                 node = node.setdefault(part, {})
+            # PyTorch keeps PReLU's one slope as `[1]`.
             node[path[-1]] = jnp.asarray(value).reshape(() if path[-1] == "slope" else value.shape)
     if "stages" in tree:
         tree["stages"] = [tree["stages"][k] for k in sorted(tree["stages"])]
@@ -82,7 +83,7 @@ def read_params(data: Mapping[str, np.ndarray], prefix: str = "") -> Params:
 
 
 def our_path(name: str) -> list[Any]:
-    """Returns where our parameters keep what the published program calls `name`."""
+    """Returns the path in our parameters of one that the published program calls `name`."""
     modules: list[Any]
     *modules, leaf = [part for part in name.split(".") if part]
     if modules[0] == "body":
@@ -97,13 +98,14 @@ def our_path(name: str) -> list[Any]:
 
 
 def load_run(path: pathlib.Path) -> tuple[Model, list[np.ndarray]]:
-    """Returns the model of a run directory of the published program, and its pyramid.
-
-    The model keeps all of z*, with which it gives the training image back as the program does. Of
-    an unfinished run it is the newest stage.
+    """Loads a run directory of the published program.
 
     Args:
-        path: the directory, with `parameters.txt`, `reals.pth` and a folder for every stage.
+        path: the directory, with `parameters.txt`, `reals.pth` and a folder for each stage.
+
+    Returns:
+        The model of the newest stage, and the pyramid's levels `[1, H, W, C]`. The model stores all
+        of z*, since the program's cannot be drawn again.
 
     Raises:
         InputError: PyTorch is not installed, or the directory is no such run.
@@ -133,7 +135,7 @@ def load_run(path: pathlib.Path) -> tuple[Model, list[np.ndarray]]:
 
 
 def _settings(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the settings of a run, a line each: a name, a dash between tabs, a value."""
+    """Returns the flags of a run from a file with lines `name<tab>-<tab>value`."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -141,7 +143,7 @@ def _settings(path: pathlib.Path) -> dict[str, Any]:
     pairs = [line.split("\t-\t", 1) for line in lines if "\t-\t" in line]
     if not pairs:
         raise InputError(f"{path} has no settings of the published program")
-    return {name: _value(text) for name, text in pairs if name not in _OF_A_RUN}
+    return {name: _value(text) for name, text in pairs if name not in _NO_FLAGS}
 
 
 def _value(text: str) -> Any:
@@ -152,7 +154,7 @@ def _value(text: str) -> Any:
 
 
 def _tensors(path: pathlib.Path) -> Any:
-    """Returns what PyTorch saved, of tensors, lists and dictionaries alone."""
+    """Returns the tensors, lists and dictionaries of a file that PyTorch saved."""
     if importlib.util.find_spec("torch") is None:
         raise InputError(
             f"{path} needs PyTorch to be read: python -m pip install torch (the extra torch)"
@@ -163,21 +165,17 @@ def _tensors(path: pathlib.Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except Exception as error:  # what damaged files raise is not told
+    except Exception as error:  # PyTorch does not document what damaged files raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
 def _parameter(tensor: Any) -> np.ndarray:
-    """Returns a parameter; kernels `[O, I, 3, 3]` as `[3, 3, I, O]`."""
-    array = _array(tensor)
+    """Returns a parameter, a kernel `[O, I, 3, 3]` as `[3, 3, I, O]`."""
+    array = tensor.detach().numpy()
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
 def _images(path: pathlib.Path) -> list[np.ndarray]:
-    """Returns tensors `[1, C, H, W]` as `[1, H, W, C]`."""
-    return [_array(tensor).transpose(0, 2, 3, 1) for tensor in _tensors(path)]
-
-
-def _array(tensor: Any) -> np.ndarray:
-    return tensor.detach().numpy()
+    """Returns saved tensors `[1, C, H, W]` as `[1, H, W, C]`."""
+    return [tensor.detach().numpy().transpose(0, 2, 3, 1) for tensor in _tensors(path)]

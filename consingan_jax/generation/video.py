@@ -14,30 +14,30 @@ from PIL import Image
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.nn.resize import Size
 
 SUFFIXES = (".gif", ".webp", ".png", ".mp4")
-WEBP_SIDE = 16383  # pixels, the most that the format has
+WEBP_SIDE = 16383  # largest number of pixels per side
 LONGEST_FRAME = {".gif": 655_350, ".webp": 2**24 - 1, ".png": 65_535}  # milliseconds
 
 
 def save(
     path: str | pathlib.Path, frames: Iterator[np.ndarray], *, frames_per_second: float
 ) -> None:
-    """Writes frames `[H, W, C]` in [-1, 1] as .gif, .webp, .png (animated) or .mp4, repeating.
+    """Writes frames `[H, W, C]` in [-1, 1] as a repeating .gif, .webp, animated .png or .mp4.
 
     The file appears when it is complete. Frames that are all alike make a still picture.
 
     Raises:
-        InputError: another suffix, or .mp4 without the extra `video`.
+        InputError: the suffix is another, the format cannot hold the frames, or .mp4 is asked for
+            without the extra `video`.
     """
     path = pathlib.Path(path)
     check(path, frames_per_second)
     pixels = (display.to_uint8(display.shown(frame)) for frame in frames)
+    encode = _save_mp4 if path.suffix.lower() == ".mp4" else _save_with_pillow
     with whole(path) as part:
-        if path.suffix.lower() == ".mp4":
-            _as_mp4(part, pixels, frames_per_second)
-        else:
-            _with_pillow(part, pixels, frames_per_second)
+        encode(part, pixels, frames_per_second)
 
 
 def check(path: pathlib.Path, frames_per_second: float) -> None:
@@ -50,10 +50,9 @@ def check(path: pathlib.Path, frames_per_second: float) -> None:
         raise InputError(f"out={path}: .mp4 needs av: python -m pip install av (the extra video)")
 
 
-def _with_pillow(
+def _save_with_pillow(
     path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float
 ) -> None:
-    """Writes frames as Pillow does; a frame that is like the one before lengthens that one."""
     suffix, frames, last = path.suffix.lower(), [], None
     ends: list[int] = []  # in milliseconds
     for number, frame in enumerate(pixels, 1):
@@ -62,11 +61,12 @@ def _with_pillow(
                 f"out: .webp holds at most {WEBP_SIDE} px a side, not {frame.shape[0]}x"
                 f"{frame.shape[1]}: give another suffix or a smaller size"
             )
+        # Pillow would merge equal frames too, but fail beyond the longest duration of a format.
         if last is None or not np.array_equal(frame, last):
             frames.append(Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame))
             ends.append(0)
             last = frame
-        # In steps of 10 ms, which is GIF's; what rounding takes from one the next gets back.
+        # GIF counts in steps of 10 ms. Rounding ends, not durations, keeps the overall speed.
         ends[-1] = 10 * round(number * 100 / frames_per_second)
     durations = np.diff([0, *ends]).tolist()
     if len(frames) > 1 and max(durations) > LONGEST_FRAME[suffix]:
@@ -77,7 +77,7 @@ def _with_pillow(
     first, *others = frames
     try:
         first.save(path, save_all=True, append_images=others, **options)
-    except struct.error:  # frames that became alike with the few colours of the format
+    except struct.error:  # frames alike in the format's few colours were merged beyond its limit
         raise _stands_still(suffix) from None
 
 
@@ -88,20 +88,21 @@ def _stands_still(suffix: str) -> InputError:
     )
 
 
-def _as_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
+def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_second: float) -> None:
     import av
 
     first = next(pixels)
-    height, width = (n + n % 2 for n in first.shape[:2])  # yuv420p wants even sides
-    padding = ((0, height - first.shape[0]), (0, width - first.shape[1]), (0, 0))
+    height, width = (n + n % 2 for n in first.shape[:2])  # yuv420p needs even sides
     rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
     try:
-        _encode(path, itertools.chain([first], pixels), (height, width), padding, rate)
+        _encode(path, itertools.chain([first], pixels), (height, width), rate)
     except av.error.FFmpegError as error:
         raise InputError(f"out: no .mp4 of {height}x{width} px can be made: {error}") from None
 
 
-def _encode(path, pixels, size, padding, rate) -> None:
+def _encode(
+    path: pathlib.Path, pixels: Iterator[np.ndarray], size: Size, rate: fractions.Fraction
+) -> None:
     import av
 
     with av.open(str(path), "w") as container:
@@ -109,6 +110,8 @@ def _encode(path, pixels, size, padding, rate) -> None:
         stream.pix_fmt = "yuv420p"
         stream.height, stream.width = size
         for frame in pixels:
-            colour = np.pad(np.broadcast_to(frame, (*frame.shape[:2], 3)), padding, mode="edge")
+            height, width = frame.shape[:2]
+            padding = ((0, size[0] - height), (0, size[1] - width), (0, 0))
+            colour = np.pad(np.broadcast_to(frame, (height, width, 3)), padding, mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
         container.mux(stream.encode())

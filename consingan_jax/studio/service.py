@@ -14,6 +14,7 @@ from consingan_jax.data import display, formats, loading
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.generation import restore
+from consingan_jax.generation.composite import check_takes_composites
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.output import Artifact, Output
 from consingan_jax.runs.directory import RunDirectory, default_name
@@ -206,7 +207,7 @@ class StudioService:
         if composite is None:
             raise InputError("a composite is missing: choose a picture, then paint its mask")
         output = self._output(name)
-        output.model.check_takes_composites()
+        check_takes_composites(output.model.config)
         folder = output.default_directory()
         folder.mkdir(exist_ok=True)
         file, mask = folder / "composite.png", folder / "composite_mask.png"

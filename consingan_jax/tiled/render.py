@@ -15,6 +15,7 @@ from consingan_jax import numerics
 from consingan_jax.data.noise import NoiseSource
 from consingan_jax.errors import InputError
 from consingan_jax.executors import LOCAL, Executor
+from consingan_jax.generation import sampling
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.generation.tiles import TileGrid
@@ -53,7 +54,7 @@ class _Sample:
     @functools.cached_property
     def input(self) -> tuple[NoiseSource, TiledRenderer]:
         """What it is made of."""
-        return self.model.input_of(**self.asked)
+        return sampling.windowed_sample(self.model, **self.asked)
 
     @numerics.independent
     def __call__(self, top: int, left: int) -> np.ndarray:
@@ -123,7 +124,7 @@ def animation(
     **walk: Any,
 ) -> Iterator[str]:
     """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
-    renderer = model.renderer(height, width)
+    renderer = sampling.renderer(model, height, width, windowed=True)
     asked = {"height": height, "width": width, **walk}
     model.animate(seed, **asked, window=(0, 0, *renderer.tile))  # refuses what cannot be
     of_tile = (walk["frames"], *renderer.tile, model.arch.channels)
