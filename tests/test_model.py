@@ -25,6 +25,14 @@ def harmonizer(harmonization_run):
     return consingan_jax.load(harmonization_run)
 
 
+def test_a_model_has_what_users_call_and_no_more():
+    names = {name for name in dir(consingan_jax.Model) if not name.startswith("_")}
+    makes = {"sample", "samples", "window", "reconstruct", "animate", "harmonize", "edit"}
+    says = {"task", "generator", "size", "finished", "describe", "num_params"}
+    saves = {"save", "tree", "metadata", "reconstruction_rmse"}
+    assert names - {"per_pixel"} == makes | says | saves  # of the fields, one with a default
+
+
 def test_a_run_and_its_model_directory_load_alike(model, finished_run):
     other = consingan_jax.load(finished_run / "model")
     np.testing.assert_array_equal(model.sample(), other.sample())

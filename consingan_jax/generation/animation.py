@@ -114,7 +114,7 @@ def frames(
 
 def warm_up(alpha: float, beta: float) -> int:
     """Returns the number of steps after which a walk has forgotten its start."""
-    # The filter decays at least as fast as its pole of largest modulus.
+    # In the long run the start decays by the filter's pole of largest modulus.
     poles = np.roots([1, -(1 - alpha) * (1 + beta), (1 - alpha) * beta])
     decay = float(np.clip(np.abs(poles).max(), START_LEFT, 1 - 1e-9))  # per step
     return math.ceil(math.log(START_LEFT) / math.log(decay))

@@ -68,13 +68,9 @@ def check_takes_composites(config: Config) -> None:
 def apply_mask(
     result: np.ndarray, composite: np.ndarray, mask: np.ndarray | None, *, radius: float
 ) -> CompositeResult:
-    """Resizes a composite to a model's result and blends the two.
+    """Resizes a composite `[H, W, C]` to a model's result `[h, w, C]` and blends the two.
 
-    Args:
-        result: `[h, w, C]`.
-        composite: `[H, W, C]`, any size of about the same aspect ratio.
-        mask: `[H, W]` of 0 and 1, any size, or None.
-        radius: as for `soften`.
+    The mask is `[H, W]` of 0 and 1, any size, or None; `radius` is that of `soften`.
 
     Raises:
         InputError: the mask is empty, of other values, or of another aspect ratio.
@@ -92,10 +88,7 @@ def apply_mask(
 
 
 def at_full_size(applied: CompositeResult, composite: np.ndarray) -> np.ndarray:
-    """Returns the final image `[H, W, C]` at the composite's own resolution.
-
-    It is the enlarged result inside the mask and the untouched composite outside.
-    """
+    """Returns the enlarged result inside the mask, the untouched composite `[H, W, C]` outside."""
     size = (composite.shape[0], composite.shape[1])
     result = resize.fit(applied.result, size)
     if applied.mask is None:
@@ -128,12 +121,7 @@ def find_mask(path: str | pathlib.Path) -> pathlib.Path | None:
 def difference_mask(composite: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Returns a mask of the pixels in which a composite differs from the training image.
 
-    Args:
-        composite: `[H, W, C]`.
-        real: `[h, w, C]`, of the same aspect ratio.
-
-    Returns:
-        `[h, w]` of 0 and 1, without single pixels and holes.
+    It is `[h, w]` of 0 and 1, of the size of `real`, without single pixels and holes.
 
     Raises:
         InputError: the aspect ratios differ, or no pixel does.
@@ -166,14 +154,10 @@ def check_aspect(mask: tuple[int, ...], composite: tuple[int, ...]) -> None:
 
 
 def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
-    """Returns the (height, width) at which a model works on a composite.
+    """Returns the (height, width) at which a model works on a composite of some shape.
 
     It is the model's own size if the aspect ratios agree to a pixel; otherwise the composite's
-    aspect ratio, with the model's long side.
-
-    Args:
-        shape: shape of the composite, height and width first.
-        model: shape of the training image, height and width first.
+    aspect ratio, with the model's long side. Shapes have height and width first.
     """
     scale = max(model[:2]) / max(shape[:2])
     size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
@@ -182,12 +166,9 @@ def own_size(shape: tuple[int, ...], model: tuple[int, ...]) -> Size:
 
 
 def soften(mask: np.ndarray, size: Size, radius: float) -> np.ndarray:
-    """Returns a mask dilated by a disk, blurred and scaled to [0, 1].
+    """Returns a mask of another size, dilated by a disk, blurred and scaled to [0, 1].
 
-    Args:
-        mask: `[H, W]`, true inside, any size.
-        size: (height, width) of the result.
-        radius: of the disk, in pixels at a long side of 250; it and the blur scale with the side.
+    The disk's radius and the blur are in pixels at a long side of 250, and scale with it.
     """
     scale = max(size) / REFERENCE_SIDE
     resized = resize.fit(np.where(mask, 1.0, -1.0)[..., None], size)[..., 0]

@@ -18,7 +18,7 @@ from consingan_jax.generation.composite import (
     check_takes_composites,
     own_size,
 )
-from consingan_jax.generation.sampling import Length
+from consingan_jax.generation.sampling import Length, Window
 from consingan_jax.generation.trained import TrainedGenerator
 
 
@@ -178,7 +178,7 @@ class Model(TrainedGenerator):
         loop: bool = False,
         width: Length = None,
         height: Length = None,
-        window: tuple[int, int, int, int] | None = None,
+        window: Window | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the frames `[H, W, C]` of a random walk of the noise around z*.
 

@@ -98,11 +98,8 @@ class Output:
     ) -> Iterator[str]:
         """Harmonizes or edits composites and writes the results, a directory each.
 
-        Args:
-            paths: image files.
-            mask: a file, "auto", "none", or None for the file beside each composite, if any.
-            seed: as for `Model.harmonize`.
-            full_size: whether to also write the result at each composite's own resolution.
+        The mask is a file, "auto", "none", or None for the file beside each composite, if any.
+        `full_size` also writes the results at the composites' own resolution.
 
         Raises:
             InputError: a file cannot be used; then nothing is written.
@@ -158,10 +155,7 @@ class Output:
         yield Artifact(f"{file}: some frames of each, one animation a row", file)
 
     def _directory(self, name: str, *, always_below: bool = False) -> pathlib.Path:
-        """Makes and returns the user's directory, else the directory `name` in the run.
-
-        With `always_below` it is `name` in the user's directory too.
-        """
+        """Makes the user's directory (if `always_below`, `name` in it), else `name` in the run."""
         out = pathlib.Path(self.directory or self.default_directory())
         if always_below or not self.directory:
             out = out / name

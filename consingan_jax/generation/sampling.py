@@ -20,6 +20,8 @@ from consingan_jax.nn.resize import Size
 
 Length = int | str | None
 """Height or width of an image: pixels, a factor such as "2x", or None for the model's own."""
+Window = tuple[int, int, int, int]
+"""(top, left, height, width) of a part of an image, in pixels."""
 
 MAX_LENGTH = 32768  # pixels per side of an image that is returned whole
 MAX_PIXELS = 2**28  # of such an image: 3 GiB as float32 RGB
@@ -33,19 +35,13 @@ MAX_AT_ONCE = 2**31 // MAX_CANVAS - 128
 def stage_sizes(
     sizes: Sequence[Size], height: Length, width: Length, *, limit: int = MAX_LENGTH
 ) -> tuple[Size, ...]:
-    """Returns the sizes of all stages for an image of another size.
+    """Returns the sizes of all stages for an image of another size than the trained `sizes`.
 
-    Args:
-        sizes: (height, width) of each stage as trained.
-        height: height of the image.
-        width: width of the image.
-        limit: longest side, in pixels.
-
-    Returns:
-        The lower stages scaled and rounded down, the last one exactly as requested.
+    The lower stages are scaled and rounded down; the last one is exactly as requested.
 
     Raises:
-        InputError: `height` or `width` is not of these forms, or the image is too small or large.
+        InputError: a length is malformed, less than 1 or more than `limit` px, or the image has too
+            many pixels.
     """
     rows, down = _read_length("height", height, sizes[-1][0], limit)
     columns, across = _read_length("width", width, sizes[-1][1], limit)
@@ -82,16 +78,12 @@ def check_window(
     top: int, left: int, height: int, width: int, *, canvas: Size, limit: int = MAX_LENGTH
 ) -> None:
     """Raises an InputError unless a window lies in the canvas and its sides are within `limit`."""
-    for names, start, length, whole in (
-        (("top", "height"), top, height, canvas[0]),
-        (("left", "width"), left, width, canvas[1]),
-    ):
+    axes = (("top", top, "height", height), ("left", left, "width", width))
+    for (name, start, side, length), whole in zip(axes, canvas, strict=True):
         if not 0 <= start < whole or not 1 <= length <= whole - start:
-            raise InputError(
-                f"{names[0]}={start} and {names[1]}={length}: the canvas has {whole} px there"
-            )
+            raise InputError(f"{name}={start} and {side}={length}: the canvas has {whole} px there")
         if length > limit:
-            raise InputError(f"{names[1]}={length}: a window has {limit} px at most; make several")
+            raise InputError(f"{side}={length}: a window has {limit} px at most; make several")
     if height * width > MAX_PIXELS:
         raise InputError(
             f"height={height} and width={width}: a window has {MAX_PIXELS} pixels at most; make "
@@ -116,11 +108,8 @@ def _check_windowed(model: TrainedGenerator) -> None:
 def generate(
     params: Params, z: Z, noise_amps: jax.Array, view: Crop, *, generator: Generator
 ) -> jax.Array:
-    """Returns the generator's images of some windows.
-
-    Compiled apart from the drawing of z, so that samples, composites and reconstructions share one
-    program.
-    """
+    """Returns the generator's images of some windows."""
+    # Compiled apart from the drawing of z: samples, composites and z* share one program.
     return generator(params, z, noise_amps, view)
 
 
@@ -201,15 +190,10 @@ def renderer(
 ) -> TiledRenderer:
     """Returns the renderer of a model's images of one size.
 
-    Args:
-        model: the trained generator.
-        height: height of the images.
-        width: width of the images.
-        windowed: whether no image is returned whole, which allows up to `MAX_CANVAS` px a side.
+    A `windowed` one is for images that are not returned whole, with up to `MAX_CANVAS` px a side.
 
     Raises:
-        InputError: a length is out of range, or `windowed` and the model generates whole images
-            only.
+        InputError: a length is out of range, or the model cannot be `windowed`.
     """
     if windowed:
         _check_windowed(model)
@@ -238,19 +222,16 @@ def windowed_sample(
 
 
 def crop(
-    model: TrainedGenerator,
-    height: Length,
-    width: Length,
-    window: tuple[int, int, int, int] | None,
+    model: TrainedGenerator, height: Length, width: Length, window: Window | None = None
 ) -> Crop:
-    """Returns the whole of an image of some size, or the window (top, left, height, width) of it.
+    """Returns the whole of an image of some size, or a window of it of up to `MAX_AT_ONCE` px.
 
     Raises:
-        InputError: as `renderer` and `check_window` do; a window has `MAX_AT_ONCE` px a side.
+        InputError: as `renderer` and `check_window` do.
     """
     sizes = renderer(model, height, width, windowed=window is not None).sizes
     if window is None:
         return model.generator.view(sizes)
     check_window(*window, canvas=sizes[-1], limit=MAX_AT_ONCE)
-    top, left, *size = window
-    return model.generator.view(sizes, top=top, left=left, size=(size[0], size[1]))
+    top, left, rows, columns = window
+    return model.generator.view(sizes, top=top, left=left, size=(rows, columns))

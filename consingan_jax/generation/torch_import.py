@@ -47,9 +47,7 @@ _NO_FLAGS = {"device", "noise_amp_init", "timestamp"}
 def read_config(recorded: Mapping[str, Any], **known: Any) -> Config:
     """Returns the configuration for flags of the published program; other fields are defaults.
 
-    Args:
-        recorded: the flags with their values.
-        **known: fields of ours that take precedence.
+    Fields in `known` take precedence.
 
     Raises:
         InputError: a flag or its value has no counterpart here.
@@ -71,7 +69,7 @@ def read_params(data: Mapping[str, np.ndarray], prefix: str = "") -> Params:
     tree: dict = {}
     for name, value in data.items():
         if name.startswith(prefix) and "running_" not in name and "num_batches" not in name:
-            path = our_path(name.removeprefix(prefix))
+            path = _our_path(name.removeprefix(prefix))
             node = tree
             for part in path[:-1]:
                 node = node.setdefault(part, {})
@@ -82,7 +80,7 @@ def read_params(data: Mapping[str, np.ndarray], prefix: str = "") -> Params:
     return tree
 
 
-def our_path(name: str) -> list[Any]:
+def _our_path(name: str) -> list[Any]:
     """Returns the path in our parameters of one that the published program calls `name`."""
     modules: list[Any]
     *modules, leaf = [part for part in name.split(".") if part]
@@ -105,7 +103,7 @@ def load_run(path: pathlib.Path) -> tuple[Model, list[np.ndarray]]:
 
     Returns:
         The model of the newest stage, and the pyramid's levels `[1, H, W, C]`. The model stores all
-        of z*, since the program's cannot be drawn again.
+        of z*, with which it reconstructs the image as the program does.
 
     Raises:
         InputError: PyTorch is not installed, or the directory is no such run.

@@ -14,7 +14,6 @@ from PIL import Image
 from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
-from consingan_jax.nn.resize import Size
 
 SUFFIXES = (".gif", ".webp", ".png", ".mp4")
 WEBP_SIDE = 16383  # largest number of pixels per side
@@ -93,25 +92,16 @@ def _save_mp4(path: pathlib.Path, pixels: Iterator[np.ndarray], frames_per_secon
 
     first = next(pixels)
     height, width = (n + n % 2 for n in first.shape[:2])  # yuv420p needs even sides
+    padding = ((0, height - first.shape[0]), (0, width - first.shape[1]), (0, 0))
     rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
     try:
-        _encode(path, itertools.chain([first], pixels), (height, width), rate)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in itertools.chain([first], pixels):
+                colour = np.broadcast_to(frame, (*frame.shape[:2], 3))
+                image = np.pad(colour, padding, mode="edge")
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
     except av.error.FFmpegError as error:
         raise InputError(f"out: no .mp4 of {height}x{width} px can be made: {error}") from None
-
-
-def _encode(
-    path: pathlib.Path, pixels: Iterator[np.ndarray], size: Size, rate: fractions.Fraction
-) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-        stream.pix_fmt = "yuv420p"
-        stream.height, stream.width = size
-        for frame in pixels:
-            height, width = frame.shape[:2]
-            padding = ((0, size[0] - height), (0, size[1] - width), (0, 0))
-            colour = np.pad(np.broadcast_to(frame, (height, width, 3)), padding, mode="edge")
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
-        container.mux(stream.encode())
