@@ -43,6 +43,8 @@ def stage_sizes(
         InputError: a length is malformed, less than 1 or more than `limit` px, or the image has too
             many pixels.
     """
+    if height is None and width is None:
+        return tuple(sizes)  # whatever its size, the training image can be reconstructed
     rows, down = _read_length("height", height, sizes[-1][0], limit)
     columns, across = _read_length("width", width, sizes[-1][1], limit)
     if limit == MAX_LENGTH and rows * columns > MAX_PIXELS:
