@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from consingan_jax.config import Config
-from consingan_jax.data import decoders, display, loading
+from consingan_jax.data import display, image_file, loading
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 
@@ -188,7 +188,7 @@ def test_a_library_that_is_missing_is_named(name, module, tmp_path, monkeypatch)
     (tmp_path / name).write_bytes(starts[name] + bytes(400))
     if name == "deep.png":
         _write(tmp_path / name, _numbers(3, np.uint16))
-    monkeypatch.setattr(decoders, "is_there", lambda _: False)
+    monkeypatch.setattr(image_file, "is_installed", lambda _: False)
     with pytest.raises(InputError, match=rf"{name} needs {module}: python -m pip install {module}"):
         loading.read(Config.create(image=str(tmp_path / name)))
 

@@ -10,9 +10,9 @@ from PIL import ImageColor
 
 from consingan_jax.config import Config
 from consingan_jax.data import formats, masks, pixels
-from consingan_jax.data.decoders import ImageFile
 from consingan_jax.data.display import ImageArray
 from consingan_jax.data.formats import MAX_PIXELS
+from consingan_jax.data.image_file import ImageFile
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 

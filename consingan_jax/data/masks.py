@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from consingan_jax.data import formats
-from consingan_jax.data.decoders import ImageFile
+from consingan_jax.data.image_file import ImageFile
 from consingan_jax.data.pixels import natural_range
 from consingan_jax.errors import InputError
 from consingan_jax.nn.resize import Size

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from consingan_jax.data import formats
-from consingan_jax.data.decoders import ImageFile
+from consingan_jax.data.image_file import ImageFile
 from consingan_jax.data.profiles import FLOAT_WHITE
 from consingan_jax.errors import InputError
 
