@@ -249,7 +249,7 @@ def test_a_mask_for_each_image(folder, tmp_path):
     with pytest.raises(InputError, match=r"config.mask: image .*masks/c.png: no such file"):
         inputs.load_inputs(one.config)
     for mask, message in (
-        ("masks/a.png", "is the mask of one image: for several give a folder"),
+        ("masks/a.png", "is the mask of one image: for several images give a folder"),
         ("mask", "no such directory; there is .*masks"),
     ):
         wrong = dataclasses.replace(config, mask=str(tmp_path / mask))

@@ -13,36 +13,36 @@ from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.nn import resize
 
-_UNREADABLE = (OSError, SyntaxError, ValueError)  # what Pillow raises of a file that is cut off
-CELL = 640  # pixels, the longer side of a picture in a grid at most
+_UNREADABLE = (OSError, SyntaxError, ValueError)  # raised by Pillow on truncated files
+CELL = 640  # longest side of an image in a grid, in pixels
 
 
 class ImageArray(np.ndarray):
-    """An array `[H, W, C]` or `[N, H, W, C]` of images in [-1, 1] that a notebook shows as such."""
+    """An array `[H, W, C]` or `[N, H, W, C]` in [-1, 1] that a notebook displays as images."""
 
-    def __array_wrap__(self, array, context=None, return_scalar=False):
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         del context
-        return array[()] if return_scalar else array  # what is computed is an ordinary array
+        return array[()] if return_scalar else array  # results of arithmetic are plain arrays
 
     def _repr_png_(self) -> bytes | None:
         if self.ndim not in (3, 4) or not self.size:
-            return None  # a part of it that is no picture: shown as numbers
+            return None  # a slice that is not an image is printed as numbers
         return to_png(grid(list(self)) if self.ndim == 4 else self)
 
 
 def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
-    """Returns an array that a caller gives as a picture, float32 in [-1, 1].
+    """Returns an image given by a caller as float32 in [-1, 1].
 
-    Whole numbers of 8 or 16 bits count from black to white. What this package made is taken as it
-    is; of other floating point numbers those are refused that are meant in [0, 1] or [0, 255].
+    uint8 and uint16 count from black to white. Floats must be in [-1, 1]; an array without negative
+    values is refused, as it is probably meant in [0, 1], unless it is an `ImageArray`.
 
     Args:
-        name: of the argument.
+        name: the argument's name, for the message.
         array: `[H, W, C]`.
-        channels: how many it must have.
+        channels: required number of channels.
 
     Raises:
-        InputError: it is no such picture.
+        InputError: the shape, dtype or range is wrong.
     """
     values = np.asarray(array)
     if values.ndim != 3 or values.shape[-1] != channels or not values.size:
@@ -53,8 +53,9 @@ def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
     if not np.issubdtype(values.dtype, np.floating):
         raise InputError(f"{name} of type {values.dtype}: give uint8, uint16, or floats in [-1, 1]")
     low, high = float(values.min()), float(values.max())
-    beyond = not (low >= -2 and high <= 2)  # resampled and generated pictures exceed a little
-    if beyond or (low >= 0 and not isinstance(array, ImageArray)):
+    # Resampling overshoots [-1, 1] a little. Written so that NaN is refused as well.
+    is_outside = not (low >= -2 and high <= 2)
+    if is_outside or (low >= 0 and not isinstance(array, ImageArray)):
         raise InputError(
             f"{name} has values from {low:g} to {high:g}: give floats in [-1, 1], as load_image "
             "returns them, or uint8"
@@ -63,38 +64,30 @@ def as_picture(name: str, array: Any, channels: int) -> np.ndarray:
 
 
 def to_png(image: np.ndarray) -> bytes:
-    """Returns an image `[H, W, C]` in [-1, 1] as the bytes of a .png."""
-    buffer = io.BytesIO()
-    _to_pil(image).save(buffer, "PNG")
+    """Returns an image `[H, W, C]` in [-1, 1] encoded as an 8-bit PNG of the `shown` channels."""
+    pixels, buffer = to_uint8(shown(image)), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def save(path: str | pathlib.Path, image: np.ndarray) -> None:
-    """Writes an image `[H, W, C]` in [-1, 1] to look at, as `shown`, as a .png of 8 bits."""
+    """Writes `to_png` of an image `[H, W, C]` in [-1, 1] to a file, atomically."""
     with whole(pathlib.Path(path)) as part:
         part.write_bytes(to_png(image))
 
 
 def shown(image: np.ndarray) -> np.ndarray:
-    """Returns an image `[..., C]` as people look at it: its first channel, or its first three."""
+    """Returns the channels of `[..., C]` to display: the first, or the first three of 3 or more."""
     return image if image.shape[-1] in (1, 3) else image[..., : 3 if image.shape[-1] > 3 else 1]
 
 
-def _to_pil(image: np.ndarray) -> Image.Image:
-    pixels = to_uint8(shown(image))
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns values in [-1, 1] as 0 .. 255."""
+    """Converts values in [-1, 1] to 0 .. 255."""
     return np.clip(np.rint((np.asarray(image) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int = 2) -> np.ndarray:
-    """Returns images `[H, W, C]` side by side on white, row by row, each as `shown`.
-
-    Images may differ in size; every cell is as large as the largest.
-    """
+    """Arranges images `[H, W, C]` row by row on a white sheet, in cells as large as the largest."""
     images = [shown(image) for image in images]
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
@@ -109,7 +102,7 @@ def grid(images: Sequence[np.ndarray], *, columns: int | None = None, gap: int =
 
 
 def is_readable(path: pathlib.Path) -> bool:
-    """Returns whether a file is there and holds a whole picture."""
+    """Returns whether a file exists and Pillow can decode all of it."""
     try:
         with Image.open(path) as file:
             file.load()
@@ -119,12 +112,12 @@ def is_readable(path: pathlib.Path) -> bool:
 
 
 def data_uri(path: pathlib.Path, side: int, num_bytes: int) -> str:
-    """Returns a picture as text for a page, in WebP; empty if it cannot be read.
+    """Returns an image file as a WebP data URI, or "" if it cannot be read.
 
     Args:
-        path: its file.
-        side: no side becomes longer, in pixels.
-        num_bytes: what it may take; a picture with much in it becomes smaller.
+        path: the file.
+        side: limit on the longer side, in pixels.
+        num_bytes: limit on the WebP data; a detailed image is shrunk until it fits.
     """
     try:
         with Image.open(path) as file:
@@ -144,7 +137,7 @@ def data_uri(path: pathlib.Path, side: int, num_bytes: int) -> str:
 
 
 def shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    """Returns an image `[H, W, C]` with no side longer than `side` pixels."""
+    """Returns an image `[H, W, C]` resized so that its longer side is at most `side` pixels."""
     height, width, _ = image.shape
     scale = side / max(height, width)
     if scale >= 1:

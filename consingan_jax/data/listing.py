@@ -11,16 +11,18 @@ from consingan_jax.files import missing
 
 
 def images(what: str | Sequence[str]) -> list[str]:
-    """Returns the images of a folder or of a pattern; what exists is taken as it is called.
+    """Returns the image files that folders, files and glob patterns stand for.
+
+    An existing path is used literally, even if it looks like a pattern.
 
     Args:
         what: a folder, a file, a pattern such as `photos/*.jpg`, or several of them.
 
     Raises:
-        InputError: there is none, or two would have one name.
+        InputError: there is no image, or two have the same name without suffix.
     """
     asked = [what] if isinstance(what, str) else list(what)
-    found = _by_name("images", (path for one in asked for path in _of(os.path.expanduser(one))))
+    found = _by_name("images", (path for one in asked for path in _files(os.path.expanduser(one))))
     if not found:
         raise InputError(
             f"images {', '.join(asked)}: no image is there; give a folder of images, or a "
@@ -30,38 +32,39 @@ def images(what: str | Sequence[str]) -> list[str]:
 
 
 def masks(mask: str, found: Sequence[str]) -> list[str]:
-    """Returns the mask of each image: in a folder of masks the one that is called as the image.
+    """Returns a mask file for each image: in a folder of masks, the one with the image's name.
 
     Raises:
-        InputError: one mask for several images, or two of one name.
+        InputError: one mask is given for several images, or two masks have the same name.
     """
-    place = pathlib.Path(mask)
-    if not mask or (len(found) == 1 and not place.is_dir()):
+    path = pathlib.Path(mask)
+    if not mask or (len(found) == 1 and not path.is_dir()):
         return [mask] * len(found)
-    if not place.exists():
-        raise InputError(f"config.mask={mask}: {missing(place, 'directory')}")
-    if not place.is_dir():
+    if not path.exists():
+        raise InputError(f"config.mask={mask}: {missing(path, 'directory')}")
+    if not path.is_dir():
         raise InputError(
-            f"config.mask={mask} is the mask of one image: for several give a folder with one for "
-            "each, called as the image"
+            f"config.mask={mask} is the mask of one image: for several images give a folder that "
+            "has a mask with the name of each"
         )
-    there = _by_name("masks", _of(mask))
-    stems = [pathlib.Path(path).stem for path in found]
-    return [there.get(stem, str(place / f"{stem}.png")) for stem in stems]
+    by_name = _by_name("masks", _files(mask))
+    names = [pathlib.Path(image).stem for image in found]
+    # Where there is no mask, reading the path below fails and names it.
+    return [by_name.get(name, str(path / f"{name}.png")) for name in names]
 
 
 def from_anywhere(what: str) -> str:
-    """Returns a file, a folder or a pattern such that it means the same in any directory."""
-    what = os.path.expanduser(what)
-    here = os.getcwd()
+    """Returns a file, folder or pattern as an absolute one, for use in other directories."""
+    what, here = os.path.expanduser(what), os.getcwd()
+    # The current directory must not become a part of the pattern.
     return os.path.join(here if os.path.exists(what) else glob.escape(here), what)
 
 
-def _of(what: str) -> Iterator[str]:
-    """Yields what one word stands for."""
+def _files(what: str) -> Iterator[str]:
     path = pathlib.Path(what)
     if path.is_dir():
-        yield from (str(file) for file in sorted(path.iterdir()) if _is_image(file))
+        files = (file for file in sorted(path.iterdir()) if not file.name.startswith("."))
+        yield from map(str, filter(formats.has_image_suffix, files))
     elif path.exists():
         yield what
     elif not glob.has_magic(what):
@@ -71,15 +74,10 @@ def _of(what: str) -> Iterator[str]:
 
 
 def _by_name(kind: str, paths: Iterable[str]) -> dict[str, str]:
-    """Returns files by their names without suffix; raises an InputError if two have one."""
     found: dict[str, str] = {}
-    for path in dict.fromkeys(paths):
+    for path in dict.fromkeys(paths):  # a file that was named twice counts once
         name = pathlib.Path(path).stem
         if name in found:
             raise InputError(f"{kind} {found[name]} and {path} have one name: rename one of them")
         found[name] = path
     return found
-
-
-def _is_image(file: pathlib.Path) -> bool:
-    return not file.name.startswith(".") and formats.has_image_suffix(file)

@@ -11,11 +11,11 @@ from consingan_jax.data.pixels import natural_range
 from consingan_jax.errors import InputError
 from consingan_jax.nn.resize import Size
 
-MOST_LABELS = 256  # classes that a mask can have
-CROWD = 16 / 255  # of the range; values of a mask that lie closer may be one
-LEAST_SHARE = 0.005  # of the pixels, that a class has in a mask with noise
-LABELS = 31  # a mask of whole numbers up to it has labels, not brightness
-DARK = 16  # of 255; a palette whose number 0 is as dark is one of labels
+MAX_CLASSES = 256
+CLUSTER_RADIUS = 16 / 255  # of the range; closer values may be one class with noise
+MIN_SHARE = 0.005  # fraction of the pixels that a cluster needs to be a class
+MAX_LABEL = 31  # integers up to this are labels, not brightness
+DARK = 16  # of 255; label 0 of a palette of labels is at most this bright
 
 
 def read_labels(
@@ -23,65 +23,67 @@ def read_labels(
 ) -> tuple[np.ndarray, list[str]]:
     """Reads the mask of a training image.
 
-    Values are the file's own numbers, those of a palette where it has colours. In a file that was
-    compressed with loss, values that crowd around few are taken as these.
+    Labels are the values of the file, or the palette's indices if the palette has colours. After
+    lossy compression, values are rounded to the nearest class.
 
     Args:
         path: the file.
-        shape: height and width of the image.
-        turn: the EXIF orientation of the image's file.
-        max_pixels: a mask of more is refused.
+        shape: (height, width) of the image.
+        turn: EXIF orientation of the image's file.
+        max_pixels: limit on height times width.
 
     Returns:
-        `[H, W]`, and lines on what was understood.
+        `[H, W]`, and lines on how it was read.
 
     Raises:
-        InputError: it cannot be read, is coloured, of another size, or has one value or too many.
+        InputError: the mask is unreadable, coloured, of another size, or has too few or too many
+            labels.
     """
     try:
         file = formats.read(path, max_pixels=max_pixels, is_mask=True)
     except InputError as error:
         raise InputError(f"config.mask: {error}") from None
     values = file.values if file.labels is None else file.labels[..., None]
-    if file.alpha is not None and np.ptp(values) == 0:  # the shape is in the transparency
+    if file.alpha is not None and np.ptp(values) == 0:  # one colour: alpha is the mask
         values = np.rint(255 * file.alpha).astype(np.uint8)[..., None]
-    mask, said = turned_to_fit(values[..., 0], file, turn, lambda size: size == shape)
+    mask, note = _turned_to_fit(values[..., 0], file, turn, lambda size: size == shape)
     if mask.shape != shape:
         raise InputError(
             f"config.mask={path} has {mask.shape[0]}x{mask.shape[1]} px, but the image "
             f"{shape[0]}x{shape[1]}: give a mask of the same size"
         )
     spread = np.ptp(values.astype(np.float64), axis=-1)
-    if np.max(spread) > (CROWD * 255 if file.is_lossy else 0):
+    if np.max(spread) > (CLUSTER_RADIUS * 255 if file.is_lossy else 0):
         raise InputError(f"config.mask={path} is coloured: give a grey one, a value for each class")
     if file.missing is not None:
         raise InputError(f"config.mask={path} has pixels without a value: give each its class")
     mask, lines = _without_noise(mask, file)
     labels = np.unique(mask)
-    if not 2 <= len(labels) <= MOST_LABELS:
+    if not 2 <= len(labels) <= MAX_CLASSES:
         raise InputError(
-            f"config.mask={path} has {len(labels)} values: give a mask of 2 to {MOST_LABELS}"
+            f"config.mask={path} has {len(labels)} values: give a mask of 2 to {MAX_CLASSES}"
         )
-    words = "the numbers of its palette" if file.labels is not None else ""
+    palette = "the numbers of its palette" if file.labels is not None else ""
     line = f"mask: {path}, with the values {_words(labels)}"
-    return mask, ["; ".join(filter(None, [line, words, said])), *lines]
+    return mask, ["; ".join(filter(None, [line, palette, note])), *lines]
 
 
 def _without_noise(mask: np.ndarray, file: ImageFile) -> tuple[np.ndarray, list[str]]:
-    """Returns a mask without the noise of a lossy compression, and lines on it."""
+    """Rounds the labels of a lossy file to classes; warns if those of another file need it."""
     labels, counts = np.unique(mask, return_counts=True)
-    width = CROWD * np.ptp(labels.astype(np.float64))
+    radius = CLUSTER_RADIUS * np.ptp(labels.astype(np.float64))
     free, found = np.full(labels.shape, True), []
+    # Greedy clustering: the most frequent free label takes all free ones that are near.
     while free.any():
         centre = labels[free][counts[free].argmax()]
-        near = free & (np.abs(labels - float(centre)) <= width)
-        found += [centre] if counts[near].sum() >= LEAST_SHARE * mask.size else []
+        near = free & (np.abs(labels - float(centre)) <= radius)
+        found += [centre] if counts[near].sum() >= MIN_SHARE * mask.size else []
         free &= ~near
     centres = np.sort(np.array(found, labels.dtype))
     if file.is_lossy and 0 < len(centres) < len(labels):
-        between = (centres[1:] / 2.0) + (centres[:-1] / 2.0)
+        between = (centres[1:] / 2.0) + (centres[:-1] / 2.0)  # a sum of uint8 would overflow
         line = f"mask: its {len(labels)} values are taken as the nearest class"
-        rare = f"what has less than {LEAST_SHARE:.1%} of the pixels counts as noise of the JPEG"
+        rare = f"what has less than {MIN_SHARE:.1%} of the pixels counts as noise of the JPEG"
         return centres[np.searchsorted(between, mask)], [f"{line}; {rare}"]
     if file.labels is None and len(labels) > max(8, 4 * len(centres)):
         return mask, [
@@ -104,28 +106,26 @@ def read_inside(
 ) -> tuple[np.ndarray, str]:
     """Reads the mask of a composite, `[H, W]` of 0 and 1.
 
-    Inside is what is brighter than half in one of the channels. In a mask of labels (whole numbers
-    up to 31, or those of a palette whose number 0 is black) all but 0 is; negative numbers are not.
+    A pixel is inside if any channel is brighter than half. In a mask of labels (integers up to 31,
+    or a palette whose entry 0 is black) every label but 0 is inside, and no negative one.
 
     Args:
         path: the file.
-        fits: whether a mask of a height and width belongs to the composite.
-        turn: the EXIF orientation of the composite's file.
-        max_pixels: a mask of more is refused.
+        fits: whether a mask of this (height, width) belongs to the composite.
+        turn: EXIF orientation of the composite's file.
+        max_pixels: limit on height times width.
 
     Returns:
-        The mask, and words on how it was taken, empty if there is nothing to say.
+        The mask, and a note on its orientation, which may be empty.
 
     Raises:
-        InputError: the file cannot be read, or nothing is inside.
+        InputError: the file cannot be read, or no pixel is inside.
     """
     try:
         file = formats.read(path, max_pixels=max_pixels, is_mask=True)
     except InputError as error:
         raise InputError(str(error).replace("image ", "mask ", 1)) from None
-    bright = _brightness(file)
-    bright = bright if file.alpha is None else bright * file.alpha
-    inside = bright > 0.5
+    inside = _brightness(file) * (1 if file.alpha is None else file.alpha) > 0.5
     if file.labels is not None and file.values[file.labels == 0].max(initial=0) <= DARK:
         inside = file.labels > 0
     if not inside.any():
@@ -135,37 +135,37 @@ def read_inside(
                 "shall change, and all else black"
             )
         raise InputError(f"mask {path} is all black: paint white what the model shall change")
-    mask, said = turned_to_fit(inside, file, turn, fits)
-    return mask.astype(np.float32), said
+    mask, note = _turned_to_fit(inside, file, turn, fits)
+    return mask.astype(np.float32), note
 
 
 def _brightness(file: ImageFile) -> np.ndarray:
-    """Returns the brightness of the strongest channel, `[H, W]` from 0 to 1; of labels 0 or 1."""
+    """Returns the strongest channel, `[H, W]` in [0, 1]; for a mask of labels, 0 or 1."""
     values: np.ndarray = file.values.astype(np.float64)
     if file.white_is_zero:
-        low, high = natural_range(str(file.values.dtype), 0, file.bits)
-        values = low + high - values
+        values = sum(natural_range(str(file.values.dtype), 0, file.bits)) - values
     values = np.max(np.nan_to_num(values, posinf=0, neginf=0), axis=-1)
     most = values.max()
-    whole = file.values.dtype.kind != "f" or most > 1
-    if most <= LABELS and whole and (values == np.rint(values)).all():
+    # Any dtype may hold an 8-bit mask, so that the values decide what is white.
+    is_integer = file.values.dtype.kind != "f" or most > 1
+    if most <= MAX_LABEL and is_integer and (values == np.rint(values)).all():
         return (values > 0).astype(np.float64)
-    if most <= 255 and whole:
+    if most <= 255 and is_integer:
         return values / 255
     return values / (65535 if file.values.dtype == np.uint16 else max(most, 1))
 
 
-def turned_to_fit(
+def _turned_to_fit(
     mask: np.ndarray, file: ImageFile, turn: int, fits: Callable[[tuple[int, ...]], bool]
 ) -> tuple[np.ndarray, str]:
-    """Returns a mask `[H, W]` as it lies on its image, and words on how; empty if nothing is said.
+    """Returns a mask `[H, W]` in the orientation of its image, and a note if it may be wrong.
 
-    A mask may have been painted on the pixels as they lie in a file that a camera turned. It is
-    turned as its image only where it fits so and does not as it is.
+    A mask may have been painted on the stored pixels of a photo that has an EXIF orientation. It is
+    turned like the photo only if it fits in that way alone.
     """
-    other = formats.upright(mask, turn)
-    if turn == 1 or file.orientation != 1 or not fits(other.shape):
+    turned = formats.upright(mask, turn)
+    if turn == 1 or file.orientation != 1 or not fits(turned.shape):
         return mask, ""
     if fits(mask.shape):
         return mask, f"taken as upright, though its image was turned (EXIF {turn})"
-    return other, f"turned as its image was (EXIF {turn})"
+    return turned, f"turned as its image was (EXIF {turn})"

@@ -20,19 +20,21 @@ from consingan_jax.nn.receptive_field import NoiseWindow
 from consingan_jax.nn.resize import Size
 
 Z = list[jax.Array]
-# Folded into the key of a seed; a run folds the numbers of its stages and never comes that far.
+# Folded into the key of a seed. A run folds in its stage numbers, which never get that far, so that
+# neither samples nor z* share a key with the training.
 _SAMPLE, _FIXED = 2**32 - 1, 2**32 - 2
 
 
 @struct.dataclass(eq=False)
 class NoiseSource:
-    """Where z_0, z_1, ... come from.
+    """The source of z_0, z_1, ...
 
     Attributes:
         keys: `[stages]`, the random key of every z_i that is drawn; None if all are given.
-        given: z_i that are stored instead, `[1, h, w, channels]`, whole; None where one is drawn.
-        image_at_0: whether a given z_0 is an image, and no noise.
-        per_pixel: whether z_i is drawn pixel by pixel; else whole, as models of format 1 do.
+        given: stored z_i, each `[1, h, w, channels]`; None for a z_i that is drawn.
+        image_at_0: whether the given z_0 is an image rather than noise.
+        per_pixel: whether each pixel is drawn by its position; if not, all of z_i at once, as
+            models of format 1 do.
     """
 
     keys: jax.Array | None
@@ -41,79 +43,79 @@ class NoiseSource:
     per_pixel: bool = struct.field(pytree_node=False, default=True)
 
     def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
-        """Returns z_0 .. z_d of some windows, each `[N, h, w, channels]`.
+        """Returns z_0 .. z_d of windows, each `[N, h, w, channels]`.
 
-        What is given for another size is stretched: an image smoothly, noise by taking its nearest
-        neighbour, since interpolation would take away its variance.
+        A given z_i of another size is resampled: an image bicubically, noise by nearest neighbour,
+        as interpolation would reduce its variance.
         """
         return [self._stage(i, window) for i, window in enumerate(wanted)]
 
     def _stage(self, i: int, window: NoiseWindow) -> jax.Array:
-        grid = self.given[i] if i < len(self.given) else None
-        if grid is not None:
-            return _part(grid, window.rows, window.columns, smooth=self.image_at_0 and i == 0)
+        given = self.given[i] if i < len(self.given) else None
+        if given is not None:
+            return _part(given, window.rows, window.columns, smooth=self.image_at_0 and i == 0)
         assert self.keys is not None, "what is not given is drawn"
         if self.per_pixel:
-            return _by_place(self.keys[i], *window)
+            return _draw(self.keys[i], *window)
         rows, columns, channels = window
-        assert rows.is_whole and columns.is_whole, "the old draw knows whole images only"
+        assert rows.is_whole and columns.is_whole, "format 1 draws whole images only"
         return jax.random.normal(self.keys[i], (1, rows.length, columns.length, channels))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReconstructionNoise:
-    """z*, the input that gives the training image back: what a model keeps of it.
+    """z*, the fixed input that reconstructs the training image, as a model stores it.
 
     Attributes:
-        stored: z*_0, z*_1, ..., each `[1, h, w, channels]`, as many as are stored; at least z*_0.
-        seed: the others follow from it.
+        stored: z*_0, z*_1, ..., each `[1, h, w, channels]`; z*_0 at least.
+        seed: from which the others are drawn.
     """
 
     stored: list[jax.Array]
     seed: int
 
     def source(self, num_stages: int, *, image_at_0: bool = False) -> NoiseSource:
-        """Returns z* as an input; `image_at_0` counts where it is taken to another size."""
+        """Returns z* as a noise source; `image_at_0` decides how z*_0 is resampled."""
         keys = stage_keys(fixed_key(self.seed), num_stages)
         return NoiseSource(keys, tuple(self.stored), image_at_0=image_at_0)
 
 
 def stage_keys(key: jax.Array, num_stages: int) -> jax.Array:
-    """Returns the keys of z_0 .. z_d that belong to the key of an image."""
+    """Returns the keys of z_0 .. z_d for the key of an image."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_stages))
 
 
 def sample_key(seed: int | jax.Array) -> jax.Array:
-    """Returns the key of the sample that a seed names."""
+    """Returns the key of the sample with this seed."""
     return jax.random.fold_in(numerics.key(seed), _SAMPLE)
 
 
 def fixed_key(seed: int | jax.Array) -> jax.Array:
-    """Returns the key of z* in a run of this seed; no sample has it."""
+    """Returns the key of z* in a run with this seed; no sample has this key."""
     return jax.random.fold_in(numerics.key(seed), _FIXED)
 
 
-# Compiled grid by grid: the same programs serve all stages of a run, samples and z*.
-
-
-def _by_place(key: jax.Array, rows: Interval, columns: Interval, channels: int) -> jax.Array:
+def _draw(key: jax.Array, rows: Interval, columns: Interval, channels: int) -> jax.Array:
     size = (rows.length, columns.length)
     return _grid(key, rows.start, columns.start, size=size, channels=channels)
 
 
+# Compiled by size: all stages of a run, samples and z* share these programs.
 @functools.partial(numerics.jit, static_argnames=("size", "channels"))
-def _grid(key, top, left, *, size: Size, channels: int):
-    def pixel(key):
+def _grid(key: jax.Array, top: Any, left: Any, *, size: Size, channels: int) -> jax.Array:
+    """Draws every pixel with a key of its own: the row is folded in, then the column."""
+    fold_in_each = jax.vmap(jax.random.fold_in, (None, 0))
+
+    def pixel(key: jax.Array) -> jax.Array:
         return jax.random.normal(key, (channels,))
 
-    def one(rows, columns):
-        each_row = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
-        along = jax.vmap(jax.random.fold_in, (None, 0))
-        return jax.vmap(lambda row: jax.vmap(pixel)(along(row, columns)))(each_row)
+    def window(rows: jax.Array, columns: jax.Array) -> jax.Array:
+        row_keys = fold_in_each(key, rows)
+        return jax.vmap(lambda row_key: jax.vmap(pixel)(fold_in_each(row_key, columns)))(row_keys)
 
     height, width = size
     rows, columns = span(height, jnp.asarray(top)), span(width, jnp.asarray(left))
-    return jax.vmap(one)(rows.indices(), columns.indices())
+    return jax.vmap(window)(rows.indices(), columns.indices())
 
 
 @functools.partial(numerics.jit, static_argnames="smooth")
@@ -125,21 +127,13 @@ def _part(grid: jax.Array, rows: Interval, columns: Interval, *, smooth: bool) -
     if smooth:
         return upsample_to(grid, target)
     pairs = zip(target, source, strict=True)
-    nearest = (scaled(wanted.indices(), own.whole, wanted.whole)[0] for wanted, own in pairs)
+    nearest = (scaled(t.indices(), s.whole, t.whole)[0] for t, s in pairs)
     return jax.vmap(lambda r, c: grid[0, r][:, c])(*nearest)
-
-
-# Every kind of z_0.
 
 
 def _gaussian(key: jax.Array, real: jax.Array) -> jax.Array:
     _, height, width, channels = real.shape
-    return _by_place(key, span(height), span(width), channels)
-
-
-def _real(key: jax.Array, real: jax.Array) -> jax.Array:
-    del key
-    return real
+    return _draw(key, span(height), span(width), channels)
 
 
 def _noisy_real(key: jax.Array, real: jax.Array) -> jax.Array:
@@ -153,9 +147,9 @@ def _shuffled(key: jax.Array, real: jax.Array) -> jax.Array:
 
 INPUTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "gaussian": _gaussian,
-    "real": _real,
+    "real": lambda _, real: real,
     "noisy_real": _noisy_real,
     "augmented": augment.harmonization,
     "shuffled": _shuffled,
 }
-"""Every kind of z_0: a function of a key and the coarsest real image `[1, h, w, C]`."""
+"""The variants of z_0: functions of a key and the coarsest real image `[1, h, w, C]`."""

@@ -14,16 +14,16 @@ from consingan_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class PixelFormat:
-    """How the numbers of a file stand for brightness.
+    """Which pixel values of a file are black and white, and how images are written back.
 
     Attributes:
-        low: the number that is black, -1 in an array; above `high` where the smallest is white.
-        high: the number that is white, 1 in an array.
-        dtype: of the numbers.
+        low: the value of black, -1 in an array; above `high` if the smallest value is white.
+        high: the value of white, 1 in an array.
+        dtype: of the values.
         suffix: of the files to write.
-        labels: what the last channel can be, sorted, where it is a mask; else empty.
-        alpha: whether the last of 2 or 4 channels, before the mask, is transparency.
-        profile: whether colour files are said to be sRGB, because the training image said so.
+        labels: sorted labels of the mask in the last channel; empty without a mask.
+        alpha: whether the last of 2 or 4 channels, not counting the mask, is transparency.
+        profile: whether files with colours embed the sRGB profile, as the training image had one.
     """
 
     low: float = 0.0
@@ -36,30 +36,30 @@ class PixelFormat:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The smallest and the largest number."""
+        """The smallest and the largest value."""
         return min(self.low, self.high), max(self.low, self.high)
 
     @property
     def white_is_zero(self) -> bool:
-        """Whether the smallest number is white."""
+        """Whether the smallest value is white."""
         return self.low > self.high
 
     def unit(self, values: np.ndarray) -> np.ndarray:
-        """Returns numbers as brightness from 0 to 1; beyond the range is cut."""
+        """Converts file values to brightness in [0, 1], clipped, in float64."""
         return np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
 
     def decode(self, values: np.ndarray) -> np.ndarray:
-        """Returns numbers `[H, W, C]` as an image, float32 in [-1, 1]."""
-        if values.dtype in (np.uint8, np.uint16):  # each number once, not each pixel
+        """Converts file values `[H, W, C]` to an image, float32 in [-1, 1]."""
+        if values.dtype in (np.uint8, np.uint16):  # a table is faster, and needs less memory
             every = np.arange(np.iinfo(values.dtype).max + 1)
             return (2 * self.unit(every) - 1).astype(np.float32)[values]
         return (2 * self.unit(values) - 1).astype(np.float32)
 
-    def encode(self, picture: np.ndarray) -> np.ndarray:
-        """Returns an image `[H, W, C]` as the numbers of a file, its mask not among them."""
-        picture = np.asarray(picture)
-        unit = np.clip((picture[..., :-1] if self.labels else picture) / 2 + 0.5, 0, 1)
-        unit = unit.astype(np.float64)  # float32 rounds the largest int32 up
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """Converts an image `[H, W, C]` in [-1, 1] to file values, without its mask."""
+        image = np.asarray(image)
+        unit = np.clip((image[..., :-1] if self.labels else image) / 2 + 0.5, 0, 1)
+        unit = unit.astype(np.float64)  # float32 would round the largest int32 up, out of range
         values = self.low + (self.high - self.low) * unit
         if self._has_alpha(values.shape[-1]):
             values[..., -1] = natural_range(self.dtype, 1)[1] * unit[..., -1]
@@ -68,16 +68,16 @@ class PixelFormat:
     def _has_alpha(self, channels: int) -> bool:
         return self.alpha and channels in (2, 4)
 
-    def numbers(self, picture: np.ndarray) -> np.ndarray:
-        """Returns an image `[H, W, C]` as numbers of one type, its mask as the last channel."""
-        values, mask = self.encode(picture), self.mask(picture)
+    def numbers(self, image: np.ndarray) -> np.ndarray:
+        """Converts an image `[H, W, C]` to `number_type`, with its mask as the last channel."""
+        values, mask = self.encode(image), self.mask(image)
         if mask is not None:
             values = np.concatenate([values, mask[..., None]], axis=-1)
         return values.astype(self.number_type)
 
     @property
     def number_type(self) -> np.dtype:
-        """The type of `numbers`: as the file's, wide enough for the mask's values."""
+        """The smallest dtype that holds both file values and labels."""
         return np.result_type(self.dtype, *([self._label_type] if self.labels else []))
 
     @property
@@ -86,30 +86,26 @@ class PixelFormat:
             return np.dtype(np.float32)
         return np.result_type(*(np.min_scalar_type(round(label)) for label in self.labels))
 
-    def mask(self, picture: np.ndarray) -> np.ndarray | None:
-        """Returns the mask of an image, `[H, W]`, each value one of `labels`; None without."""
-        return self.nearest(np.asarray(picture)[..., -1]) if self.labels else None
-
-    def with_mask(self, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Returns an image with a mask `[H, W]` of `labels` as one more channel."""
-        channel = self._places()[np.searchsorted(self.labels, mask)]
-        return np.concatenate([picture, channel[..., None].astype(np.float32)], axis=-1)
-
-    def nearest(self, channel: np.ndarray) -> np.ndarray:
-        """Returns a channel in [-1, 1] as the labels that are nearest to it."""
+    def mask(self, image: np.ndarray) -> np.ndarray | None:
+        """Returns the nearest labels of the mask channel, `[H, W]`; None without a mask."""
+        if not self.labels:
+            return None
         last = len(self.labels) - 1
-        place = np.rint((channel.astype(np.float64) + 1) / 2 * last).clip(0, last).astype(np.intp)
-        return np.array(self.labels)[place].astype(self._label_type)
+        position = (np.asarray(image)[..., -1].astype(np.float64) + 1) / 2 * last
+        index = np.rint(position).clip(0, last).astype(np.intp)
+        return np.array(self.labels)[index].astype(self._label_type)
 
-    def _places(self) -> np.ndarray:
-        """Returns where on [-1, 1] the labels lie: all equally far apart, whatever they are."""
-        return np.linspace(-1, 1, len(self.labels))
+    def with_mask(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Returns an image with a mask `[H, W]` of `labels` as one more channel."""
+        # Labels are spaced evenly on [-1, 1]: their numbers say nothing about distance.
+        channel = np.linspace(-1, 1, len(self.labels))[np.searchsorted(self.labels, mask)]
+        return np.concatenate([image, channel[..., None].astype(np.float32)], axis=-1)
 
     def of_other(self, file: ImageFile) -> "PixelFormat":
-        """Returns the format of another image, such as a composite, for a model of this one.
+        """Returns the format of another image, such as a composite, for a model of this format.
 
-        Numbers of the same type count as those of this one, and so do floats where this range is
-        not simply all that its type can be. All others count by the range of their own type.
+        The range is that of this format for values of its dtype, and for floats if it is not simply
+        the range of its dtype (hence in units such as Hounsfield's); otherwise the file's own.
         """
         dtype, inverted = str(file.values.dtype), file.white_is_zero
         low, high = self.limits
@@ -122,39 +118,35 @@ class PixelFormat:
         return PixelFormat(*((high, low) if inverted else (low, high)), dtype)
 
     def with_alpha(self, file: ImageFile) -> ImageFile:
-        """Returns an array whose last channel is transparency, as `save` writes it."""
+        """Returns an array file whose last channel is split off as alpha, the inverse of `save`."""
         alpha = file.values[..., -1] / natural_range(str(file.values.dtype), 1)[1]
         return dataclasses.replace(file, values=file.values[..., :-1], alpha=alpha)
 
     def _mirror(self, values: Any) -> Any:
-        """Returns numbers with black and white exchanged, as viewers do with white-is-zero."""
+        """Exchanges black and white as viewers do with white-is-zero: within the whole dtype."""
         unsigned = self.dtype.startswith("uint")
         return (np.iinfo(self.dtype).max if unsigned else self.low + self.high) - values
 
     def check(self, path: pathlib.Path, channels: int) -> None:
-        """Raises an InputError unless `save` can write images of so many channels, mask included.
-
-        Args:
-            path: the file to write.
-            channels: of the image as the model has it.
-        """
-        about = (self.dtype, channels - bool(self.labels))
-        if reason := formats.refusal(path.suffix.lower(), *about, alpha=self.alpha):
-            others = ", ".join(formats.writable(*about, alpha=self.alpha))
+        """Raises an InputError unless `save` can write an image, of `channels` with the mask."""
+        kind = (self.dtype, channels - bool(self.labels))
+        if reason := formats.refusal(path.suffix.lower(), *kind, alpha=self.alpha):
+            others = ", ".join(formats.writable(*kind, alpha=self.alpha))
             raise InputError(f"out={path}: {reason}: give a name ending in {others} or .zarr")
 
-    def save(self, path: pathlib.Path, picture: np.ndarray) -> list[pathlib.Path]:
-        """Writes an image in its own numbers, and its mask beside it as NAME_mask.png or .npy.
+    def save(self, path: pathlib.Path, image: np.ndarray) -> list[pathlib.Path]:
+        """Writes an image in file values, and its mask beside it as NAME_mask.png or .npy.
 
         Args:
-            path: the file, with a suffix that `check` lets pass.
-            picture: `[H, W, C]` in [-1, 1].
+            path: the file, which has passed `check`.
+            image: `[H, W, C]` in [-1, 1].
 
         Returns:
-            The files that were written.
+            The files written.
         """
-        values, mask = self.encode(picture), self.mask(picture)
-        if self.white_is_zero and path.suffix.lower() == ".png":  # which cannot say it: looks alike
+        values, mask = self.encode(image), self.mask(image)
+        if self.white_is_zero and path.suffix.lower() == ".png":
+            # A PNG has no tag for it; with mirrored values it looks the same.
             colours = slice(0, -1 if self._has_alpha(values.shape[-1]) else None)
             values[..., colours] = self._mirror(values[..., colours].astype(np.float64))
         formats.write(path, values, **self.meaning(values.shape[-1]))
@@ -166,24 +158,23 @@ class PixelFormat:
         return [path, beside]
 
     def meaning(self, channels: int) -> dict[str, bool]:
-        """Returns what a file of so many channels is told of its numbers; see `formats.write`."""
-        about = {"white_is_zero": self.white_is_zero, "profile": self.profile}
-        return {"alpha": self._has_alpha(channels), **about}
-
-    def words(self) -> str:
-        """Returns in words what is black and what is white."""
-        return f"{self.low:g} is black and {self.high:g} is white"
+        """Returns the keyword arguments of `formats.write` that describe the values."""
+        return {
+            "alpha": self._has_alpha(channels),
+            "white_is_zero": self.white_is_zero,
+            "profile": self.profile,
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns it in plain JSON types."""
+        """Returns the fields as plain JSON types."""
         return {**dataclasses.asdict(self), "labels": list(self.labels)}
 
     @classmethod
     def restore(cls, saved: dict[str, Any] | None) -> "PixelFormat":
-        """Returns what `to_dict` returned; earlier versions knew 8 bits alone."""
+        """Returns the format of `to_dict`; None, of models before formats were saved, is 8-bit."""
         if saved is None:
             return cls()
-        saved = {"alpha": saved["suffix"] == ".png", **saved}  # before it was said
+        saved = {"alpha": saved["suffix"] == ".png", **saved}  # older versions saved no alpha
         return cls(**{**saved, "labels": tuple(saved["labels"])})
 
 
@@ -194,14 +185,13 @@ def of_file(
 
     Args:
         file: the image.
-        limits: the smallest and the largest number; None: all that the type can be.
-        from_data: whether these are the image's own least and largest number instead.
+        limits: the smallest and the largest value; None for the range of the dtype.
+        from_data: whether to use the image's own smallest and largest value instead.
 
     Raises:
-        InputError: the range is empty, or the file's type cannot hold it.
+        InputError: the range is empty, or exceeds the dtype.
     """
     dtype = str(file.values.dtype)
-    natural = natural_range(dtype, file.extremes[1], file.bits)
     if from_data:
         limits = file.extremes
         if limits[0] == limits[1]:
@@ -212,21 +202,21 @@ def of_file(
             f"config.value_range={limits[0]:g},{limits[1]:g}: image {file.path} is of {dtype}: "
             f"give numbers from {least:g} to {most:g}"
         )
-    low, high = limits or natural
+    low, high = limits or natural_range(dtype, file.extremes[1], file.bits)
     low, high = (high, low) if file.white_is_zero else (low, high)
     return PixelFormat(low, high, dtype, profile=bool(file.profile))
 
 
 def natural_range(dtype: str, largest: float, bits: int = 0) -> tuple[float, float]:
-    """Returns the smallest and the largest number of a type.
+    """Returns the smallest and the largest value of a dtype.
 
     Args:
-        dtype: the type; floats count to 1, or to 255.
-        largest: number that there is; it decides of floats.
-        bits: how many of the type's count; 0: all.
+        dtype: of the values.
+        largest: of the values; for floats it decides whether white is 1 or 255.
+        bits: significant bits of a value; 0 for all.
     """
     if dtype == "float32":
         return 0.0, 255.0 if largest > FLOAT_WHITE else 1.0
-    about = np.iinfo(dtype)
-    unused = about.bits - (bits or about.bits)
-    return float(about.min >> unused), float(about.max >> unused)
+    info = np.iinfo(dtype)
+    unused = info.bits - (bits or info.bits)
+    return float(info.min >> unused), float(info.max >> unused)

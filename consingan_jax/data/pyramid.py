@@ -12,12 +12,12 @@ from consingan_jax.nn import resize
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.resize import Size
 
-WORTH = 1.5  # how much larger than the coarsest level the finest should be, in a pyramid of a kind
+MIN_GROWTH = 1.5  # a pyramid of which the finest level is less times the coarsest is warned of
 
 
 def _new_exponent(level: int, last: int) -> float:
     """ConSinGAN's rule: many levels near the coarse end, few near the fine end."""
-    if last == 1:  # the general formula is 0/0 here; level 0 is the coarsest, so one full step
+    if last == 1:  # the formula is 0/0 here; level 0 is the coarsest, so one full step
         return 1.0
     return (last - 1) / math.log(last) * math.log(last - level) + 1
 
@@ -30,100 +30,70 @@ def _geometric_exponent(level: int, last: int) -> float:
 RULES = {"new": _new_exponent, "geometric": _geometric_exponent}
 
 
-def scales(size: Size, *, num_stages: int, min_size: int, max_size: int, rule: str) -> list[float]:
-    """Returns the top level's scale against the image, then each level's against the top level.
+def sizes(size: Size, *, num_stages: int, min_size: int, max_size: int, rule: str) -> list[Size]:
+    """Returns the (height, width) of every level, coarse to fine.
 
     Args:
-        size: height and width of the image, in pixels.
+        size: (height, width) of the image, in pixels.
         num_stages: number of levels, at least 1.
         min_size: short side of the coarsest level, in pixels.
         max_size: longest side of the top level, in pixels; a smaller image keeps its size.
         rule: "new" (ConSinGAN) or "geometric" (SinGAN, used for harmonization).
-
-    Returns:
-        `[top, level 0, ..., level num_stages - 1]`; the last entry is 1.
     """
-    top = _top_scale(size, max_size)
-    last = num_stages - 1
-    if last == 0:
-        return [top, 1.0]
-    r = (min_size / min(_scaled(size, top))) ** (1 / last)
-    return [top, *(r ** RULES[rule](level, last) for level in range(last)), 1.0]
-
-
-def sizes(size: Size, *, num_stages: int, min_size: int, max_size: int, rule: str) -> list[Size]:
-    """Returns the (height, width) of every level, coarse to fine; arguments as for `scales`."""
-    top, *levels = scales(
-        size, num_stages=num_stages, min_size=min_size, max_size=max_size, rule=rule
-    )
-    return [_scaled(_scaled(size, top), scale) for scale in levels]
+    top = _scaled(size, _top_scale(size, max_size))
+    return [_scaled(top, scale) for scale in _scales(top, num_stages, min_size, rule)]
 
 
 def build(
     image: np.ndarray, *, num_stages: int, min_size: int, max_size: int, rule: str
 ) -> list[np.ndarray]:
-    """Returns the levels of `image`, coarse to fine.
+    """Returns the levels of an image, coarse to fine, each resampled from the top level.
 
     Args:
         image: `[H, W, C]`, float32 in [-1, 1].
-        num_stages: as for `scales`, like the remaining arguments.
-        min_size: see `scales`.
-        max_size: see `scales`.
-        rule: see `scales`.
+        num_stages: as for `sizes`, like the remaining arguments.
+        min_size: see `sizes`.
+        max_size: see `sizes`.
+        rule: see `sizes`.
 
     Returns:
-        One array `[1, h, w, C]` per level, float32 in [-1, 1], each made from the top level.
+        `[1, h, w, C]` for each level, float32 in [-1, 1].
     """
-    _, *levels = scales(
-        image.shape[:2], num_stages=num_stages, min_size=min_size, max_size=max_size, rule=rule
-    )
     full = top_level(image, max_size)
-    return [resize.resize(full, s, _scaled(full.shape[:2], s))[None] for s in levels]
+    scales = _scales(full.shape[:2], num_stages, min_size, rule)
+    return [resize.resize(full, s, _scaled(full.shape[:2], s))[None] for s in scales]
 
 
 def top_level(image: np.ndarray, max_size: int) -> np.ndarray:
-    """Returns an image `[H, W, C]` shrunk so that it is at most `max_size` px long."""
+    """Returns an image `[H, W, C]` shrunk to at most `max_size` pixels on its longer side."""
     scale = _top_scale(image.shape[:2], max_size)
     return resize.resize(image, scale, _scaled(image.shape[:2], scale))
 
 
 def arguments(config: Config) -> dict[str, Any]:
-    """Returns the keyword arguments of `scales`, `sizes` and `build` that a configuration means."""
+    """Returns the keyword arguments of `sizes` and `build` for a configuration."""
     rule = config.task_spec.pyramid_rule if config.pyramid_rule == "task" else config.pyramid_rule
-    return {
-        "num_stages": config.num_stages,
-        "min_size": config.min_size,
-        "max_size": config.max_size,
-        "rule": rule,
-    }
+    settings = {name: getattr(config, name) for name in ("num_stages", "min_size", "max_size")}
+    return {**settings, "rule": rule}
 
 
 def level_sizes(config: Config, image_size: Size) -> list[Size]:
-    """Returns the (height, width) of every level that a configuration makes of an image.
+    """Returns the (height, width) of every level for an image size.
 
     Raises:
-        InputError: they cannot be trained on: `min_size` is larger than the top level's short side,
-            a level is smaller than the patch that the critic looks at, or as large as the one
-            below. Says with which settings this image can, if it can at all.
+        InputError: the levels cannot be trained on: `min_size` exceeds the top level's short side,
+            a level is smaller than the critic's patch, or as large as the one below. The message
+            names settings that work for this image, if there are any.
     """
     settings, patch = arguments(config), patch_size(config.num_layers)
     fault = _fault(image_size, patch, settings)
     if fault is None:
         return sizes(image_size, **settings)
-
-    def works(growth: float) -> Iterator[dict[str, int]]:
-        for changes in _mends(image_size, patch, settings):
-            changed = settings | changes
-            if _fault(image_size, patch, changed) is None:
-                levels = sizes(image_size, **changed)
-                if min(levels[-1]) >= growth * min(levels[0]):
-                    yield changes
-
-    # The first that is worth its stages, or the first of all; no more than that is looked at.
-    changes = next(works(WORTH), None) or next(works(1), None)
-    if changes:
-        words = " ".join(f"--config.{name}={value}" for name, value in changes.items())
-        raise InputError(f"{fault}: give {words}")
+    # Settings under which the levels hardly grow would be warned of next: a last resort.
+    mend = _mend(image_size, patch, settings, MIN_GROWTH) or _mend(image_size, patch, settings, 1)
+    if mend:
+        flags = " ".join(f"--config.{name}={value}" for name, value in mend.items())
+        raise InputError(f"{fault}: give {flags}")
     raise InputError(
         f"{fault}: the image has {image_size[0]}x{image_size[1]} px; give one of {patch} px a side "
         "or more, or fewer num_layers"
@@ -131,9 +101,9 @@ def level_sizes(config: Config, image_size: Size) -> list[Size]:
 
 
 def warnings(config: Config, levels: Sequence[Size]) -> list[str]:
-    """Returns a line where the levels are hardly different, else none."""
+    """Returns a warning if the finest of some level sizes is hardly larger than the coarsest."""
     first, last = levels[0], levels[-1]
-    if len(levels) == 1 or min(last) >= WORTH * min(first):
+    if len(levels) == 1 or min(last) >= MIN_GROWTH * min(first):
         return []
     return [
         f"warning: the pyramid grows from {first[0]}x{first[1]} to {last[0]}x{last[1]} px only: "
@@ -143,7 +113,7 @@ def warnings(config: Config, levels: Sequence[Size]) -> list[str]:
 
 
 def _fault(image_size: Size, patch: int, settings: dict[str, Any]) -> str | None:
-    """Returns in words why levels cannot be trained on, None if they can."""
+    """Returns why the levels cannot be trained on, or None if they can."""
     levels, min_size = sizes(image_size, **settings), settings["min_size"]
     if len(levels) > 1 and min_size > min(levels[-1]):
         return (
@@ -163,8 +133,21 @@ def _fault(image_size: Size, patch: int, settings: dict[str, Any]) -> str | None
     return None
 
 
-def _mends(image_size: Size, patch: int, settings: dict[str, Any]) -> Iterator[dict[str, int]]:
-    """Yields other settings to try, those that change least first."""
+def _mend(
+    image_size: Size, patch: int, settings: dict[str, Any], growth: float
+) -> dict[str, int] | None:
+    """Returns the smallest change to the settings that works and lets the levels grow enough."""
+    for changes in _changes(image_size, patch, settings):
+        changed = settings | changes
+        if _fault(image_size, patch, changed) is None:
+            levels = sizes(image_size, **changed)
+            if min(levels[-1]) >= growth * min(levels[0]):
+                return changes
+    return None
+
+
+def _changes(image_size: Size, patch: int, settings: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Yields changes to the settings, from small to large, lazily as there may be thousands."""
     longest = max(image_size)
     larger = [{"max_size": side} for side in range(settings["max_size"] + 50, longest, 50)]
     larger.append({"max_size": longest})
@@ -177,6 +160,13 @@ def _mends(image_size: Size, patch: int, settings: dict[str, Any]) -> Iterator[d
     yield from fewer
     yield from (few | larger[-1] for few in fewer)
     yield from (few | larger[-1] | other for few in fewer for other in others)
+
+
+def _scales(top: Size, num_stages: int, min_size: int, rule: str) -> list[float]:
+    """Returns the scale of every level against the top level, whose scale is 1."""
+    last = num_stages - 1
+    step = (min_size / min(top)) ** (1 / max(last, 1))
+    return [*(step ** RULES[rule](level, last) for level in range(last)), 1.0]
 
 
 def _top_scale(size: Size, max_size: int) -> float:

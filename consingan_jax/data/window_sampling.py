@@ -10,20 +10,14 @@ from consingan_jax.errors import InputError
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.resize import Size
 
-SMALL = 64  # pixels below which a window no longer shows what an image is composed of
-# The steps of a sequence that fills the square evenly, whatever part of it is taken: the inverses
-# of the plastic number and of its square (Roberts 2018), as fractions of 2^32.
-_STEPS = (3242174889, 2447445414)
+SMALL = 64  # pixels; smaller windows no longer show the composition of an image
+# Increments of the R2 sequence (Roberts 2018), which fills the square evenly however many of its
+# points are taken: the inverses of the plastic number and of its square, as fractions of 2^32.
+_INCREMENTS = (3242174889, 2447445414)
 
 
 def window_size(config: Config, stage: int, level: Size) -> Size:
-    """Returns (height, width) of the windows that a stage trains on: of the level if it is whole.
-
-    Args:
-        config: the configuration.
-        stage: the stage.
-        level: (height, width) of its level.
-    """
+    """Returns the (height, width) of a stage's windows, given that of its level."""
     wanted = config.stage(stage).window
     if not wanted:
         return level
@@ -34,14 +28,14 @@ def window_size(config: Config, stage: int, level: Size) -> Size:
 
 
 def check(config: Config, sizes: Sequence[Size]) -> list[str]:
-    """Returns warnings about windows that are small, a line each.
+    """Returns a warning for each stage whose windows are small.
 
     Args:
         config: the configuration.
         sizes: (height, width) of every level.
 
     Raises:
-        InputError: a window is smaller than what the critic looks at.
+        InputError: a window is smaller than the critic's patch.
     """
     patch, lines = patch_size(config.num_layers), []
     for stage, level in enumerate(sizes):
@@ -64,12 +58,11 @@ def check(config: Config, sizes: Sequence[Size]) -> list[str]:
 def sample_origins(
     key: jax.Array, numbers: jax.Array, *, level: Size, window: Size
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns where windows begin.
+    """Samples the first row and column of windows from a low-discrepancy sequence.
 
-    A start is drawn from [-window, level] and then moved inside, so that a pixel at an edge is seen
-    at least half as often as the pixel that is seen most, and as often where the window is less
-    than half as long as the level; drawn from the places inside alone, it would hardly ever be.
-    The draws of a stage follow one sequence that leaves no gaps.
+    Origins are uniform on [-window, level] and then clamped into the level. A pixel at an edge is
+    thus seen at least half as often as any other, and as often if the window is less than half as
+    long as the level; with origins uniform inside the level it would hardly ever be seen.
 
     Args:
         key: random key of the stage.
@@ -82,15 +75,16 @@ def sample_origins(
     """
     number = numbers.astype(jnp.uint32)
     first = jax.random.bits(key, (2,))
+    # uint32 arithmetic wraps at 2^32, which is the sequence's modulus of 1.
     rows, columns = (
-        _start(first[axis] + number * jnp.uint32(_STEPS[axis]), level[axis], window[axis])
+        _origin(first[axis] + number * jnp.uint32(_INCREMENTS[axis]), level[axis], window[axis])
         for axis in (0, 1)
     )
     return rows, columns
 
 
-def _start(fraction, whole, length):
-    """Returns starts for fractions of 2^32."""
-    uniform = (fraction >> 8).astype(jnp.float32) * 2.0**-24
-    start = jnp.floor(uniform * (whole + length + 1)).astype(jnp.int32) - length
-    return start.clip(0, whole - length)
+def _origin(fraction: jax.Array, level: int, window: int) -> jax.Array:
+    """Returns the origins along one axis for fractions of 2^32."""
+    uniform = (fraction >> 8).astype(jnp.float32) * 2.0**-24  # float32 holds 24 bits exactly
+    origin = jnp.floor(uniform * (level + window + 1)).astype(jnp.int32) - window
+    return origin.clip(0, level - window)
