@@ -163,6 +163,7 @@ def test_pages_are_channels_where_they_are_asked_for(tmp_path):
     [
         (np.zeros((3, 4, 5, 6)), r"has the shape \(3, 4, 5, 6\): give \[H, W\] or \[H, W, C\]"),
         (np.zeros((3, 4), np.complex64), "is of complex64: give float32 or smaller numbers"),
+        (np.array([[-5, 3 * 10**9]]), "is of int64: give float32 or smaller numbers"),
         (
             np.array([{"a": 1}]),
             "cannot be read, a damaged or unusual .npy: Array can't be memory-mapped",

@@ -305,6 +305,16 @@ def test_nodata_of_whole_numbers(dtype, nodata, tmp_path):
     assert formats.read(tmp_path / "a.tif").nodata in (None, nodata)
 
 
+def test_a_picture_that_is_missing_or_transparent_everywhere(tmp_path):
+    values = np.full((9, 11, 2), 0.5, np.float32)
+    values[..., 1] = BOX[:9, :11]
+    values[BOX[:9, :11], 0] = np.nan
+    about = {"planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **about)
+    with pytest.raises(InputError, match="has no pixel with a value: give an image"):
+        formats.read(tmp_path / "a.tif")
+
+
 def test_few_numbers_of_which_one_is_low_are_all_values(tmp_path):
     np.save(tmp_path / "a.npy", np.where(BOX, -1024, 60).astype(np.int16))
     assert formats.read(tmp_path / "a.npy").missing is None

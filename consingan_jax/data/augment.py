@@ -5,8 +5,6 @@ loop. They compute every possible change and select one: at the size of the coar
 costs less than a branch would.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,21 +63,21 @@ def shuffle(key: jax.Array, image: jax.Array) -> jax.Array:
 def _colours(key: jax.Array, x: jax.Array) -> jax.Array:
     """Applies one random operation, chosen by weight of family and operation; does not clip."""
     family_key, op_key, *keys = jax.random.split(key, 6)
-    by_family = [
-        (0.5, [(0.2, _scaled_values), (0.5, _grey_noise), (0.5, _noise)]),
-        (0.5, [(1.0, _invert), (1.0, _sepia)]),
-        (0.5, [(1.0, _drop_channel), (1.0, _shuffle_channels)]),
-        (0.1, [(1.0, _shift_hue_saturation_value)]),
+    families = [
+        ([0.2, 0.5, 0.5], [_scaled_values, _grey_noise, _noise]),
+        ([1.0, 1.0], [_invert, _sepia]),
+        ([1.0, 1.0], [_drop_channel, _shuffle_channels]),
+        ([1.0], [_shift_hue_saturation_value]),
     ]
-    families = []
-    for (_, ops), ops_key in zip(by_family, keys, strict=True):
-        images = jnp.stack([op(ops_key, x) for _, op in ops])
-        families.append(images[_pick(op_key, [weight for weight, _ in ops])])
-    return jnp.stack(families)[_pick(family_key, [weight for weight, _ in by_family])]
+    changed = [
+        _pick(op_key, weights, [op(ops_key, x) for op in ops])
+        for (weights, ops), ops_key in zip(families, keys, strict=True)
+    ]
+    return _pick(family_key, [0.5, 0.5, 0.5, 0.1], changed)
 
 
-def _pick(key: jax.Array, weights: Sequence[float]) -> jax.Array:
-    return jax.random.categorical(key, jnp.log(jnp.array(weights)))
+def _pick(key: jax.Array, weights: list[float], images: list[jax.Array]) -> jax.Array:
+    return jnp.stack(images)[jax.random.categorical(key, jnp.log(jnp.array(weights)))]
 
 
 def _scaled_values(key: jax.Array, x: jax.Array) -> jax.Array:

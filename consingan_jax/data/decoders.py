@@ -10,16 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from consingan_jax.data.image_file import (
-    DecodeOptions,
-    ImageFile,
-    check_pixels,
-    is_installed,
-    require,
-    split_alpha,
-    supported,
-    unused_pages,
-)
+from consingan_jax.data import image_file
+from consingan_jax.data.image_file import DecodeOptions, ImageFile, require, split_alpha, supported
 from consingan_jax.errors import InputError
 
 _MAX_CHANNELS = 16  # a longer last axis after a first axis of at most this: channels come first
@@ -31,11 +23,11 @@ def decode_pillow(path: pathlib.Path, options: DecodeOptions, candidates: list[s
     """Decodes a file with Pillow; adds the formats that its signature fits to `candidates`."""
     with path.open("rb") as file:
         picture: Any = _open(file, candidates)
-        check_pixels(path, picture.height, picture.width, options)
+        image_file.check_pixels(path, picture.height, picture.width, options)
         # Pillow drops the tiles when it loads the pixels.
         kind, tile, key = picture.format or "", str(picture.tile), picture.info.get("transparency")
         is_deep = kind == "PNG" and "16B" in tile and picture.mode != "I;16"
-        if is_deep or (kind == "JPEG2000" and is_installed("imagecodecs")):
+        if is_deep or (kind == "JPEG2000" and image_file.is_installed("imagecodecs")):
             found = decode_codec(path, options)  # Pillow would reduce it to 8 bits
         elif picture.mode in _DEEP_MODES:
             values = np.asarray(picture)
@@ -54,7 +46,7 @@ def decode_pillow(path: pathlib.Path, options: DecodeOptions, candidates: list[s
             orientation=picture.getexif().get(274, 1),
             is_lossy=kind in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF", "JPEG2000"),
             warnings=(
-                *unused_pages(getattr(picture, "n_frames", 1), 1, "frames"),
+                *image_file.unused_pages(getattr(picture, "n_frames", 1), 1, "frames"),
                 *(["reduced to 8 bits: give PNG or TIFF"] if is_reduced else []),
             ),
         )
@@ -115,14 +107,14 @@ def decode_tiff(path: pathlib.Path, options: DecodeOptions) -> ImageFile | None:
 
 def _decode_tiff(file: Any, path: pathlib.Path, options: DecodeOptions) -> ImageFile | None:
     page = next((page for page in file.pages if not page.is_reduced), file.pages[0])  # no thumbnail
-    check_pixels(path, page.imagelength, page.imagewidth, options)
+    image_file.check_pixels(path, page.imagelength, page.imagewidth, options)
     is_plain, is_8_bits = page.photometric in (0, 1, 2), page.bitspersample <= 8  # grey or RGB
     if page.imagedepth > 1 or not (is_plain or is_8_bits):
         raise InputError(f"image {path} is a TIFF of an unusual kind: save it as RGB or grey")
     # Pillow converts other colour spaces, and decompresses 8 bits where imagecodecs is missing;
     # what it would invert, white-is-zero, stays here.
     is_packed = is_8_bits and page.photometric in (1, 2) and page.compression != 1
-    if not is_plain or (is_packed and not is_installed("imagecodecs")):
+    if not is_plain or (is_packed and not image_file.is_installed("imagecodecs")):
         return None
     values, count, used = _tiff_values(file, page, options.channels)
     extra = page.extrasamples[-1:] if values.shape[-1] in (2, 4) else ()
@@ -137,7 +129,9 @@ def _decode_tiff(file: Any, path: pathlib.Path, options: DecodeOptions) -> Image
         profile=page.iccprofile or b"",
         orientation=page.tags.valueof(274, 1),
         is_lossy=page.compression in (6, 7, 34892),  # JPEG
-        warnings=unused_pages(count, used, "pages", selectable=page.samplesperpixel == 1),
+        warnings=image_file.unused_pages(
+            count, used, "pages", selectable=page.samplesperpixel == 1
+        ),
     )
 
 
@@ -172,7 +166,7 @@ def decode_codec(path: pathlib.Path, options: DecodeOptions) -> ImageFile:
 
     data = path.read_bytes()
     if size := _size(data[: 2**16]):
-        check_pixels(path, *size, options)
+        image_file.check_pixels(path, *size, options)
     name = next((name for head, name in _CODECS.items() if data.startswith(head)), "jpeg2k")
     if not hasattr(imagecodecs, f"{name}_decode"):  # OpenEXR is not in every build
         raise InputError(f"image {path}: install a newer imagecodecs, or save it as a float TIFF")
@@ -205,7 +199,7 @@ def decode_array(path: pathlib.Path, options: DecodeOptions) -> ImageFile:
     first = values.ndim == 3 and values.shape[0] <= _MAX_CHANNELS < values.shape[-1]
     values = np.moveaxis(values, 0, -1) if first else values
     height, width = [*values.shape, 1, 1][:2]
-    check_pixels(path, height, width, options)
+    image_file.check_pixels(path, height, width, options)
     return ImageFile(
         path,
         supported(np.array(values), path),
@@ -221,7 +215,7 @@ def decode_dicom(path: pathlib.Path, options: DecodeOptions) -> ImageFile:
     import pydicom.pixels
 
     data = pydicom.dcmread(path)
-    check_pixels(path, data.Rows, data.Columns, options)
+    image_file.check_pixels(path, data.Rows, data.Columns, options)
     stored, kind = pydicom.pixels.pixel_array(data), data.PhotometricInterpretation
     values, frames = stored, int(data.get("NumberOfFrames") or 1)
     if kind == "PALETTE COLOR":
@@ -246,5 +240,5 @@ def decode_dicom(path: pathlib.Path, options: DecodeOptions) -> ImageFile:
         white_is_zero=kind == "MONOCHROME1",
         nodata=padding,
         bits=data.BitsStored if values.dtype == stored.dtype else 0,
-        warnings=unused_pages(frames, used, "frames", selectable=is_grey),
+        warnings=image_file.unused_pages(frames, used, "frames", selectable=is_grey),
     )

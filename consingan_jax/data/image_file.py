@@ -144,6 +144,6 @@ def split_alpha(
 
 
 def unused_pages(count: int, used: int, kind: str, *, selectable: bool = False) -> tuple[str, ...]:
-    """Returns a warning if only some pages are used; `selectable` pages could be channels."""
+    """Returns a warning if only some pages are used; `selectable` ones could become channels."""
     hint = f"; --config.channels={count} takes all as channels" if selectable else ""
     return () if count == used else (f"only the first of {count} {kind} is used{hint}",)

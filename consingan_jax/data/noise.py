@@ -127,6 +127,7 @@ def _part(grid: jax.Array, rows: Interval, columns: Interval, *, smooth: bool) -
     if smooth:
         return upsample_to(grid, target)
     pairs = zip(target, source, strict=True)
+    # `scaled` stays exact where int32 would overflow, on canvases of a million pixels a side.
     nearest = (scaled(t.indices(), s.whole, t.whole)[0] for t, s in pairs)
     return jax.vmap(lambda r, c: grid[0, r][:, c])(*nearest)
 

@@ -118,7 +118,7 @@ class PixelFormat:
         return PixelFormat(*((high, low) if inverted else (low, high)), dtype)
 
     def with_alpha(self, file: ImageFile) -> ImageFile:
-        """Returns an array file whose last channel is split off as alpha, the inverse of `save`."""
+        """Splits off the alpha of an array, which `save` writes as the last channel."""
         alpha = file.values[..., -1] / natural_range(str(file.values.dtype), 1)[1]
         return dataclasses.replace(file, values=file.values[..., :-1], alpha=alpha)
 

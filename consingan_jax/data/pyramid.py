@@ -51,10 +51,7 @@ def build(
 
     Args:
         image: `[H, W, C]`, float32 in [-1, 1].
-        num_stages: as for `sizes`, like the remaining arguments.
-        min_size: see `sizes`.
-        max_size: see `sizes`.
-        rule: see `sizes`.
+        num_stages, min_size, max_size, rule: as for `sizes`.
 
     Returns:
         `[1, h, w, C]` for each level, float32 in [-1, 1].
@@ -174,4 +171,5 @@ def _top_scale(size: Size, max_size: int) -> float:
 
 
 def _scaled(size: Size, scale: float) -> Size:
+    # Rounded up, as in the published program: other sizes would not reproduce its levels.
     return math.ceil(scale * size[0]), math.ceil(scale * size[1])
