@@ -1,1 +1,1 @@
-"""The networks and their arithmetic, as functions of arrays."""
+"""Networks and their arithmetic as functions of arrays."""

@@ -1,14 +1,19 @@
 """3x3 convolution with bias, and its derivatives of every order, on all platforms.
 
-A convolution is linear in the input and linear in the kernel, so two functions close the
-derivatives of any order: the convolution itself and the gradient of its kernel. Each one's reverse
-rule uses only these two; autodiff never meets a convolution of another shape. GPU and TPU have good
-convolutions of their own. XLA's on a CPU are slow, its gradients above all, so there this file does
-them with matrix products: by Winograd's algorithm where both sides have many channels, and by
-gathering the nine shifts of the thin side where one has few.
+The gradient penalty differentiates gradients, so every derivative must be fast. A convolution is
+linear in its input and in its kernel. Its input gradient is the convolution of the cotangent with
+the flipped kernel; its kernel gradient is a second function, also linear in both arguments, whose
+own gradients are convolutions. So `conv3x3` and `kernel_gradient` are closed under differentiation:
+the reverse rule of each calls only these two, and autodiff never creates a convolution of another
+shape.
+
+GPU and TPU run XLA's convolutions. XLA's are slow on a CPU, above all its gradients, so there both
+functions are matrix products: Winograd's algorithm where input and output have many channels, and
+the nine shifts of the thinner one side by side (im2col) where one of them has few.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,28 +22,30 @@ from jax import lax
 from consingan_jax import numerics
 from consingan_jax.nn import winograd
 
-THIN = 4  # channels up to which a side counts as thin
+THIN = 4  # the most channels for which the nine shifts are used instead of Winograd's algorithm
 FOLD = 32  # parts that one step of a sum over pixels adds
+_Pair = tuple[jax.Array, jax.Array]
+_Implementation = Callable[..., jax.Array]  # of (x, kernel or cotangent, border)
 
 
 def widen(x: jax.Array) -> jax.Array:
-    """Returns `x` in float32, or as it is where that is more precise."""
+    """Converts to float32; float64 stays as it is."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def pad(x: jax.Array, border: int) -> jax.Array:
-    """Puts zeros around images `[N, H, W, C]`, `border` pixels on every side."""
+    """Pads images `[N, H, W, C]` with `border` zeros on every side."""
     return jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
-    """Convolves (as networks do: without turning the kernel).
+    """Convolves as networks do, without flipping the kernel (cross-correlation).
 
     Args:
         x: `[N, H, W, I]`.
         kernel: `[3, 3, I, O]`.
-        border: zeros put around `x` first, 0 to 2 pixels.
+        border: zeros to pad `x` with, 0 to 2 pixels on every side.
 
     Returns:
         `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
@@ -68,35 +75,41 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     """Adds a bias `[C]` to `[N, H, W, C]`.
 
-    Its gradient is summed over each image first, then over the pairs that the two halves of a batch
-    make, then over all. The critic's biases see a real image's and its fake one's gradients with
-    opposite signs, and where no unit changes its side they cancel; summed in any other order they
-    leave rounding noise instead of zero, and Adam turns noise into full steps.
+    The bias gradient is summed over the pixels of each image, then over pairs of images from the
+    two halves of the batch, then over the pairs. The critic's loss gives a real image and its fake
+    opposite signs, so that their sums cancel exactly if every unit is on the same side of its kink.
+    Any other order leaves rounding noise instead of zero, which Adam turns into full steps.
     """
     return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
-def _sum_of_pixels(x):
-    """Returns the sums `[N, C]` over the pixels of `[N, H, W, C]`."""
+def _sum_over_pixels(x: jax.Array) -> jax.Array:
     pixels = x.reshape(len(x), -1, x.shape[3])
     return lax.platform_dependent(pixels, cpu=_folded, default=lambda x: x.sum(1))
 
 
-def _folded(x):
-    """Returns `x.sum(1)`: XLA's own is up to six times slower on a CPU, and less exact."""
+def _folded(x: jax.Array) -> jax.Array:
+    """Returns `x.sum(1)`; XLA's sum is up to six times slower on a CPU, and less exact."""
+    # Adds FOLD contiguous parts in a binary tree, until few rows are left: the additions run over
+    # whole arrays, and rounding errors grow with the depth of the tree, not with the length.
     rest = jnp.zeros((len(x), x.shape[2]), x.dtype)
     while (length := x.shape[1] // FOLD) >= 4:
         parts = [x[:, i * length : (i + 1) * length] for i in range(FOLD)]
         rest += x[:, FOLD * length :].sum(1)
         while len(parts) > 1:
             parts = [one + other for one, other in zip(parts[::2], parts[1::2], strict=True)]
-        x = lax.optimization_barrier(parts[0])  # or XLA would sum each element anew
+        x = lax.optimization_barrier(parts[0])  # or XLA recomputes each element
     return x.sum(1) + rest
 
 
-@functools.partial(numerics.jit, static_argnums=(0, 1, 4))  # traced once for equal shapes
-def _choose(on_cpu, elsewhere, x, y, border):
-    def in_float32(x, y):  # CPUs gain nothing from less, and Winograd's transforms would lose much
+# Compiled, so that layers of equal shapes are traced once.
+@functools.partial(numerics.jit, static_argnums=(0, 1, 4))
+def _choose(
+    on_cpu: _Implementation, elsewhere: _Implementation, x: jax.Array, y: jax.Array, border: int
+) -> jax.Array:
+    # In float32 also for bfloat16 arguments: a CPU gains nothing from fewer bits, and Winograd's
+    # transforms would lose much accuracy.
+    def in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
         return on_cpu(x.astype(jnp.float32), y.astype(jnp.float32), border).astype(x.dtype)
 
     default = functools.partial(elsewhere, border=border)
@@ -107,35 +120,37 @@ def _choose(on_cpu, elsewhere, x, y, border):
 
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
-    """Returns d<g, conv3x3(x, kernel, border)> / d x: a convolution with the kernel turned."""
+    """Returns d<g, conv3x3(x, kernel, border)> / d x."""
+    # A pixel of x reaches the output through the flipped kernel. `conv3x3` shrinks an image by
+    # 2 - 2 border, so a border of 2 - border restores the size.
     return conv3x3(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2 - border)
 
 
-def _conv3x3_forward(x, kernel, border):
+def _conv3x3_forward(x: jax.Array, kernel: jax.Array, border: int) -> tuple[jax.Array, _Pair]:
     return conv3x3(x, kernel, border), (x, kernel)
 
 
-def _conv3x3_backward(border, residuals, g):
+def _conv3x3_backward(border: int, residuals: _Pair, g: jax.Array) -> _Pair:
     x, kernel = residuals
     return _input_gradient(g, kernel, border), kernel_gradient(x, g, border)
 
 
-def _kernel_gradient_forward(x, g, border):
+def _kernel_gradient_forward(x: jax.Array, g: jax.Array, border: int) -> tuple[jax.Array, _Pair]:
     return kernel_gradient(x, g, border), (x, g)
 
 
-def _kernel_gradient_backward(border, residuals, kernel):
+def _kernel_gradient_backward(border: int, residuals: _Pair, kernel: jax.Array) -> _Pair:
     x, g = residuals
     return _input_gradient(g, kernel, border), conv3x3(x, kernel, border)
 
 
-def _add_bias_forward(x, bias):
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
     return add_bias(x, bias), None
 
 
-def _add_bias_backward(_, g):
-    # The barriers, or XLA would merge the sums.
-    each = lax.optimization_barrier(_sum_of_pixels(widen(g)))
+def _add_bias_backward(_: None, g: jax.Array) -> _Pair:
+    # Without the barriers XLA merges the three sums into one, in an order of its own.
+    each = lax.optimization_barrier(_sum_over_pixels(widen(g)))
     if len(each) > 2 and len(each) % 2 == 0:
         each = lax.optimization_barrier(each[: len(each) // 2] + each[len(each) // 2 :])
     return g, each.sum(0)
@@ -146,10 +161,10 @@ kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
-# The platform's own.
+# XLA's convolution.
 
 
-def _conv_native(x, kernel, border):
+def _conv_native(x: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
     padding = [(border, border)] * 2
     return lax.conv_general_dilated(
         x,
@@ -157,22 +172,25 @@ def _conv_native(x, kernel, border):
         (1, 1),
         padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,  # or a GPU would round to TF32
+        precision=lax.Precision.HIGHEST,  # a GPU rounds to TF32 by default
     )
 
 
-def _kernel_gradient_native(x, g, border):
+def _kernel_gradient_native(x: jax.Array, g: jax.Array, border: int) -> jax.Array:
+    # The transpose of a map that is linear in the kernel is its gradient, whatever the kernel.
     kernel = jax.ShapeDtypeStruct((3, 3, x.shape[3], g.shape[3]), x.dtype)
     return jax.linear_transpose(lambda k: _conv_native(x, k, border), kernel)(g)[0]
 
 
-# One thin side: the nine shifts of it side by side, then one matrix product.
+# Few channels in or out: the nine shifts of the thinner array, and one matrix product.
 
 
-def _conv_thin(x, kernel, border):
+def _conv_thin(x: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
     channels, features = kernel.shape[2:]
     if channels <= features:
         return _shifts(pad(x, border)) @ kernel.reshape(9 * channels, features)
+    # With fewer channels out than in, shifting x would be the larger array: multiply each pixel by
+    # all nine taps first, and add the nine products where they belong.
     taps = pad(x @ kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * features), border)
     (n, height, width, _), shifts = taps.shape, [(i, j) for i in range(3) for j in range(3)]
     return functools.reduce(
@@ -188,21 +206,23 @@ def _conv_thin(x, kernel, border):
     )
 
 
-def _kernel_gradient_thin(x, g, border):
+def _kernel_gradient_thin(x: jax.Array, g: jax.Array, border: int) -> jax.Array:
     channels, features = x.shape[3], g.shape[3]
     if channels <= features:
         product = _over_pixels(_shifts(pad(x, border)), g)
         return product.reshape(3, 3, channels, features)
+    # <g shifted by (i, j), x> is the gradient of the tap at (2 - i, 2 - j), hence the flip.
     product = _over_pixels(x, _shifts(pad(g, 2 - border)))
     return jnp.flip(product.reshape(channels, 3, 3, features), (1, 2)).transpose(1, 2, 0, 3)
 
 
-def _shifts(x):
-    """Returns every 3x3 patch of `[N, H, W, C]` as one vector: `[N, H - 2, W - 2, 9 C]`."""
+def _shifts(x: jax.Array) -> jax.Array:
+    """Returns every 3x3 patch of `[N, H, W, C]` as a vector, `[N, H - 2, W - 2, 9 C]`."""
     height, width = x.shape[1] - 2, x.shape[2] - 2
     patches = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
     return jnp.concatenate(patches, axis=3)
 
 
-def _over_pixels(x, y):
+def _over_pixels(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Returns the sums over all pixels of the outer products of channels, `[C_x, C_y]`."""
     return x.reshape(-1, x.shape[3]).T @ y.reshape(-1, y.shape[3])

@@ -1,4 +1,4 @@
-"""The patch critic: a score for every patch of an image (paper, section 3)."""
+"""Patch critic: one score for every patch of an image (paper, section 3)."""
 
 import dataclasses
 from typing import cast
@@ -12,7 +12,7 @@ from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
 
 
 def patch_size(num_layers: int) -> int:
-    """Returns the side of the patch that one score sees, in pixels."""
+    """Returns the side of a score's receptive field, in pixels."""
     return 2 * num_layers + 5
 
 
@@ -24,8 +24,8 @@ class _Layers(nn.Module):
         x = ConvBlock(self.arch, False, name="head")(x)
         for layer in range(self.arch.num_layers):
             x = ConvBlock(self.arch, False, name=f"block{layer}")(x)
-        # The last bias drops out of every difference of scores, so that its gradient is zero. It is
-        # made exactly zero here: Adam would turn rounding noise into full steps.
+        # The last bias cancels in every difference of scores, so its gradient is zero up to
+        # rounding, which Adam would turn into full steps. Stop it exactly.
         return Conv(1, self.arch.dtype, train_bias=False, name="tail")(x)
 
 

@@ -1,7 +1,8 @@
-"""The generator: a fold over a growing list of stages (paper, section 3).
+"""Generator: a fold over a growing list of stages (paper, section 3).
 
-With linen the parameters are plain dicts, so the stages are a plain list that grows by `append`,
-Orbax returns it as a list, and optax labels it by its place. Only this file knows that structure.
+The parameters of linen modules are plain dicts, so the stages are a plain list: it grows by one
+entry, Orbax restores it as a list, and optax can label its entries. Only this file knows the
+structure of the parameters.
 """
 
 import dataclasses
@@ -17,12 +18,14 @@ from consingan_jax.nn import intervals, receptive_field
 from consingan_jax.nn.conv import widen
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Architecture, Conv, ConvBlock, Params
-from consingan_jax.nn.receptive_field import Crop
+from consingan_jax.nn.receptive_field import Crop, StageSpans
 from consingan_jax.nn.resize import Size
+
+_Axes = tuple[StageSpans, StageSpans]
 
 
 class _Stage(nn.Module):
-    """The L blocks that a stage adds: `[N, H, W, F]` to `[N, H - 2L, W - 2L, F]`."""
+    """The L blocks of a stage: maps `[N, H, W, F]` to `[N, H - 2L, W - 2L, F]`."""
 
     arch: Architecture
 
@@ -37,14 +40,14 @@ class _Stage(nn.Module):
 class Generator:
     """The generator of an architecture.
 
-    Its parameters are `{"head", "stages": [...], "tail"}`, its input z_0 .. z_d, an array for every
-    stage, and its features `[N, h, w, F]`.
+    Its parameters are `{"head", "stages": [...], "tail"}`. Its input is one array z_i for each
+    stage: z_0 has the channels of the image, the others those of the features.
     """
 
     arch: Architecture
 
     def init(self, key: jax.Array, num_stages: int = 1) -> Params:
-        """Returns new parameters, all stages copies of the first."""
+        """Returns new parameters, in which all stages are copies of the first."""
         head_key, stage_key, tail_key = jax.random.split(key, 3)
         side = patch_size(self.arch.num_layers)
         image = jnp.zeros((1, side, side, self.arch.channels))
@@ -62,11 +65,11 @@ class Generator:
         return {**params, "stages": [*stages, jax.tree.map(jnp.copy, stages[-1])]}
 
     def groups(self, params: Params) -> tuple[Any, dict[str, int]]:
-        """Returns which parameters belong together, and how old each group is, in stages.
+        """Returns the groups of parameters that share a learning rate, and their ages.
 
         Returns:
-            A tree whose leaves name the group of everything below them in `params`; the age of
-            every group by its name: 0 for the newest stage and for the tail, which leads out of it.
+            A prefix tree of `params` whose leaves are group names; the age of every group in
+            stages, by name: 0 for the newest stage and for the tail.
         """
         names = [f"stage_{k}" for k in range(len(params["stages"]))]
         ages = {name: len(names) - 1 - k for k, name in enumerate(names)}
@@ -76,7 +79,7 @@ class Generator:
     def view(
         self, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Size | None = None
     ) -> Crop:
-        """Returns windows of the image that stages of these sizes make; see `windows.view`."""
+        """Returns windows of the image; see `receptive_field.view`."""
         return receptive_field.view(self.arch, sizes, top=top, left=left, size=size)
 
     def features(
@@ -90,21 +93,20 @@ class Generator:
         x: jax.Array | None = None,
         remat: bool = False,
     ) -> jax.Array:
-        """Folds the stages `first .. len(z) - 1` over the features of the stage below.
+        """Runs the stages `first .. len(z) - 1` on the features of the stage below.
 
         Args:
             params: parameters.
-            z: z_0 .. z_d, each `[N, h, w, channels]` as the view needs it; those below `first` are
-                not read.
+            z: z_0 .. z_d, each `[N, h, w, channels]` of the part that `view.noise` names; entries
+                below `first` are not read.
             noise_amps: `[>= len(z)]`, the amplitude of each z_i; entry 0 is not read.
-            view: the windows wanted; N of them, or one for the whole batch.
+            view: N windows, or one window for the whole batch.
             first: the first stage to run.
-            x: features of stage `first - 1`; none for `first = 0`.
-            remat: keep nothing inside a stage for its gradient, but compute it again then.
+            x: features of stage `first - 1`; None for `first = 0`.
+            remat: recompute the inside of each stage for its gradient instead of keeping it.
 
         Returns:
-            Features `[N, h, w, F]` of stage `len(z) - 1`, as the stage above or the tail needs
-            them.
+            Features `[N, h, w, F]` of stage `len(z) - 1`, on its interval `out` in `view`.
         """
         stages = params["stages"]
         first_stage, next_stage = _first_stage, _next_stage
@@ -118,11 +120,11 @@ class Generator:
             else:
                 assert x is not None, "stages above 0 continue from the features below"
                 x = next_stage(self.arch, stages[i], x, noise_amps[i] * z[i], view.stage(i))
-        assert x is not None, "no stage was asked for"
+        assert x is not None, "there is no stage to run"
         return x
 
     def image(self, params: Params, x: jax.Array, view: Crop) -> jax.Array:
-        """Returns the image `[N, H, W, C]` in [-1, 1], float32, that last features stand for."""
+        """Converts features of the last stage to the image `[N, H, W, C]` in [-1, 1], float32."""
         inner = [axis.stages[-1].out for axis in view.axes]
         wide = intervals.with_border(x, inner, [axis.wide for axis in view.axes])
         pixels = _apply(_tail(self.arch), params["tail"], wide)
@@ -131,7 +133,7 @@ class Generator:
     def __call__(
         self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: Crop
     ) -> jax.Array:
-        """Returns images `[N, H, W, C]` in [-1, 1]; arguments as for `features`."""
+        """Generates images `[N, H, W, C]` in [-1, 1]; arguments as for `features`."""
         return self.image(params, self.features(params, z, noise_amps, view), view)
 
 
@@ -143,7 +145,9 @@ def _tail(arch: Architecture) -> Conv:
     return Conv(arch.channels, arch.dtype)
 
 
-def _first_stage(arch, head, stage, z, axes):
+def _first_stage(
+    arch: Architecture, head: Params, stage: Params, z: jax.Array, axes: _Axes
+) -> jax.Array:
     noise, source, inner, wide = _spans(axes, "noise", "source", "inner", "wide")
     padded = [span.before_convolutions(1) for span in source]
     x = _apply(_head(arch), head, intervals.with_border(z, noise, padded))
@@ -152,9 +156,12 @@ def _first_stage(arch, head, stage, z, axes):
     return _apply(_Stage(arch), stage, intervals.with_border(x, inner, wide))
 
 
-def _next_stage(arch, stage, x, scaled_noise, axes):
+def _next_stage(
+    arch: Architecture, stage: Params, x: jax.Array, scaled_noise: jax.Array, axes: _Axes
+) -> jax.Array:
     out, inner, wide = _spans(axes, "out", "inner", "wide")
     lifted = intervals.upsample(x, _spans(axes, "to_inner"))
+    # The skip connection: the stage learns a residual of the upsampled features.
     if arch.border_growing:
         skip = intervals.upsample(x, _spans(axes, "to_out"))
     else:
@@ -163,9 +170,9 @@ def _next_stage(arch, stage, x, scaled_noise, axes):
     return skip + _apply(_Stage(arch), stage, given)
 
 
-def _spans(axes, *names):
-    """Returns what rows and columns have under some names: a pair for each."""
-    pairs = [[getattr(intervals, name) for intervals in axes] for name in names]
+def _spans(axes: _Axes, *names: str) -> list[Any]:
+    """Returns the attributes of both axes, a pair [rows, columns] for each name."""
+    pairs = [[getattr(spans, name) for spans in axes] for name in names]
     return pairs if len(names) > 1 else pairs[0]
 
 

@@ -1,8 +1,13 @@
-"""Intervals of rows (or columns) of a level, and resampling between them.
+"""Intervals of rows (or columns) of a grid, and resampling between them.
 
-All layers are local, so some rows of a stage follow exactly from somewhat more rows of the stage
-below. How long a span is is static; where it starts is an array, with a place for each of N
-windows, so that one compiled program serves them all.
+Rows and columns are treated alike, one axis at a time. The length of an interval is static, because
+it decides shapes; its start is an array with an entry for each of N windows, so that one compiled
+program serves windows anywhere. Near a border an interval is moved inside the grid instead of being
+shortened.
+
+Positions must be exact on grids of any size (a canvas may have 10^6 rows), for which float32 and
+products in int32 are too small. On the host positions are numpy integers; a program gets the first
+row of an interval and the remainder of its position, and counts on from there.
 """
 
 import functools
@@ -20,13 +25,12 @@ from consingan_jax.nn.resize import cubic_weights
 
 @struct.dataclass(eq=False)
 class Interval:
-    """Neighbouring rows (or columns) of a grid, in each of N windows.
+    """Consecutive rows (or columns) of a grid, one interval for each of N windows.
 
     Attributes:
-        start: `[N]`, the first one; numpy integers on the host, where they may be any size, or
-            int32 inside a program.
-        length: how many.
-        whole: how many the whole grid has.
+        start: `[N]`, the first row: numpy integers of any size on the host, int32 in a program.
+        length: number of rows.
+        whole: number of rows of the whole grid.
     """
 
     start: Any
@@ -35,22 +39,25 @@ class Interval:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole grid."""
+        """Whether the interval is the whole grid."""
         return self.length == self.whole
 
     def indices(self) -> jax.Array:
-        """Returns the numbers of the rows, `[N, length]`."""
+        """Returns the row numbers `[N, length]`."""
         return _counted(self.start, self.length)
 
     def before_convolutions(self, layers: int) -> "Interval":
-        """Returns the rows that valid 3x3 convolutions make these from."""
+        """Returns the rows that `layers` valid 3x3 convolutions compute these from."""
+        # A valid convolution removes a row at each end, so row r of its output is computed from the
+        # rows r to r + 2 of its input: the start keeps its number.
         return Interval(self.start, self.length + 2 * layers, self.whole + 2 * layers)
 
     def within_border(self, border: int) -> "Interval":
-        """Returns the rows of the grid that this one is with `border` zeros at both ends.
+        """Returns the rows of the grid without the `border` zeros that pad it at both ends.
 
-        Same length as this interval, clamped to the grid, so that the length is static although
-        the start is not: near the border some rows are read twice or not needed.
+        The result has the length of this interval (at most that of the grid), moved inside the grid
+        where the interval reaches into the zeros. It contains all rows that the interval needs, and
+        near a border a few that it does not.
         """
         whole = self.whole - 2 * border
         length = min(whole, self.length)
@@ -59,15 +66,17 @@ class Interval:
 
 @struct.dataclass(eq=False)
 class ResampleTaps:
-    """Where upsampled rows lie among the rows that they are made from.
+    """Positions of upsampled rows among the source rows.
+
+    Row i of the result lies at the source position `source + (remainder + i * step) / unit`.
 
     Attributes:
-        source: `[N]`, the row at or above the first one's position, counted within the source.
-        remainder: `[N]`, how far below it that position is, in units of 1 / (grid - 1).
-        length: rows made.
-        source_length: rows they are made from.
-        step: from one position to the next, in the same units.
-        unit: grid - 1.
+        source: `[N]`, integer part of the first row's position, counted from the source's start.
+        remainder: `[N]`, its fraction, in units of 1 / `unit`.
+        length: number of rows of the result.
+        source_length: number of rows of the source.
+        step: distance between rows, in units of 1 / `unit`; the source grid's length - 1.
+        unit: the upsampled grid's length - 1.
     """
 
     source: Any
@@ -78,15 +87,14 @@ class ResampleTaps:
     unit: int = struct.field(pytree_node=False)
 
     def weights(self) -> jax.Array:
-        """Returns the share of every source row in every row, `[N, length, source_length]`."""
-        # Positions are fractions with the denominator `unit`, kept as whole numbers: in float32 a
-        # row beyond 2**24 / unit would have another fraction than the same row of a small image,
-        # and windows of one image would not agree where they overlap.
+        """Returns the interpolation matrices `[N, length, source_length]`."""
+        # Positions are integers over the denominator `unit`. In float32 the fraction of a row would
+        # depend on where its window starts, and windows would not agree where they overlap.
         assert (self.length + 1) * self.step + self.unit < 2**31, "positions overflow int32"
         position = _counted(self.remainder, self.length, self.step)
         row = jnp.asarray(self.source)[:, None] + position // self.unit
         shares = cubic_weights((position % self.unit) / self.unit, a=-0.75)
-        # Rows beyond the border repeat the border's, as bicubic interpolation does.
+        # Bicubic interpolation repeats the border rows beyond the border.
         taps = [(row + tap).clip(0, self.source_length - 1) for tap in (-1, 0, 1, 2)]
         pairs = zip(taps, shares, strict=True)
         return functools.reduce(
@@ -96,12 +104,12 @@ class ResampleTaps:
 
 
 def span(length: int, start: Any = 0, whole: int | None = None) -> Interval:
-    """Returns rows of a grid: all of them unless `whole` says how many there are.
+    """Returns an interval of a grid.
 
     Args:
-        length: how many rows.
-        start: the first one, or `[N]`: on the host any integers, else int32.
-        whole: rows of the whole grid.
+        length: number of rows.
+        start: first row, or `[N]`: any integers on the host, int32 in a program.
+        whole: number of rows of the grid; None: `length`.
     """
     if isinstance(start, jax.Array):
         return Interval(jnp.atleast_1d(start), length, whole or length)
@@ -109,15 +117,15 @@ def span(length: int, start: Any = 0, whole: int | None = None) -> Interval:
 
 
 def upsampled_from(target: Interval, whole: int) -> Interval:
-    """Returns the rows of a grid of `whole` that upsampled ones are made from."""
+    """Returns the rows of a grid of `whole` rows that `target` is upsampled from."""
     step, unit = _step(target, whole)
-    length = min(whole, -(-(target.length - 1) * step // unit) + 4)  # 4: of the cubic kernel
+    length = min(whole, -(-(target.length - 1) * step // unit) + 4)  # 4 taps of the cubic kernel
     first, _ = scaled(target.start, step, unit)
     return Interval((first - 1).clip(0, whole - length), length, whole)
 
 
 def taps(target: Interval, source: Interval) -> ResampleTaps:
-    """Returns how upsampled rows are made from rows that contain all they need."""
+    """Returns the positions of `target`'s rows in `source`, which contains all that they need."""
     step, unit = _step(target, source.whole)
     first, remainder = scaled(target.start, step, unit)
     return ResampleTaps(
@@ -131,15 +139,16 @@ def taps(target: Interval, source: Interval) -> ResampleTaps:
 
 
 def scaled(number: Any, step: int, unit: int) -> tuple[Any, Any]:
-    """Returns `number * step // unit` and what is left, also where int32 cannot hold the product.
+    """Returns `divmod(number * step, unit)`, also where int32 cannot hold the product.
 
     Args:
-        number: on the host any integers; in a program int32, hardly beyond `unit`.
-        step: a number below 2**22.
-        unit: likewise.
+        number: any integers on the host; in a program int32, about `unit` at most.
+        step: in a program below 2**22.
+        unit: in a program below 2**22.
     """
     if isinstance(number, jax.Array):
         assert max(step, unit) < 2**22 and step * unit < 2**38, "positions overflow int32"
+    # Long division in base 256: divide the high digits first, and carry their remainder.
     high, low = number // 256, number % 256
     whole, left = high * step // unit, high * step % unit
     rest = 256 * left + low * step
@@ -147,47 +156,52 @@ def scaled(number: Any, step: int, unit: int) -> tuple[Any, Any]:
 
 
 def _step(target: Interval, whole: int) -> tuple[int, int]:
-    """Returns the distance of upsampled rows on a grid of `whole`, corners on corners, and unit."""
+    """Returns `step` and `unit` of `ResampleTaps` for a source grid of `whole` rows."""
+    # Corners are aligned: the first and last rows of both grids coincide.
     return (whole - 1, target.whole - 1) if target.whole > 1 else (0, 1)
 
 
 def _counted(start: Any, length: int, step: int = 1) -> jax.Array:
-    """Returns `length` numbers from each of `[N]` starts on, `[N, length]`."""
+    """Returns `start + step * i` for i below `length`, `[N, length]`."""
     return jnp.asarray(start)[:, None] + step * jnp.arange(length)[None]
 
 
-# What is done to images `[N, h, w, C]` of such rows and columns.
+# Operations on features `[N, h, w, C]`, whose rows and columns are a pair of intervals.
 
 
 def with_border(x: jax.Array, inner: Sequence[Interval], outer: Sequence[Interval]) -> jax.Array:
-    """Puts the zeros around `inner` that make it `outer`, as far as they lie in the window."""
+    """Pads features on `inner` to features on `outer`, whose grid has zeros around `inner`'s.
+
+    Inverts `Interval.within_border`: an interval inside the grid gets features only.
+    """
+    # Pad on all sides, and cut `outer` out: whether zeros are visible depends on the start alone.
     x = pad(x, (outer[0].whole - inner[0].whole) // 2)
     starts = [o.start - _for_each(i, o) for i, o in zip(inner, outer, strict=True)]
     return _cut(x, starts, outer)
 
 
 def crop(x: jax.Array, outer: Sequence[Interval], inner: Sequence[Interval]) -> jax.Array:
-    """Takes `inner` out of a larger part of the same grid."""
+    """Cuts `inner` out of features on `outer`, an interval of the same grid that contains it."""
     starts = [i.start - _for_each(o, i) for i, o in zip(inner, outer, strict=True)]
     return _cut(x, starts, inner)
 
 
 def upsample(x: jax.Array, by: Sequence[ResampleTaps]) -> jax.Array:
-    """Resamples features bicubically (a = -0.75), corners on corners, border pixels repeated.
+    """Upsamples features bicubically (a = -0.75), with aligned corners and repeated border pixels.
 
     Args:
         x: `[N, h, w, C]`.
-        by: how rows and columns are made.
+        by: positions of rows and columns.
 
     Returns:
         `[N, H, W, C]`.
     """
-    # In float32: bfloat16 would round the weights, and constant features would not stay constant.
+    # In float32, because bfloat16 rounds the weights and constant features would not stay constant.
     wide = widen(x)
     rows, columns = (each.weights() for each in by)
     wide = _for_all(wide, len(rows))
     for axis, weights in (("h", rows), ("w", columns)):
-        together = len(weights) == 1
+        together = len(weights) == 1  # one matrix for the whole batch
         made, matrix = "nhwc".replace(axis, "o"), f"{'' if together else 'n'}o{axis}"
         wide = jnp.einsum(
             f"{matrix},nhwc->{made}",
@@ -199,27 +213,28 @@ def upsample(x: jax.Array, by: Sequence[ResampleTaps]) -> jax.Array:
 
 
 def upsample_to(x: jax.Array, target: Sequence[Interval]) -> jax.Array:
-    """Resamples whole features `[N, h, w, C]` to some rows and columns, as `upsample` does."""
+    """Upsamples whole features `[N, h, w, C]` to the given rows and columns; see `upsample`."""
     axes = zip(target, x.shape[1:3], strict=True)
     return upsample(x, [taps(rows, span(length)) for rows, length in axes])
 
 
-def _for_all(x, num):
-    """Returns images for `num` windows each: what is whole serves all of them."""
+def _for_all(x: jax.Array, num: int) -> jax.Array:
+    """Repeats features that several windows share, up to a batch of `num`."""
     return jnp.repeat(x, num // len(x), axis=0) if len(x) < num else x
 
 
-def _for_each(shared, own):
-    """Returns the starts of rows that several windows may share, for each of these."""
+def _for_each(shared: Interval, own: Interval) -> Any:
+    """Repeats the starts of `shared`, which several windows may share, for each window of `own`."""
     return shared.start.repeat(len(own.start) // len(shared.start))
 
 
-def _cut(x, starts, spans):
-    """Takes a part of every image, at its own place."""
+def _cut(x: jax.Array, starts: Sequence[Any], spans: Sequence[Interval]) -> jax.Array:
+    """Cuts a part of equal size out of the features of every window, each at its own start."""
     num, lengths = len(starts[0]), tuple(span.length for span in spans)
     x = _for_all(x, num)
     if x.shape[1:3] == lengths:
         return x
+    # Slices one by one: a batched slice is a gather, and its gradient a scatter.
     parts = [
         jax.lax.dynamic_slice(image, (0, row, column, 0), (len(image), *lengths, x.shape[3]))
         for image, row, column in zip(jnp.split(x, num), *starts, strict=True)

@@ -1,4 +1,4 @@
-"""Layers of both networks as thin Flax linen modules: convolution, normalisation, block."""
+"""Layers of both networks as Flax linen modules: convolution, normalisation, block."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """What decides the shapes and the arithmetic of both networks.
+    """Hyperparameters of both networks.
 
     Attributes:
         channels: channels C of the image.
@@ -31,10 +31,11 @@ class Architecture:
         num_layers: 3x3 convolutions L in a stage, and between head and tail of the critic.
         activation: a key of `ACTIVATIONS`.
         negative_slope: slope of "leaky_relu" below zero; the others ignore it.
-        batch_norm: normalise every block of the generator over each single image.
-        border_growing: make the picture's edge from generated content instead of zeros.
+        batch_norm: normalise in every block of the generator, over each image alone.
+        border_growing: upsample the features to a larger size that the valid convolutions shrink
+            again, so that the image's edge has generated content around it instead of zeros.
         dtype: of features and convolutions, a key of `DTYPES`; parameters, images, scores and
-            losses are float32 always.
+            losses are always float32.
     """
 
     channels: int = 3
@@ -80,10 +81,10 @@ class Conv(nn.Module):
 
 
 class Norm(nn.Module):
-    """Normalises each image by its own statistics.
+    """Normalises each image by its own mean and variance (instance normalisation).
 
-    The published program trains on one image at a time and never switches batch norm to running
-    averages, so this is what its batch norm computes; a batch here does not mix its images.
+    The published program trains on one image at a time and never switches its batch norm to running
+    averages, so that it computes this. Unlike batch norm this does not mix the images of a batch.
     """
 
     @nn.compact
@@ -99,7 +100,7 @@ class Norm(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution, normalisation where asked for, activation."""
+    """Convolution, optional normalisation, activation."""
 
     arch: Architecture
     normalise: bool

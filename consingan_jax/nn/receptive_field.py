@@ -1,7 +1,13 @@
 """Computes which part of every stage a window of the image depends on.
 
-A rectangle of a stage's output follows exactly from a somewhat larger one of the stage below, down
-to the noise. A whole image is the largest window.
+All layers are local, so a window of a stage's output follows exactly from a somewhat larger window
+of the stage below, down to the noise (docs/windows.md). `view` goes this way along each axis, from
+the image to z_0, and records the interval that every step reads:
+
+    image <- tail <- stage d <- upsampling <- stage d - 1 <- ... <- stage 0 <- head <- z_0
+
+A stage of L layers reads L rows more at each end. The generator then runs forward and pads, crops
+and upsamples to exactly these intervals. The whole image is the largest window.
 """
 
 import dataclasses
@@ -19,16 +25,17 @@ from consingan_jax.nn.resize import Size
 
 @struct.dataclass(eq=False)
 class StageSpans:
-    """One axis of one stage.
+    """Rows (or columns) that one stage reads and computes, in N windows.
 
     Attributes:
-        out: the rows that it makes.
-        wide: what its convolutions read.
-        inner: `wide` without the zeros around it.
-        source: the rows that `inner` is upsampled from: of the stage below, or of the head.
-        noise: the rows of z_i.
-        to_inner: from `source` to `inner`; None where they are the same.
-        to_out: from `source` to `out`, the skip connection; None where `inner` is used.
+        out: output.
+        wide: input of the convolutions, zero padding included.
+        inner: `wide` without the zero padding.
+        source: rows that `inner` is upsampled from, of the stage below or of the head.
+        noise: rows of z_i.
+        to_inner: upsampling from `source` to `inner`; None if they are equal.
+        to_out: upsampling from `source` to `out` for the skip connection; None if the skip
+            connection is cropped from `inner` instead.
     """
 
     out: Interval
@@ -42,12 +49,12 @@ class StageSpans:
 
 @struct.dataclass(eq=False)
 class AxisSpans:
-    """One axis of an image and of all that it is made from.
+    """Rows (or columns) of the image and of everything that it is computed from, in N windows.
 
     Attributes:
-        image: its rows.
-        wide: the features' rows that the tail reads, zeros outside the level.
-        stages: every stage, coarse to fine.
+        image: rows of the image.
+        wide: features that the tail reads, zero padding included.
+        stages: coarse to fine.
     """
 
     image: Interval
@@ -56,7 +63,7 @@ class AxisSpans:
 
 
 class NoiseWindow(NamedTuple):
-    """What is needed of one z_i: its rows, its columns, and how many channels it has."""
+    """Rows, columns and number of channels of the part of z_i that windows depend on."""
 
     rows: Interval
     columns: Interval
@@ -65,21 +72,21 @@ class NoiseWindow(NamedTuple):
 
 @struct.dataclass(eq=False)
 class Crop:
-    """N windows of an image, and of everything that they are made from: rows and columns."""
+    """N windows of an image and of everything that they are computed from: rows and columns."""
 
     axes: tuple[AxisSpans, AxisSpans]
 
     def stage(self, i: int) -> tuple[StageSpans, StageSpans]:
-        """Returns rows and columns of stage i."""
+        """Returns the rows and columns of stage i."""
         rows, columns = (axis.stages[i] for axis in self.axes)
         return rows, columns
 
     def is_whole(self, i: int) -> bool:
-        """Returns whether the windows need all of stage i."""
+        """Returns whether the windows depend on all of stage i."""
         return all(spans.out.is_whole for spans in self.stage(i))
 
     def noise(self, arch: Architecture) -> list[NoiseWindow]:
-        """Returns what is needed of z_0 .. z_d."""
+        """Returns the parts of z_0 .. z_d that the windows depend on."""
         channels = [arch.channels, *[arch.num_filters] * (len(self.axes[0].stages) - 1)]
         stages = [self.stage(i) for i in range(len(channels))]
         return [
@@ -88,22 +95,22 @@ class Crop:
         ]
 
     def repeated(self, times: int) -> "Crop":
-        """Returns the same windows several times, for the images of a batch."""
+        """Repeats the windows, for a batch of `times` images."""
         return jax.tree.map(lambda starts: jnp.tile(jnp.asarray(starts), times), self)
 
 
 def view(
     arch: Architecture, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Any = None
 ) -> Crop:
-    """Returns windows of the image that the last of some stages makes.
+    """Returns windows of the image that stages of the given sizes generate.
 
     Args:
         arch: the architecture.
-        sizes: (height, width) of the stages.
-        top: first row of the window, or `[N]`, of each of N windows. Integers; on the host they
-            may be any size.
-        left: first column, likewise.
-        size: (height, width) of a window, within the image; None: the whole image.
+        sizes: (height, width) of the stages, coarse to fine.
+        top: first row of the window, or `[N]` for N windows: any integers on the host, int32 in a
+            program.
+        left: first column, like `top`.
+        size: (height, width) of all windows, at most that of the image; None: the whole image.
     """
     height, width = size or sizes[-1]
     rows = _axis(arch, [h for h, _ in sizes], span(height, top, sizes[-1][0]))
@@ -112,10 +119,10 @@ def view(
 
 
 def _shared(axis: AxisSpans, other: AxisSpans) -> AxisSpans:
-    """Returns an axis on which stages that all windows need whole are made once for all."""
-    # Coarse stages are so small that every window's receptive field is the whole level. Keeping one
-    # start instead of N gives these stages a batch of one, and saves the N - 1 equal copies. The
-    # other axis decides too: a stage that is whole in height alone still differs between windows.
+    """Returns `axis` with one start instead of N for stages that all windows need whole."""
+    # Coarse stages are so small that every window depends on the whole level. One start gives such
+    # a stage a batch of one, which saves N - 1 equal copies. The other axis decides too: a stage
+    # that is whole in height alone still differs between windows.
     stages = tuple(
         jax.tree.map(lambda starts: starts[:1], stage)
         if stage.out.is_whole and across.out.is_whole
@@ -126,9 +133,9 @@ def _shared(axis: AxisSpans, other: AxisSpans) -> AxisSpans:
 
 
 def _axis(arch: Architecture, wholes: Sequence[int], image: Interval) -> AxisSpans:
-    assert 0 < image.length <= image.whole, "a window lies within its image"
+    assert 0 < image.length <= image.whole, "a window is at most as large as the image"
     wide = image.before_convolutions(1)
-    # From the image down to the noise: each stage says which rows of the one below it needs.
+    # From the finest stage to the coarsest: the source of each is the output of the one below.
     stages: list[StageSpans] = []
     out = wide.within_border(1)
     for i in reversed(range(len(wholes))):
@@ -149,10 +156,13 @@ def _next_stage(arch: Architecture, out: Interval, below: int) -> StageSpans:
 
 def _first_stage(arch: Architecture, out: Interval) -> StageSpans:
     wide = out.before_convolutions(arch.num_layers)
+    # With growing borders the published program upsamples the head's features by only one pixel at
+    # each end, and pads the other L - 1 with zeros; otherwise all L are zeros.
     inner = wide.within_border(arch.num_layers - arch.border_growing)
     head, to_inner = inner, None
     if arch.border_growing:
         head = upsampled_from(inner, out.whole)
         to_inner = taps(inner, head)
+    # The head's convolution pads z_0 with zeros, so that z_0 has the size of the level.
     noise = head.before_convolutions(1).within_border(1)
     return StageSpans(out, wide, inner, head, noise, to_inner, None)

@@ -1,16 +1,17 @@
-"""Bicubic resampling of whole images.
+"""Resamples whole images bicubically.
 
-It is separable: a pair of small matrices, one for the rows and one for the columns. How features
-are lifted from stage to stage stands in `spans`.
+Resampling is separable: one matrix for the rows and one for the columns. The generator upsamples
+features in `intervals`.
 """
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
 
 Size = tuple[int, int]
-"""Height and width, in pixels; of every picture and level in this package."""
+"""(height, width) in pixels."""
 
 
 def cubic_kernel(x: np.ndarray, a: float) -> np.ndarray:
@@ -20,29 +21,32 @@ def cubic_kernel(x: np.ndarray, a: float) -> np.ndarray:
 
 
 def cubic_weights(fraction: jax.Array, a: float) -> list[jax.Array]:
-    """Returns the kernel's weights of the pixels -1, 0, 1 and 2 for positions from 0 to 1."""
+    """Returns the weights of pixels -1, 0, 1 and 2 for positions in [0, 1]."""
     x = fraction
     return [_far(1 + x, a), _near(x, a), _near(1 - x, a), _far(2 - x, a)]
 
 
-def _near(x, a):
+def _near(x: Any, a: float) -> Any:
+    """The kernel at distances of 0 to 1."""
     return (a + 2) * x**3 - (a + 3) * x**2 + 1
 
 
-def _far(x, a):
+def _far(x: Any, a: float) -> Any:
+    """The kernel at distances of 1 to 2."""
     return a * (x**3 - 5 * x**2 + 8 * x - 4)
 
 
 @functools.lru_cache(maxsize=256)
 def resize_matrix(length: int, scale: float, new_length: int) -> np.ndarray:
     """Returns the `[new_length, length]` float64 weights of `resize` along one axis."""
-    shrink = min(scale, 1.0)
+    shrink = min(scale, 1.0)  # antialiasing: the kernel is as wide as an output pixel
     taps = int(np.ceil(4 / shrink)) + 2
     centre = (np.arange(new_length) + 0.5) / scale - 0.5
     index = np.floor(centre - 2 / shrink).astype(int)[:, None] + np.arange(taps)
     weight = cubic_kernel((centre[:, None] - index) * shrink, a=-0.5)
     weight /= weight.sum(axis=1, keepdims=True)
-    index = index % (2 * length)  # half-sample symmetry has period 2 * length
+    # Mirrored borders repeat the edge pixel (half-sample symmetry), with the period 2 * length.
+    index = index % (2 * length)
     index = np.minimum(index, 2 * length - 1 - index)
     matrix = np.zeros((new_length, length))
     np.add.at(matrix, (np.arange(new_length)[:, None], index), weight)
@@ -52,8 +56,8 @@ def resize_matrix(length: int, scale: float, new_length: int) -> np.ndarray:
 def resize(image: np.ndarray, scale: float, size: Size) -> np.ndarray:
     """Resamples an image with an antialiased cubic (a = -0.5) and mirrored borders.
 
-    Output pixel j sits at input coordinate `(j + 0.5) / scale - 0.5`: the exact scale decides,
-    not the ratio of the rounded sizes.
+    Output pixel j lies at input coordinate `(j + 0.5) / scale - 0.5`, with the exact scale instead
+    of the ratio of the rounded sizes.
 
     Args:
         image: `[H, W, C]`, values in [-1, 1].
@@ -69,7 +73,7 @@ def resize(image: np.ndarray, scale: float, size: Size) -> np.ndarray:
 
 
 def fit(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resamples an image as `resize` does, to exactly `size`, each axis by its own factor.
+    """Resamples an image like `resize`, but each axis by the exact ratio of its lengths.
 
     Args:
         image: `[H, W, C]`, values in [-1, 1].
