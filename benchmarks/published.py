@@ -59,13 +59,13 @@ def markdown(columns: dict[str, Row]) -> str:
     The last column is the difference of the first two over the root of their squared spreads.
     """
     lines = [["measure", *columns, "difference / spread"]]
-    for name, heading in COLUMNS.items():
+    for name, column in COLUMNS.items():
         ours, published, *others = (row[name] for row in columns.values())
         if ours is None:
             continue
         spread = np.hypot(ours.error or 0, published.error or 0) if published else 0
         share = f"{(ours.value - published.value) / spread:+.1f}" if published and spread else ""
-        lines.append([heading, *map(tables.cell, (ours, published, *others)), share])
+        lines.append([column.heading, *map(tables.cell, (ours, published, *others)), share])
     return tables.markdown(lines)
 
 

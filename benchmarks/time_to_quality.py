@@ -135,7 +135,7 @@ def measured(size: Size) -> list[float]:
 
 def table(rows: dict[str, Row], seconds: dict[str, float | None]) -> str:
     """Returns a line for each way, the published one first."""
-    lines = [["", *(COLUMNS[name] for name in MEASURES), "seconds", "ratio"]]
+    lines = [["", *(COLUMNS[name].heading for name in MEASURES), "seconds", "ratio"]]
     for way, row in rows.items():
         cells = [cell(name, row) for name in MEASURES]
         theirs, own = seconds[PUBLISHED], seconds[way]

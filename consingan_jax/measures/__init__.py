@@ -1,1 +1,1 @@
-"""Metrics: quality, diversity and copying of samples."""
+"""Metrics of samples: quality, diversity and copying."""

@@ -1,21 +1,17 @@
-"""Metrics of pixel colours, independent of position (docs/metrics.md).
-
-Images are `[H, W, C]` in [-1, 1].
-"""
+"""Metrics of pixel colours in images `[H, W, C]` in [-1, 1] (definitions: docs/metrics.md)."""
 
 import numpy as np
 
 from consingan_jax.measures.patches import PROJECTIONS
 
-PARTS = {"dark": (-np.inf, -0.4), "bright": (0.4, np.inf)}  # above and below which intensity
+PARTS = {"dark": (-np.inf, -0.4), "bright": (0.4, np.inf)}  # ranges of intensity
 
 
 def projections(image: np.ndarray) -> np.ndarray:
-    """Returns the colours of an image projected on fixed directions, `[directions, pixels]`.
+    """Projects the colours on fixed directions, `[directions, pixels]`, sorted along each.
 
-    Those of each direction are sorted. `patches.sliced_wasserstein` of two images' is 0 where they
-    hold the same colours in the same numbers; a shift of all colours by a vector of length d gives
-    about d / 2.
+    `patches.sliced_wasserstein` of two images' projections is 0 if each colour is as frequent in
+    both; a shift of all colours by a vector of length d gives about d / 2.
     """
     directions = np.random.default_rng(0).standard_normal((PROJECTIONS, image.shape[-1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -23,16 +19,15 @@ def projections(image: np.ndarray) -> np.ndarray:
 
 
 def chroma(image: np.ndarray, part: str) -> float | None:
-    """Returns how colourful the pixels of a part are, from 0 (grey) to 2 (a pure colour).
-
-    That is the mean over them of the largest minus the smallest channel.
+    """Returns the mean chroma (largest minus smallest channel) of the dark or bright pixels.
 
     Args:
         image: `[H, W, C]`.
-        part: of the intensities (mean over channels): "dark", below -0.4, or "bright", above 0.4.
+        part: a key of `PARTS`: "dark", with intensities (mean over channels) below -0.4, or
+            "bright", above 0.4.
 
     Returns:
-        None if the image has no such pixels.
+        From 0 (grey) to 2 (a pure colour); None if the image has no such pixels.
     """
     least, most = PARTS[part]
     intensity = image.mean(-1)

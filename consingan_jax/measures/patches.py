@@ -1,7 +1,4 @@
-"""Metrics of 7x7 patches, without a network (docs/metrics.md).
-
-Images are `[H, W, C]` in [-1, 1].
-"""
+"""Metrics of 7x7 patches in images `[H, W, C]` in [-1, 1] (definitions: docs/metrics.md)."""
 
 from collections.abc import Sequence
 
@@ -12,25 +9,25 @@ import numpy as np
 from consingan_jax import numerics
 from consingan_jax.nn import resize
 
-PATCH = 7  # pixels, side of the patches
+PATCH = 7  # side of a patch, pixels
 PROJECTIONS = 128  # directions of the sliced distance
-PLACE_SIDE = 128  # pixels, longest side of the image in which patches are looked up
-PLACE_STEP = 2  # pixels between the patches that are looked up
-SAME_PLACE = 0.03  # of the side: so far apart two places still count as the same
-TILES = 8  # rows and columns of the tiles of shuffled content in a large image
+PLACE_SIDE = 128  # longest side of the image for `copy_rate`, pixels
+PLACE_STEP = 2  # distance of the sample's patches for `copy_rate`, pixels
+SAME_PLACE = 0.03  # largest distance of two places that count as the same, part of the side
+TILES = 8  # most rows and columns of tiles in `shuffled`
 
 
 def sliced_wasserstein(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns the sliced Wasserstein-1 distance between the 7x7 patches, or colours, of two images.
+    """Returns the sliced Wasserstein-1 distance between the patches or the colours of two images.
 
-    That is the mean, over random directions, of the distance between the sorted projections of
-    all of them: 0 where the images hold the same in the same numbers, wherever they are.
+    It is the mean over directions of the mean distance between sorted projections, and 0 if each
+    patch or colour is as frequent in both images.
 
     Args:
-        a: the first image, as `projections` or `colour.projections` returns it.
-        b: the second.
+        a: `projections` or `colour.projections` of the first image.
+        b: the same of the second.
     """
-    if a.shape != b.shape:  # compare the same quantiles
+    if a.shape != b.shape:  # different numbers of patches: compare the same quantiles
         num = max(a.shape[1], b.shape[1])
         shares = (np.arange(num) + 0.5) / num
         a, b = (x[:, (shares * x.shape[1]).astype(int)] for x in (a, b))
@@ -38,15 +35,13 @@ def sliced_wasserstein(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def projections(image: jax.Array) -> np.ndarray:
-    """Returns the patches of an image projected on fixed directions, `[directions, patches]`.
-
-    Those of each direction are sorted: by numpy, since XLA takes 60 times as long on a CPU.
-    """
+    """Projects the patches on fixed directions, `[directions, patches]`, sorted along each."""
+    # Sorted by numpy, because XLA takes 60 times as long on a CPU.
     return np.sort(np.asarray(_projections(image)), axis=1)
 
 
 @numerics.jit
-def _projections(image):
+def _projections(image: jax.Array) -> jax.Array:
     size = PATCH * PATCH * image.shape[-1]
     directions = jax.random.normal(numerics.key(0), (size, PROJECTIONS))
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
@@ -62,11 +57,11 @@ def _projections(image):
 
 
 def copy_rate(sample: np.ndarray, real: np.ndarray) -> float:
-    """Returns the share of a sample's 7x7 patches that stand where the image has them.
+    """Returns the share of a sample's patches whose nearest patch of the image is at their place.
 
-    For every second patch of the sample its nearest neighbour among all patches of the image is
-    looked up, both shrunk alike so that the image is at most 128 px long; it counts if the two
-    relative places differ by at most 3 % of each side. A copy of the image has a share near 1.
+    Both are first shrunk by one factor, so that the image is at most 128 px long. Every second
+    patch of the sample counts if its nearest neighbour among all patches of the image lies at the
+    same relative place, up to 3 % of each side. A copy of the image has a share near 1.
 
     Args:
         sample: `[H, W, C]`.
@@ -78,10 +73,10 @@ def copy_rate(sample: np.ndarray, real: np.ndarray) -> float:
 
 
 @numerics.jit
-def _same_place_share(sample, real):
+def _same_place_share(sample: jax.Array, real: jax.Array) -> jax.Array:
     wanted, known = patches(sample, PLACE_STEP), patches(real, 1)
     lengths = jnp.square(known).sum(1)
-    # |q - k|^2 without |q|^2, which does not matter to the nearest.
+    # |q - k|^2 without |q|^2, which is the same for all k.
     nearest = jax.lax.map(
         lambda q: jnp.argmin(lengths - 2 * jnp.dot(known, q, precision=jax.lax.Precision.HIGHEST)),
         wanted,
@@ -92,7 +87,7 @@ def _same_place_share(sample, real):
 
 
 def patches(image: jax.Array, step: int) -> jax.Array:
-    """Returns the patches `[n, 49 C]` of an image, one every `step` pixels."""
+    """Returns the patches `[n, 49 C]` of an image at every `step` pixels."""
     rows, columns = _corners(image.shape, step)
     offsets = np.arange(PATCH)
     rows = (rows[:, None] + offsets)[:, None, :, None]
@@ -101,14 +96,14 @@ def patches(image: jax.Array, step: int) -> jax.Array:
 
 
 def places(shape: Sequence[int], step: int) -> np.ndarray:
-    """Returns the relative places `[n, 2]`, from 0 to 1, of the patches that `patches` returns."""
+    """Returns the relative places `[n, 2]` in [0, 1] of the patches that `patches` returns."""
     rows, columns = _corners(shape, step)
     ends = max(shape[0] - PATCH, 1), max(shape[1] - PATCH, 1)
     grid = np.meshgrid(rows / ends[0], columns / ends[1], indexing="ij")
     return np.stack(grid, -1).reshape(-1, 2).astype(np.float32)
 
 
-def _corners(shape, step):
+def _corners(shape: Sequence[int], step: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(0, shape[0] - PATCH + 1, step), np.arange(0, shape[1] - PATCH + 1, step)
 
 
@@ -120,9 +115,9 @@ def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def shuffled(image: np.ndarray) -> np.ndarray:
-    """Returns an image cut into tiles, in another order: its content, nothing in its place.
+    """Permutes the tiles of an image: the same content, but at other places.
 
-    There are 8x8 tiles, fewer if they would be smaller than a patch.
+    There are 8x8 tiles, or fewer if they would be smaller than a patch.
     """
     rows, columns = (min(TILES, max(length // PATCH, 1)) for length in image.shape[:2])
     height, width = image.shape[0] // rows, image.shape[1] // columns

@@ -1,67 +1,53 @@
-"""Measures as text, CSV and JSON."""
+"""Formats metrics as text, CSV and JSON."""
 
 import csv
 import io
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from consingan_jax.files import write_text
-from consingan_jax.measures.evaluation import COLUMNS, MEANINGS, Row, summary
+from consingan_jax.measures.evaluation import COLUMNS, Row, summary
 from consingan_jax.measures.metrics import Estimate
 
 Table = Mapping[str, tuple[int, Row]]
-"""The number of samples and the measures of every image, by its name."""
-
-ONLY_IF_KNOWN = (
-    "sifid_64",
-    "sifid_192",
-    "dark_chroma",
-    "dark_chroma_real",
-    "bright_chroma",
-    "bright_chroma_real",
-    "reconstruction_rmse",
-    "reconstruction_psnr",
-)
+"""The number of samples and the metrics of every image, by name."""
 
 
 def text(table: Table) -> str:
-    """Returns a line for each image and one for their mean, `value±standard error` in each cell.
+    """Returns a line for each image and one for their mean, with cells `value±standard error`.
 
-    Of one image a line for each measure, which also says how to read it.
+    For a single image it returns a line for each metric instead, which says how to read it.
     """
-    names = _shown([row for _, row in table.values()])
+    names = _shown(row for _, row in table.values())
     if len(table) == 1:
         ((image, (num, row)),) = table.items()
-        cells = [(COLUMNS[name], cell(row[name]), MEANINGS[name]) for name in names]
-        rows = [(image, f"{num} samples", ""), *cells]
-        first, second = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:2])
-        return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in rows)
-    lines = [["image", "n", *(COLUMNS[name] for name in names)]]
-    for image, (num, row) in table.items():
-        lines.append([image, str(num), *(cell(row[name]) for name in names)])
-    mean = summary([row for _, row in table.values()])
-    lines.append([f"mean of {len(table)}", "", *(cell(mean[name]) for name in names)])
+        cells = [[COLUMNS[name].heading, cell(row[name]), COLUMNS[name].meaning] for name in names]
+        return _aligned([[image, f"{num} samples", ""], *cells], str.ljust)
+    lines = [["image", "n", *(COLUMNS[name].heading for name in names)]]
+    mean = (f"mean of {len(table)}", ("", _mean(table)))
+    for image, (number, row) in [*table.items(), mean]:
+        lines.append([image, str(number), *(cell(row[name]) for name in names)])
     return _aligned(lines)
 
 
 def comparison(tables: Mapping[str, Table]) -> str:
-    """Returns a line for each measure, with the mean over the images of every table."""
-    means = {name: summary([row for _, row in table.values()]) for name, table in tables.items()}
-    samples = [sum(num for num, _ in table.values()) for table in tables.values()]
+    """Returns a line for each metric, with the mean over the images of every table."""
+    means = list(map(_mean, tables.values()))
     lines = [
         ["", *tables],
         ["images", *(str(len(table)) for table in tables.values())],
-        ["samples", *map(str, samples)],
+        ["samples", *(str(sum(num for num, _ in table.values())) for table in tables.values())],
     ]
-    for name in _shown(list(means.values())):
-        lines.append([COLUMNS[name], *(cell(mean[name]) for mean in means.values())])
+    for name in _shown(means):
+        lines.append([COLUMNS[name].heading, *(cell(mean[name]) for mean in means)])
     return _aligned(lines)
 
 
 def cell(estimate: Estimate | None) -> str:
-    """Returns an estimate in words: `n/a`, `infinite`, `0.123` or `0.123±0.004`."""
+    """Formats an estimate as `n/a`, `infinite`, `0.123` or `0.123±0.004`."""
     if estimate is None:
         return "n/a"
     if math.isinf(estimate.value):
@@ -71,66 +57,67 @@ def cell(estimate: Estimate | None) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """Returns rows of cells as a Markdown table, the first of them its heading."""
+    """Formats rows of cells, the first of them the heading, as a Markdown table."""
     heading, *others = lines
     rows = [heading, ["---"] * len(heading), *others]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def save(directory: pathlib.Path, tables: Mapping[str, Table]) -> None:
-    """Writes `evaluation.txt`, `.csv` and `.json`: everything, of every table, with all digits."""
+    """Writes all metrics of all tables to `evaluation.txt`, `.csv` and `.json`."""
     directory.mkdir(parents=True, exist_ok=True)
-    words = [f"{name}\n{text(table)}\n" for name, table in tables.items()]
-    words += [comparison(tables) + "\n"] if len(tables) > 1 else []
-    write_text(directory / "evaluation.txt", "\n".join(words))
+    parts = [f"{name}\n{text(table)}\n" for name, table in tables.items()]
+    parts += [comparison(tables) + "\n"] if len(tables) > 1 else []
+    write_text(directory / "evaluation.txt", "\n".join(parts))
     rows = io.StringIO()
     writer = csv.writer(rows)
     writer.writerow(["of", "image", "samples", "measure", "value", "standard_error", "num"])
     for name, table in tables.items():
-        writer.writerows(_lines(name, table))
+        writer.writerows(_csv_rows(name, table))
     write_text(directory / "evaluation.csv", rows.getvalue())
     trees = {name: _tree(table) for name, table in tables.items()}
     write_text(directory / "evaluation.json", json.dumps(trees, indent=1, allow_nan=False) + "\n")
 
 
-def _lines(name: str, table: Table):
-    mean = summary([row for _, row in table.values()])
-    for image, (num, row) in [*table.items(), ("mean", (0, mean))]:
-        for measure, estimate in row.items():
-            known = ["", "", 0] if estimate is None else list(estimate)
-            yield [name, image, num or "", measure, *known]
+def _csv_rows(name: str, table: Table) -> Iterator[list[Any]]:
+    for image, (num, row) in [*table.items(), ("mean", ("", _mean(table)))]:
+        for metric, one in row.items():
+            yield [name, image, num, metric, *(("", "", 0) if one is None else one)]
 
 
-def _tree(table: Table):
-    images = {
-        image: {"samples": num, **{name: _plain(one) for name, one in row.items()}}
-        for image, (num, row) in table.items()
-    }
-    mean = summary([row for _, row in table.values()])
-    return {"images": images, "mean": {name: _plain(one) for name, one in mean.items()}}
+def _tree(table: Table) -> dict[str, Any]:
+    images = {image: {"samples": num, **_plain(row)} for image, (num, row) in table.items()}
+    return {"images": images, "mean": _plain(_mean(table))}
 
 
-def _plain(estimate: Estimate | None):
-    """Returns an estimate as JSON has it, which knows no infinity: that is the text "inf"."""
-    if estimate is None:
-        return None
+def _plain(row: Row) -> dict[str, Any]:
+    def number(value: float | None) -> Any:  # JSON has no infinity: write the text "inf"
+        return value if value is None or math.isfinite(value) else str(value)
+
     return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in estimate._asdict().items()
+        name: one and {key: number(value) for key, value in one._asdict().items()}
+        for name, one in row.items()
     }
 
 
-def _shown(rows: Sequence[Row]) -> list[str]:
+def _mean(table: Table) -> Row:
+    return summary([row for _, row in table.values()])
+
+
+def _shown(rows: Iterable[Row]) -> list[str]:
+    """Returns the columns that are not optional, or that a row has."""
+    rows = list(rows)
     return [
         name
-        for name in COLUMNS
-        if name not in ONLY_IF_KNOWN or any(row[name] is not None for row in rows)
+        for name, column in COLUMNS.items()
+        if not column.is_optional or any(row[name] is not None for row in rows)
     ]
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def _aligned(lines: Sequence[Sequence[str]], justify: Callable[[str, int], str] = str.rjust) -> str:
+    """Pads cells to columns, the first one to the left and the others by `justify`."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        "  ".join([line[0].ljust(widths[0]), *map(justify, line[1:], widths[1:])]).rstrip()
         for line in lines
     )
