@@ -1,4 +1,4 @@
-"""ConSinGAN in JAX: a generative model learned from a single image.
+"""ConSinGAN in JAX: trains a generative model on a single image.
 
     model = consingan_jax.train("photo.jpg", "runs/photo", variant="quick")
     model = consingan_jax.load("runs/photo")
@@ -10,7 +10,7 @@ Arrays of images are NHWC, float32 in [-1, 1].
 import warnings
 from typing import Any
 
-from consingan_jax import versions  # noqa: F401 - first: it checks them
+from consingan_jax import versions  # noqa: F401 - first, because it checks them
 from consingan_jax.config import Config
 from consingan_jax.data.display import ImageArray, to_uint8
 from consingan_jax.data.loading import load as load_image
@@ -42,7 +42,7 @@ _RENAMED = {"Fleet": Sweep, "Moment": Progress, "Pictures": ImageArray}
 
 
 def __getattr__(name: str) -> Any:
-    """Returns what an earlier version called `name`, with a DeprecationWarning."""
+    """Returns an object by its former name, with a DeprecationWarning."""
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     new = _RENAMED[name]

@@ -1,10 +1,10 @@
-"""The program `consingan`, also `python -m consingan_jax`."""
+"""Command line program `consingan`, also `python -m consingan_jax`."""
 
 import importlib
 import importlib.metadata
 import sys
 
-COMMANDS = {  # and their modules in `cli`
+COMMANDS = {  # name: module in `cli`
     "train": "train",
     "sample": "sample",
     "evaluate": "evaluate",
@@ -13,18 +13,18 @@ COMMANDS = {  # and their modules in `cli`
     "export": "export",
     "studio": "studio",
 }
-USAGE = """A generative model of a single image (ConSinGAN, arXiv 2003.11512).
+USAGE = """Trains a generative model on a single image (ConSinGAN, arXiv 2003.11512).
 
-  consingan train photo.jpg --quick        learn from one image
-  consingan sample RUN --width=2x          make new ones, animate it, harmonize, edit
-  consingan evaluate RUN                   measure how good and how different they are
-  consingan report RUN                     a page about a run, for any browser
-  consingan import DIR                     take over a run of the published program
-  consingan export RUN --out=DIR           a program that samples without this package
-  consingan studio                         all of it in a browser
+  consingan train photo.jpg --quick        train on an image
+  consingan sample RUN --width=2x          draw samples, animate, harmonize, edit
+  consingan evaluate RUN                   measure quality, diversity and copying of samples
+  consingan report RUN                     write a report of a run as a web page
+  consingan import DIR                     import a run of the published program
+  consingan export RUN --out=DIR           export a sampler that works without this package
+  consingan studio                         train and sample in a browser
 
-Each command has --help; --version says which this is. Runs lie in runs/ unless --workdir says
-otherwise."""
+Each command has --help, and --version prints the version. Runs are in runs/ unless --workdir is
+given."""
 
 
 def main() -> None:

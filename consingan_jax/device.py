@@ -20,11 +20,11 @@ import numpy as np
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
 
-CACHE_BYTES = 2**30  # of compiled programs on disk; a stage takes about half a MiB on a CPU
+CACHE_BYTES = 2**30  # limit of the cache on disk; a stage takes about half a MiB on a CPU
 
 
 def describe() -> str:
-    """Returns a line that names the device."""
+    """Returns a line with the name of the device."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return f"device: CPU, {os.cpu_count()} cores"
@@ -32,29 +32,29 @@ def describe() -> str:
 
 
 def select_devices(number: int) -> list[jax.Device]:
-    """Returns so many devices to compute on; 0: all, or the default one where there is one.
+    """Returns `number` devices to compute on; 0: all, or JAX's default device if it is set.
 
     Raises:
-        InputError: there are fewer.
+        InputError: fewer are available.
     """
     settings: Any = jax.config
-    given = settings.jax_default_device
-    there = [given] if isinstance(given, jax.Device) else jax.devices(given)  # of a platform
-    if number > len(there):
-        is_there = "one is" if len(there) == 1 else f"{len(there)} are"
-        raise InputError(f"devices={number}: {is_there} there: give {len(there)}, or 0 for all")
-    return there[:number] if number else there
+    default = settings.jax_default_device  # a device, the name of a platform, or None
+    devices = [default] if isinstance(default, jax.Device) else jax.devices(default)
+    if number > len(devices):
+        count = len(devices)
+        raise InputError(f"devices={number}: only {count} available: give {count}, or 0 for all")
+    return devices[:number] if number else devices
 
 
 def divide_cpu(number: int) -> None:
-    """Lets jax see the CPU as so many devices, at most its cores; without effect after its use."""
+    """Splits the CPU into JAX devices, at most one per core; no effect once JAX has computed."""
     if number > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", min(number, os.cpu_count() or 1))
 
 
 def warning() -> str | None:
-    """Returns a line if an NVIDIA GPU is there that jax does not use, else None."""
+    """Returns a warning if the machine has an NVIDIA GPU that JAX does not use, else None."""
     if jax.default_backend() != "cpu" or not _has_nvidia_gpu():
         return None
     return (
@@ -66,21 +66,24 @@ def warning() -> str | None:
 def use_compilation_cache(directory: str) -> None:
     """Keeps compiled programs on disk, so that the next run with the same shapes starts at once.
 
-    Each kind of processor has a folder of its own below `directory`, since a program compiled for
-    one may not run on another. What was used longest ago goes when a folder exceeds `CACHE_BYTES`.
+    A program compiled for one processor may not run on another, so each kind has its own folder.
+    When a folder exceeds `CACHE_BYTES`, the least recently used programs are removed.
 
     Args:
-        directory: where; "off" keeps none. JAX_COMPILATION_CACHE_DIR, if set, decides instead.
+        directory: where to keep them; "off": nowhere. The environment's JAX_COMPILATION_CACHE_DIR
+            takes precedence.
     """
     if directory == "off" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = pathlib.Path(os.path.expanduser(directory)) / _processor()
-    if str(folder).startswith("~"):  # no home directory is known here
+    if str(folder).startswith("~"):  # there is no home directory
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-        for entry in folder.glob("*-cache"):  # without its time of use jax 0.10 keeps no others
+        # One entry without its time of use, as a killed process leaves it, makes jax 0.10 keep no
+        # more programs (its issue 39880).
+        for entry in folder.glob("*-cache"):
             used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
             if not used.exists():
                 used.write_bytes(bytes(8))
@@ -93,43 +96,33 @@ def use_compilation_cache(directory: str) -> None:
 
 
 def _processor() -> str:
-    """Returns a name for processors that run the same programs."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    abilities = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    known = f"{platform.processor()} {abilities}"
+    """Returns a name for processors with the same instruction sets."""
+    lines = _lines("/proc/cpuinfo")
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    known = f"{platform.processor()} {features}"
     return f"{platform.machine()}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 
 def release_memory() -> None:
-    """Gives the memory that is free but held by the C library back to the system.
-
-    Compiling a stage leaves some 450 MiB of it. Only glibc can; elsewhere nothing happens.
-    """
+    """Returns unused memory of the C library to the system, if it is glibc."""
+    # Compiling a stage leaves about 450 MiB.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:
         trim(0)
 
 
 def memory_limit() -> int | None:
-    """Returns the bytes that a program may take: of the GPU, or of this machine's free memory.
-
-    None where the system does not tell.
-    """
+    """Returns the bytes that a program can use, on the GPU or in free memory; None if unknown."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
-    meminfo = pathlib.Path("/proc/meminfo")
-    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    lines = _lines("/proc/meminfo")
     available = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    return next((int(kilobytes) * 1024 for kilobytes in available), None)
+    return next((int(kibibytes) * 1024 for kibibytes in available), None)
 
 
 def matmul_flops(size: int = 2048) -> float:
-    """Returns the operations per second of a large matmul, measured as convolutions are computed.
-
-    That is in full float32, which on a GPU is several times slower than its default precision.
-    """
+    """Measures the operations per second of a large matmul in full float32, like convolutions."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
     product = numerics.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
     product(x, x).block_until_ready()
@@ -139,6 +132,11 @@ def matmul_flops(size: int = 2048) -> float:
         product(x, x).block_until_ready()
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds)
+
+
+def _lines(path: str) -> list[str]:
+    file = pathlib.Path(path)
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def _has_nvidia_gpu() -> bool:

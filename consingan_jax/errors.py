@@ -1,4 +1,4 @@
-"""Exceptions that are not bugs of this package."""
+"""Exceptions that users can cause, and recognition of errors of the system."""
 
 import contextlib
 import errno
@@ -7,33 +7,32 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, in all its words
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full disk, exceeded quota or file size
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class InputError(ValueError):
-    """A configuration, a file or an argument cannot work: says which, its value, and the mend."""
+    """A configuration, file or argument cannot work; names it, its value and the remedy."""
 
 
 class DamagedError(InputError):
-    """What a run has saved cannot be read, or is not what was written."""
+    """Saved data cannot be read, or has changed since it was written."""
 
 
 class HeldError(InputError):
-    """Another process works where this one would."""
+    """Another process holds the lock of a directory or file."""
 
 
 class DivergedError(FloatingPointError):
-    """The parameters are no finite numbers any more."""
+    """The parameters are no longer finite; `retries` counts the run's earlier retries."""
 
     def __init__(self, message: str, retries: int = 0):
-        """Says where, and how often the run had tried again before."""
         super().__init__(message)
         self.retries = retries
 
 
 class StoppedError(Exception):
-    """A training was told to stop: says where it is and what is kept."""
+    """Training was stopped on request; says how far it got and what is saved."""
 
 
 def is_no_room(error: BaseException) -> bool:
@@ -42,20 +41,14 @@ def is_no_room(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error means that the memory, of this machine or of its GPU, was too small.
-
-    XLA's own error is a RuntimeError.
-    """
+    """Returns whether an error means that this machine or its GPU has run out of memory."""
     exhausted = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     return exhausted or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager
 def from_tensorstore(path: pathlib.Path) -> Iterator[None]:
-    """Raises what TensorStore says of the system as an OSError about `path`.
-
-    Whatever the cause, TensorStore's own error is a ValueError.
-    """
+    """Converts TensorStore's errors of the system, which are ValueErrors, to OSErrors on `path`."""
     try:
         yield
     except ValueError as error:

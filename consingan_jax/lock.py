@@ -1,4 +1,4 @@
-"""Locks a directory, or one file in it, for one process."""
+"""Locks on a directory, or on one file in it, for one process."""
 
 import contextlib
 import errno
@@ -9,20 +9,20 @@ import filelock
 
 from consingan_jax.errors import HeldError
 
-LEASE_SECONDS = 30.0  # after which a holder that gives no sign of life has lost a directory
+LEASE_SECONDS = 30.0  # time without renewal after which a lease is lost
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
 def hold(directory: pathlib.Path, name: str = "") -> Iterator[None]:
-    """Holds a directory for one process, or one thing in it.
+    """Holds a lock on a directory or on one file in it.
 
-    The system's own lock ends with its process. Where the file system has none, a file is the lock:
-    its holder renews it, and one that has died or lost its machine loses it after `LEASE_SECONDS`.
+    The system releases a file lock when its process ends. On a file system without locks it is a
+    lease: a file that the holder renews, and loses after `LEASE_SECONDS` without renewal.
 
     Args:
-        directory: where the lock's file is.
-        name: of a file that is written there; empty for a run that has the whole directory.
+        directory: directory of the lock file.
+        name: name of the file to be written; empty: a run that owns the whole directory.
 
     Raises:
         HeldError: another process holds it.

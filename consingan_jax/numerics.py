@@ -1,7 +1,7 @@
-"""The JAX and XLA settings that decide which numbers come out.
+"""JAX and XLA settings that change results.
 
-A seed is the identity of an image, so neither a caller's nor the environment's settings may change
-what it gives. Public entry points that compute are decorated with `@independent`, and every program
+A seed identifies an image, so its result must not depend on settings of the caller or of the
+environment. Public entry points that compute are decorated with `@independent`, and every program
 of this package is compiled by `jit`.
 """
 
@@ -17,7 +17,7 @@ import jax
 
 RANDOM_NUMBERS = "threefry2x32"
 # XLA's CPU compiler fuses matrix products, broadcasts and sums for YNNPACK. Some of these fusions
-# silently compute wrong numbers (jax issue 39103; docs/numerics.md): only bare products go there.
+# compute wrong numbers (jax issue 39103; docs/numerics.md), so only bare products may go there.
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 _LITTLE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 _PROGRAMS: "weakref.WeakSet[Program]" = weakref.WeakSet()
@@ -25,13 +25,13 @@ _Function = TypeVar("_Function", bound=Callable)
 
 
 def key(seed: int | jax.Array) -> jax.Array:
-    """Returns the random key that a seed from 0 to 2**32 - 1 stands for."""
+    """Returns the random key of a seed from 0 to 2**32 - 1."""
     return jax.random.key(seed, impl=RANDOM_NUMBERS)
 
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Computes in float32, whatever the caller has asked jax for."""
+    """Overrides the caller's settings of JAX that change results."""
     with (
         jax.enable_x64(False),
         jax.numpy_dtype_promotion("standard"),
@@ -46,8 +46,8 @@ def independent(function: _Function) -> _Function:
         return cast(_Function, own_settings()(function))
 
     @functools.wraps(function)
-    def generator(*args, **kwargs):
-        # Entered for each item: between two items the caller's settings hold.
+    def generator(*args: Any, **kwargs: Any) -> Iterator:
+        # The settings hold while an item is computed, and the caller's between two items.
         items, end = function(*args, **kwargs), object()
         while True:
             with own_settings():
@@ -60,65 +60,61 @@ def independent(function: _Function) -> _Function:
 
 
 def jit(function: Callable, *, little_memory: bool = False, **how: Any) -> "Program":
-    """Returns a function that is compiled under `compiler_options` when it is called.
+    """Compiles a function like `jax.jit`, with `compiler_options`.
 
     Args:
         function: as for `jax.jit`.
         little_memory: as for `compiler_options`.
-        **how: what else `jax.jit` takes, such as `static_argnames`.
+        **how: other arguments of `jax.jit`, such as `static_argnames`.
     """
     return Program(function, little_memory, how)
 
 
 class Program:
-    """A function as `jax.jit` returns it, with the compiler options of this package.
-
-    Called while another program is traced it becomes a part of that program, whose options hold:
-    jax takes none for a part.
-    """
+    """A function compiled with the compiler options of this package; see `jit`."""
 
     def __init__(self, function: Callable, little_memory: bool, how: dict[str, Any]):
-        """Compiles nothing yet: which options there are depends on the device."""
         self.function, self.little_memory, self.how = function, little_memory, how
         _PROGRAMS.add(self)
+        # JAX refuses compiler options of a function that is called while another one is traced. It
+        # is then a part of that program, and compiled with its options.
         self._part: Any = jax.jit(function, **how)
         self._whole = functools.cache(lambda platform: self.compiled_for(platform))
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the function returns."""
+        """Calls the function."""
         is_part = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
         return (self._part if is_part else self._whole(_platform()))(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        """Returns the program for such arguments, ready to be compiled."""
+        """Lowers the function for arguments, like the method of `jax.jit`."""
         return self._whole(_platform()).lower(*args, **kwargs)
 
     def clear(self) -> None:
-        """Forgets what was compiled."""
+        """Clears the compilation cache of the function."""
         self._part.clear_cache()
         self._whole.cache_clear()
 
     def compiled_for(self, platform: str) -> Any:
-        """Returns the function as a program of its own on a platform."""
+        """Returns the jitted function with the compiler options for a platform."""
         options = compiler_options(platform, little_memory=self.little_memory)
         return jax.jit(self.function, compiler_options=options, **self.how)
 
 
 def clear_programs() -> None:
-    """Forgets what the programs of this package have compiled; a caller's own stay."""
+    """Clears the compilation caches of this package's programs, but not those of the caller's."""
     for program in list(_PROGRAMS):
         program.clear()
 
 
 def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str, str]:
-    """Returns XLA's options for a program of this package: those that the installed jaxlib knows.
+    """Returns XLA's compiler options, as far as the installed jaxlib knows them.
 
     Args:
-        platform: "cpu" or another of jax; only a CPU's compiler needs options.
-        little_memory: whether to order operations so that little is kept at a time. A CPU's are
-            ordered for concurrency otherwise, and `jax.checkpoint` saves nothing; a GPU's are
-            ordered for memory always.
+        platform: "cpu" or another platform of JAX; only a CPU needs options.
+        little_memory: whether to order operations for little memory, as a GPU's always are. A CPU's
+            are ordered for concurrency by default, so that `jax.checkpoint` saves nothing.
     """
     if platform != "cpu":
         return {}
@@ -128,7 +124,7 @@ def compiler_options(platform: str, *, little_memory: bool = False) -> dict[str,
 
 @functools.cache
 def _is_known(name: str, value: str) -> bool:
-    """Returns whether the installed jaxlib has a compiler option, and this value of it."""
+    """Returns whether the installed jaxlib accepts a value of a compiler option."""
     try:
         jax.jit(lambda: 0).lower().compile({name: value})
     except jax.errors.JaxRuntimeError as error:
@@ -139,7 +135,7 @@ def _is_known(name: str, value: str) -> bool:
 
 
 def _platform() -> str:
-    """Returns the platform that computes what is on no device yet."""
+    """Returns the platform that JAX computes on by default."""
     settings: Any = jax.config
     given = settings.jax_default_device
     return given.platform if isinstance(given, jax.Device) else given or jax.default_backend()

@@ -1,11 +1,11 @@
-"""The table of tasks: everything in which they differ (paper, sections 3 and 4)."""
+"""Table of tasks: all differences between them (paper, sections 3 and 4)."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 Changes = Mapping[str, Any]
-"""Fields of a configuration that differ from the paper's defaults, with their values."""
+"""Values of configuration fields that differ from the paper's defaults, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,17 +13,17 @@ class Task:
     """One row of the table.
 
     Attributes:
-        slug: the word for it in names: of its file in configs/ and of its runs.
-        border_growing: the generator makes the picture's edge itself (else: zero padding).
+        slug: name of its file in configs/, and part of the names of its runs.
+        border_growing: see `nn.layers.Architecture`.
         pyramid_rule: a key of `data.pyramid.RULES`.
-        random_input: what z_0 is while training, a key of `data.noise.INPUTS`.
-        fixed_input: what z*_0 is, likewise.
-        composite_input: what z_0 is for a composite, likewise; None: takes none.
-        mask_radius: dilation of a composite's mask in pixels at a long side of 250.
-        can_animate: whether it makes animations.
-        sample_hint: the flags of the command `sample` that show what such a model is for.
-        defaults: what its configuration changes.
-        variants: what each named variant of its configuration changes besides.
+        random_input: kind of z_0 in training, a key of `data.noise.INPUTS`.
+        fixed_input: kind of z*_0, likewise.
+        composite_input: kind of z_0 for a composite, likewise; None: it takes no composites.
+        mask_radius: dilation of a composite's mask, in pixels at a long side of 250.
+        can_animate: whether its models make animations.
+        sample_hint: flags of `consingan sample` to suggest for its models.
+        defaults: changes to the paper's defaults.
+        variants: further changes of each variant, by name.
     """
 
     slug: str
@@ -39,21 +39,22 @@ class Task:
     variants: Mapping[str, Changes] = dataclasses.field(default_factory=dict, hash=False)
 
 
-# A first picture on a laptop's CPU, with at the top what `fast` does there. A smaller coarsest
-# level copies the image; twice the paper's rates lose the balance.
+# A first result on a laptop's CPU, with the windows and single steps of `fast` at the top stages. A
+# smaller coarsest level copies the image; twice the paper's learning rates lose the balance of
+# generator and critic.
 _QUICK_SAMPLES = {
     **{"num_stages": 4, "min_size": 20, "max_size": 128, "num_iters": (900, 700, 700)},
     **{"lr_generator": 7e-4, "lr_critic": 7e-4, "sample_every": 350},
     **{"window": (0, 64), "d_steps": (3, 1), "g_steps": (3, 1)},
 }
-# The paper's size in a sixth of its time: at the two stages that cost most, half-side windows, and
-# one critic step and one update an iteration, each on new noise, instead of three on the same. The
-# coarse stages are the paper's: they decide what is where (docs/performance.md).
+# The paper's size in a sixth of its time. The two most expensive stages train on windows of half
+# the side, with one critic step and one generator update per iteration, on new noise, instead of
+# three on the same. The coarse stages decide the layout and stay as they are (docs/performance.md).
 _FAST = {
     **{"window": (0, 0.5, 0.5), "num_iters": (2000, 1600, 1600)},
     **{"d_steps": (3, 1, 1), "g_steps": (3, 1, 1)},
 }
-# What takes whole images only stays small.
+# These tasks train on whole images only, so that a quick variant must be small.
 _QUICK_EDITS = {
     **{"num_stages": 4, "min_size": 16, "max_size": 64, "num_filters": 32},
     **{"num_iters": 300, "sample_every": 150},
@@ -101,7 +102,7 @@ TASKS = {
 
 
 def names(*, takes_composite: bool = False, can_animate: bool = False) -> str:
-    """Returns the names of the tasks that take composites, or that can animate, joined by "and"."""
+    """Returns the tasks that take composites, or that can animate, joined by "and"."""
     found = [
         name
         for name, task in TASKS.items()

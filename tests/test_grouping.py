@@ -85,7 +85,7 @@ def test_a_stack_that_cannot_fit_is_one_line(seeds, tmp_path, monkeypatch):
     assert len(many.left()) == 3
     with pytest.raises(InputError, match="stack=-1: give 1 or more"):
         many.train(stack=-1)
-    with pytest.raises(InputError, match="devices=99: one is there: give 1, or 0"):
+    with pytest.raises(InputError, match="devices=99: only 1 available: give 1, or 0"):
         many.train(devices=99)
 
 

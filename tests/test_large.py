@@ -144,7 +144,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--reconstruct", "--out=one.png"], "--naive and --reconstruct need a directory"),
         (["--out=big.zarr", "--cpus=2"], "--cpus has no effect without --engine=ray"),
         (["--devices=2"], "--devices has no effect on samples: leave it out"),
-        (["--out=big.zarr", "--devices=999"], "devices=999: one is there: give 1"),
+        (["--out=big.zarr", "--devices=999"], "devices=999: only 1 available: give 1"),
         (["--out=big.zarr", "--engine=ray", "--devices=2"], "give --cpus and --gpus"),
         (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
     ],
