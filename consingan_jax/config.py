@@ -50,10 +50,8 @@ class Config(Fields):
         if self.fine_tune and cut:
             yield f"config.window={self.window}: a fine-tuning works on whole levels; give 0"
         if self.batch_norm and cut:
-            yield (
-                f"config.window={self.window}: normalisation takes statistics of whole levels; "
-                "give config.window=0 or config.batch_norm=False"
-            )
+            remedy = "give config.window=0 or config.batch_norm=False"
+            yield f"config.window={self.window}: normalisation needs whole levels; {remedy}"
         if self.mask and composite is not None:
             yield f"config.mask={self.mask}: the task {self.task} learns no mask; leave it out"
         if self.fine_tune and not self.naive:
@@ -63,10 +61,8 @@ class Config(Fields):
         for name in StageSettings._fields:
             value = getattr(self, name)
             if isinstance(value, tuple) and not 1 <= len(value) <= self.num_stages:
-                yield (
-                    f"config.{name}={value}: give one number, or at most one for each of the "
-                    f"{self.num_stages} stages"
-                )
+                wanted = f"one number, or at most one for each of the {self.num_stages} stages"
+                yield f"config.{name}={value}: give {wanted}"
 
     @classmethod
     def create(cls, task: str = "generation", variant: str = "", **changes: Any) -> "Config":
@@ -111,10 +107,8 @@ class Config(Fields):
         except ValueError:
             low = high = math.nan
         if not -math.inf < low < high < math.inf:
-            raise InputError(
-                f"config.value_range={self.value_range!r}: give dtype, data, or two numbers "
-                "LOW,HIGH"
-            )
+            wanted = "dtype, data, or two numbers LOW,HIGH"
+            raise InputError(f"config.value_range={self.value_range!r}: give {wanted}")
         return low, high
 
     @property

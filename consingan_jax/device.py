@@ -55,7 +55,8 @@ def divide_cpu(number: int) -> None:
 
 def warning() -> str | None:
     """Returns a warning if the machine has an NVIDIA GPU that JAX does not use, else None."""
-    if jax.default_backend() != "cpu" or not _has_nvidia_gpu():
+    driver = pathlib.Path("/proc/driver/nvidia/version")
+    if jax.default_backend() != "cpu" or not (driver.exists() or shutil.which("nvidia-smi")):
         return None
     return (
         "warning: this machine has an NVIDIA GPU, but jax runs on the CPU: "
@@ -137,7 +138,3 @@ def matmul_flops(size: int = 2048) -> float:
 def _lines(path: str) -> list[str]:
     file = pathlib.Path(path)
     return file.read_text().splitlines() if file.exists() else []
-
-
-def _has_nvidia_gpu() -> bool:
-    return pathlib.Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi"))

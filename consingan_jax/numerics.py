@@ -59,21 +59,16 @@ def independent(function: _Function) -> _Function:
     return cast(_Function, generator)
 
 
-def jit(function: Callable, *, little_memory: bool = False, **how: Any) -> "Program":
-    """Compiles a function like `jax.jit`, with `compiler_options`.
+class Program:
+    """A function compiled like `jax.jit`, with `compiler_options`.
 
     Args:
         function: as for `jax.jit`.
         little_memory: as for `compiler_options`.
         **how: other arguments of `jax.jit`, such as `static_argnames`.
     """
-    return Program(function, little_memory, how)
 
-
-class Program:
-    """A function compiled with the compiler options of this package; see `jit`."""
-
-    def __init__(self, function: Callable, little_memory: bool, how: dict[str, Any]):
+    def __init__(self, function: Callable, *, little_memory: bool = False, **how: Any):
         self.function, self.little_memory, self.how = function, little_memory, how
         _PROGRAMS.add(self)
         # JAX refuses compiler options of a function that is called while another one is traced. It
@@ -100,6 +95,9 @@ class Program:
         """Returns the jitted function with the compiler options for a platform."""
         options = compiler_options(platform, little_memory=self.little_memory)
         return jax.jit(self.function, compiler_options=options, **self.how)
+
+
+jit = Program
 
 
 def clear_programs() -> None:

@@ -68,8 +68,7 @@ TASKS = {
         variants={"quick": _QUICK_SAMPLES, "fast": _FAST},
     ),
     "retarget": Task(
-        *("retarget", False, "new", "gaussian", "real"),
-        variants={"quick": _QUICK_SAMPLES},
+        *("retarget", False, "new", "gaussian", "real"), variants={"quick": _QUICK_SAMPLES}
     ),
     "animation": Task(
         *("animation", True, "new", "gaussian", "gaussian"),

@@ -71,5 +71,5 @@ def test_windows_that_cannot_work_are_refused_and_small_ones_named():
     assert len(lines) == 1 and "30 px at stage 1" in lines[0]
     assert window_sampling.check(Config(num_stages=2), sizes) == []
     assert window_sampling.check(Config(num_stages=2, window=1000), sizes) == []
-    with pytest.raises(InputError, match="normalisation takes statistics of whole levels"):
+    with pytest.raises(InputError, match="normalisation needs whole levels; give"):
         Config(batch_norm=True, window=0.5)

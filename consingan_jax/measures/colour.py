@@ -19,15 +19,10 @@ def projections(image: np.ndarray) -> np.ndarray:
 
 
 def chroma(image: np.ndarray, part: str) -> float | None:
-    """Returns the mean chroma (largest minus smallest channel) of the dark or bright pixels.
+    """Returns the mean chroma of the pixels whose intensity lies in a part, a key of `PARTS`.
 
-    Args:
-        image: `[H, W, C]`.
-        part: a key of `PARTS`: "dark", with intensities (mean over channels) below -0.4, or
-            "bright", above 0.4.
-
-    Returns:
-        From 0 (grey) to 2 (a pure colour); None if the image has no such pixels.
+    Intensity is the mean over channels, and chroma the largest minus the smallest channel: 0 is
+    grey, 2 a pure colour. The result is None if the image has no such pixels.
     """
     least, most = PARTS[part]
     intensity = image.mean(-1)

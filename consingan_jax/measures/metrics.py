@@ -35,12 +35,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def jackknife(value: float, without: np.ndarray) -> Estimate:
-    """Returns a statistic of n samples with its jackknife error (None below 3 samples).
-
-    Args:
-        value: the statistic of all samples.
-        without: `[n]`, the statistic without each sample.
-    """
+    """Returns a statistic with its error, from its values `[n]` without each of n samples."""
     n = len(without)
     variance = np.square(without - without.mean()).sum() * (n - 1) / n
     return Estimate(float(value), float(np.sqrt(variance)) if n > 2 else None, n)
@@ -82,11 +77,7 @@ def _moments(x: jax.Array) -> Moments:
 
 
 def lpips_diversity(features: Sequence[Sequence[jax.Array]]) -> Estimate:
-    """Returns the mean LPIPS over all pairs of samples.
-
-    Args:
-        features: `features.lpips_features` of every sample.
-    """
+    """Returns the mean LPIPS over all pairs of samples, given their `features.lpips_features`."""
     n = len(features)
     distances = np.zeros((n, n))
     for i, j in itertools.combinations(range(n), 2):

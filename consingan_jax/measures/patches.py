@@ -20,12 +20,8 @@ TILES = 8  # most rows and columns of tiles in `shuffled`
 def sliced_wasserstein(a: np.ndarray, b: np.ndarray) -> float:
     """Returns the sliced Wasserstein-1 distance between the patches or the colours of two images.
 
-    It is the mean over directions of the mean distance between sorted projections, and 0 if each
-    patch or colour is as frequent in both images.
-
-    Args:
-        a: `projections` or `colour.projections` of the first image.
-        b: the same of the second.
+    It is the mean distance between their sorted `projections` or `colour.projections`, and 0 if
+    each patch or colour is as frequent in both images.
     """
     if a.shape != b.shape:  # different numbers of patches: compare the same quantiles
         num = max(a.shape[1], b.shape[1])
@@ -57,15 +53,11 @@ def _projections(image: jax.Array) -> jax.Array:
 
 
 def copy_rate(sample: np.ndarray, real: np.ndarray) -> float:
-    """Returns the share of a sample's patches whose nearest patch of the image is at their place.
+    """Returns the share of patches of `[H, W, C]` that are copied from their place in `[h, w, C]`.
 
     Both are first shrunk by one factor, so that the image is at most 128 px long. Every second
     patch of the sample counts if its nearest neighbour among all patches of the image lies at the
     same relative place, up to 3 % of each side. A copy of the image has a share near 1.
-
-    Args:
-        sample: `[H, W, C]`.
-        real: `[h, w, C]`.
     """
     scale = PLACE_SIDE / max(real.shape[:2])
     small = (jnp.asarray(_shrunk(image, scale)) for image in (sample, real))

@@ -74,7 +74,8 @@ def of_folders(real: str, samples: str) -> list[SampleSet]:
             )
         reals[path.stem] = path
     owners = {path: _owner(path.stem, reals) for path in sizes}
-    found = []
+    note = _skipped(files, [path for path, owner in owners.items() if owner])
+    found: list[SampleSet] = []
     for name, image in reals.items():
         paths = [path for path, owner in owners.items() if owner == name]
         if not paths:
@@ -82,9 +83,8 @@ def of_folders(real: str, samples: str) -> list[SampleSet]:
                 f"real {image} has no samples in {samples}: name them after it, as in "
                 f"{name}_0.png, or remove it"
             )
-        found.append(_load(name, _load_real(image), paths))
-    used = [path for path, owner in owners.items() if owner]
-    return [_with_note(found[0], _skipped(files, used)), *found[1:]]
+        found.append(_load(name, _load_real(image), paths, "" if found else note))
+    return found
 
 
 def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path], sizes: _Sizes) -> SampleSet:
@@ -95,8 +95,8 @@ def _of_photo(real: pathlib.Path, files: Sequence[pathlib.Path], sizes: _Sizes) 
     paths = [path for path in sizes if sizes[path] == size]
     photo = _load_real(real)
     top = pyramid.top_level(np.asarray(photo.pixels), max(size)).view(ImageArray)
-    sample_set = _load(real.stem, dataclasses.replace(photo, pixels=top), paths)
-    return _with_note(sample_set, _skipped(files, paths))
+    photo = dataclasses.replace(photo, pixels=top)
+    return _load(real.stem, photo, paths, _skipped(files, paths))
 
 
 def shrunk(sample_set: SampleSet, max_size: int) -> SampleSet:
@@ -111,14 +111,14 @@ def shrunk(sample_set: SampleSet, max_size: int) -> SampleSet:
         return _rounded(pyramid.top_level(image, max_size))
 
     real, reconstruction = shrink(sample_set.real), sample_set.reconstruction
-    small = dataclasses.replace(
+    note = f"{sample_set.name}: shrunk from {_size(sample_set.real)} to {_size(real)} px"
+    return dataclasses.replace(
         sample_set,
         real=real,
         samples=list(map(shrink, sample_set.samples)),
         reconstruction=None if reconstruction is None else shrink(reconstruction),
+        note=_joined(sample_set.note, note),
     )
-    sizes = f"from {_size(sample_set.real)} to {_size(real)} px"
-    return _with_note(small, f"{sample_set.name}: shrunk {sizes}")
 
 
 def _rounded(image: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ def _load_real(path: pathlib.Path) -> LoadedImage:
     return loading.read(Config.create(image=str(path), value_range="data"))
 
 
-def _load(name: str, real: LoadedImage, paths: Sequence[pathlib.Path]) -> SampleSet:
+def _load(name: str, real: LoadedImage, paths: Sequence[pathlib.Path], note: str) -> SampleSet:
     like = (Config.create(), real.encoding, real.pixels.shape[-1])
     samples = [loading.read_alike(path, *like, name=f"sample {path.name}") for path in paths]
     images = [np.asarray(one.pixels) for one in (real, *samples)]
@@ -177,7 +177,7 @@ def _load(name: str, real: LoadedImage, paths: Sequence[pathlib.Path]) -> Sample
     notes = [] if real.is_faint else [line for one in (real, *samples) for line in one.notes[1:]]
     if any(one.shape[:2] != (height, width) for one in images):
         notes.append(f"{name}: cropped to {height}x{width} px, the size that all have")
-    return SampleSet(name, first, others, note="; ".join(notes))
+    return SampleSet(name, first, others, note=_joined(*notes, note))
 
 
 def _skipped(files: Sequence[pathlib.Path], used: Collection[pathlib.Path]) -> str:
@@ -189,9 +189,8 @@ def _skipped(files: Sequence[pathlib.Path], used: Collection[pathlib.Path]) -> s
     return f"{number} in {skipped[0].parent} passed over: {skipped[0].name}{more}"
 
 
-def _with_note(sample_set: SampleSet, note: str) -> SampleSet:
-    notes = filter(None, [sample_set.note, note])
-    return dataclasses.replace(sample_set, note="; ".join(notes))
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _size(image: np.ndarray) -> str:

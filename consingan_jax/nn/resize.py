@@ -73,15 +73,7 @@ def resize(image: np.ndarray, scale: float, size: Size) -> np.ndarray:
 
 
 def fit(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resamples an image like `resize`, but each axis by the exact ratio of its lengths.
-
-    Args:
-        image: `[H, W, C]`, values in [-1, 1].
-        size: height and width of the result.
-
-    Returns:
-        `[*size, C]`, float32, clipped to [-1, 1].
-    """
+    """Resamples an image like `resize`, but each axis by the exact ratio of its lengths."""
     rows, columns = (
         resize_matrix(length, new / length, new)
         for length, new in zip(image.shape[:2], size, strict=True)
