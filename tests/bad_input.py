@@ -66,7 +66,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", [UNCONDITIONAL, "--config.num_iters=1,2,3,4,5,6,7"], "at most one for each"),
     ("train", [UNCONDITIONAL, "--config.on_divergence=wait"], "give one of stop, retry"),
     ("train", [UNCONDITIONAL, "--config.window=8"], "the critic looks at patches of 11x11 px"),
-    ("train", ["a.png", "--task=editing", "--config.window=99"], "takes statistics of whole"),
+    ("train", ["a.png", "--task=editing", "--config.window=99"], "needs whole levels"),
     ("train", ["a.png", "--config.naive=b.png"], "takes no composite; harmonization and editing"),
     ("train", [UNCONDITIONAL, "--nothing"], "Unknown command line flag 'nothing'"),
     ("train", ["--task=paint", "a.png"], "config.task='paint': give one of generation"),
