@@ -10,6 +10,7 @@ import io
 import pathlib
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -181,6 +182,9 @@ def answer(name: str, arguments: Sequence[str], places: Mapping[str, pathlib.Pat
     """Returns what a command prints, what it reports, and its exit code; places by their words."""
     module = importlib.import_module(f"consingan_jax.cli.{program.COMMANDS[name]}")
     given = [_with(argument, places) for argument in [*arguments, "--compilation_cache=off"]]
+    sys.modules.pop(
+        "config_config", None
+    )  # ml_collections loads a file into an earlier one's module
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
