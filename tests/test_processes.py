@@ -61,7 +61,7 @@ def test_all_follow_the_first_and_stop_together(monkeypatch):
     assert one.sync_counts([1, 2]) == [7, 3]
     assert one.stop("stop")
     for stopped in (one, _several(monkeypatch, [(1, 7, 3), ()])):
-        with pytest.raises(StoppedError, match="all 2 processes stop; the first saves the state"):
+        with pytest.raises(StoppedError, match="all 2 processes stop; process 0 saves the state"):
             stopped.sync_counts([1, 2])
     alone = process_group.ProcessGroup(StopFlag())
     assert alone.sync_counts([4]) == [4] and alone.leads
@@ -69,8 +69,11 @@ def test_all_follow_the_first_and_stop_together(monkeypatch):
 
 def test_what_keeps_one_keeps_all(monkeypatch):
     for row, message in (
-        ((1, 0, 0), "process 0 cannot begin; its own output says why"),
-        ((0, 2, 40), "process 1 would go on at stage 0, iteration 0, but process 0 at stage 2, it"),
+        ((1, 0, 0), "process 0 cannot start; see its own output"),
+        (
+            (0, 2, 40),
+            "process 1 would continue at stage 0, iteration 0, but process 0 at stage 2",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             _several(monkeypatch, [row, ()]).begin(None, (0, 0))

@@ -82,16 +82,16 @@ def test_the_logs_are_closed_where_another_process_cannot_begin(tiny_config, tmp
     monkeypatch.setattr(logger.MetricsLog, "close", lambda self: closed.append(self))
 
     def fail(self, fault, moment):
-        raise InputError("process 1 cannot begin")
+        raise InputError("process 1 cannot start")
 
     monkeypatch.setattr(process_group.ProcessGroup, "begin", fail)
-    with pytest.raises(InputError, match="process 1 cannot begin"):
+    with pytest.raises(InputError, match="process 1 cannot start"):
         trainer.train(tiny_config, tmp_path / "run")
     assert len(closed) == 1
 
 
 def test_a_stop_while_compiling_loses_nothing(tiny_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(background, "WATCH_SECONDS", 0.0)
+    monkeypatch.setattr(background, "POLL_SECONDS", 0.0)
     with pytest.raises(StoppedError, match="nothing is trained yet"):
         trainer.train(tiny_config, tmp_path / "run", watcher=lambda moment: moment.compiling)
 

@@ -414,7 +414,7 @@ def test_a_run_that_another_jax_began_goes_on_and_says_so(
         patch.setattr(jax, "__version__", "0.10.99")
         _train_until_killed(patch, 5, tiny_config, run)
     finished = trainer.train(tiny_config, run)
-    words = f"trained with jax 0.10.99 so far, from here on with {jax.__version__}"
+    words = f"trained with jax 0.10.99 so far, and with {jax.__version__}"
     assert capsys.readouterr().out.count(words) == 1
     assert _equal(finished, consingan_jax.load(finished_run))
 

@@ -1,1 +1,1 @@
-"""The algorithm: one model learned from one image, stage by stage."""
+"""Trains one model on one image, stage by stage."""

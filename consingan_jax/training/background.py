@@ -1,60 +1,47 @@
-"""Background thread, and polling for cancellation while waiting on it."""
+"""A background thread, and polling for cancellation while waiting for it."""
 
 import concurrent.futures
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 
 from consingan_jax import numerics
 
-WATCH_SECONDS = 0.5  # between two looks at whether to go on waiting
+POLL_SECONDS = 0.5  # between two polls while waiting for a result
 
 _T = TypeVar("_T")
 
 
 class Thread:
-    """Does one thing after the other, under the settings of jax that its maker had."""
+    """Runs functions one after another, under the JAX settings of the thread that made it."""
 
     def __init__(self) -> None:
-        """Starts nothing yet."""
-        self._settings = _settings()
-        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        # The contexts of jax hold for one thread. Without these settings, a caller's
+        # `jax.default_device` would not reach the new thread, which would then compile for another
+        # device than the one that trains.
+        config: Any = jax.config
+        self._device = config.jax_default_device
+        self._precision = config.jax_default_matmul_precision
+        self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
-    def begin(self, work: Callable[[], _T]) -> "concurrent.futures.Future[_T]":
-        """Returns the promise of what `work` returns; it is done after all that was begun."""
-        return self._thread.submit(self._work, work)
+    def submit(self, work: Callable[[], _T]) -> "concurrent.futures.Future[_T]":
+        """Runs `work` after everything submitted before, and returns its future."""
+        return self._executor.submit(self._run, work)
 
-    def _work(self, work: Callable[[], _T]) -> _T:
-        with self._settings(), numerics.own_settings():
+    def _run(self, work: Callable[[], _T]) -> _T:
+        device = jax.default_device(self._device)
+        precision = jax.default_matmul_precision(self._precision)
+        with device, precision, numerics.own_settings():
             return work()
 
     def close(self) -> None:
-        """Drops what was not begun; waits for nothing."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Cancels everything that has not started; does not wait for what has."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def result(promise: "concurrent.futures.Future[_T]", meanwhile: Callable[[], None]) -> _T:
-    """Returns what was promised.
-
-    Args:
-        promise: of what a thread does.
-        meanwhile: is called every `WATCH_SECONDS`; what it raises ends the waiting.
-    """
-    while not concurrent.futures.wait([promise], timeout=WATCH_SECONDS).done:
-        meanwhile()
-    return promise.result()
-
-
-def _settings() -> Callable[[], contextlib.AbstractContextManager]:
-    """Returns what puts another thread under the settings that this one's contexts have made."""
-    now: Any = jax.config
-    place, precision = now.jax_default_device, now.jax_default_matmul_precision
-
-    @contextlib.contextmanager
-    def same() -> Iterator[None]:
-        with jax.default_device(place), jax.default_matmul_precision(precision):
-            yield
-
-    return same
+def wait(future: "concurrent.futures.Future[_T]", poll: Callable[[], None]) -> _T:
+    """Returns the result of a future; meanwhile `poll` is called, and may raise to end the wait."""
+    while not concurrent.futures.wait([future], timeout=POLL_SECONDS).done:
+        poll()
+    return future.result()

@@ -1,4 +1,4 @@
-"""Compiles the training loop of the next stage while the current one trains."""
+"""Compiles the training loops of stages in a background thread."""
 
 import concurrent.futures
 from collections.abc import Sequence
@@ -16,78 +16,86 @@ from consingan_jax.training.step import StageStep
 
 
 def placeholders(program: StageStep) -> tuple[TrainState, StageConstants]:
-    """Returns a state and data shaped as in a stage; meant for `jax.eval_shape`."""
+    """Returns new parameters and a black image, with the shapes that they have in a stage."""
     key, num_stages = numerics.key(0), len(program.sizes)
     channels = program.generator.arch.channels
     real, coarsest = (jnp.zeros((1, *program.sizes[k], channels)) for k in (-1, 0))
     generator, amps = program.generator.init(key, num_stages), jnp.ones(num_stages)
-    fixed = program.kept(noise.NoiseSource(noise.stage_keys(key, num_stages), (coarsest,)))
+    fixed = program.with_whole_grids(
+        noise.NoiseSource(noise.stage_keys(key, num_stages), (coarsest,))
+    )
     features = program.frozen_features(generator, fixed, amps)
     state = program.init(generator, program.critic.init(key))
     return state, StageConstants(real, coarsest, fixed, amps, features)
 
 
 def shapes(program: StageStep) -> tuple[TrainState, StageConstants]:
-    """Returns the shapes of a stage's state and data."""
+    """Returns the shapes of a stage's state and constants."""
     return jax.eval_shape(lambda: placeholders(program))
 
 
 def noise_shapes(program: StageStep) -> list[jax.ShapeDtypeStruct]:
-    """Returns the shapes of z_0 .. z_d for whole levels."""
+    """Returns the shapes of z_0 .. z_d on whole levels."""
     keys = noise.stage_keys(numerics.key(0), len(program.sizes))
     wanted = program.generator.view(program.sizes).noise(program.generator.arch)
     return jax.eval_shape(lambda: noise.NoiseSource(keys).draw(wanted))
 
 
 def compile_loop(program: StageStep, placement: Placement = ALONE) -> jax.stages.Compiled:
-    """Returns the loop of a stage, compiled; it takes over the memory of the state it is given."""
+    """Returns the compiled loop of a stage. A call invalidates the state that it is given."""
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
     arguments = placement.shapes((*shapes(program), key, count))
-    little_memory = program.config.remat
-    loop = numerics.jit(placement.loop(program), little_memory=little_memory, donate_argnums=0)
+    # The state is donated: the new one is written into its memory, so there are never two. `remat`
+    # alone saves nothing on a CPU, which also has to order the operations for little memory.
+    loop = numerics.jit(
+        placement.loop(program), little_memory=program.config.remat, donate_argnums=0
+    )
     run = loop.lower(*arguments).compile()
     device.release_memory()
     return run
 
 
 def memory(program: StageStep, placement: Placement = ALONE) -> int:
-    """Returns the bytes of one device that the compiled loop of a stage needs."""
+    """Returns the bytes that the compiled loop of a stage needs on one device."""
     analysis = compile_loop(program, placement).memory_analysis()
-    assert analysis is not None, "every backend of XLA has this analysis"
+    assert analysis is not None, "every backend of XLA has a memory analysis"
     return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
 
 class Loop(NamedTuple):
-    """A compiled loop, and how it lies on devices."""
+    """A compiled loop, and the placement of its runs."""
 
     run: jax.stages.Compiled
     placement: Placement
 
 
 class Compiler:
-    """Compiles the loops of some stages, each once, in a thread of its own."""
+    """Compiles the loops of stages in a background thread, each once.
+
+    Compilation takes 11 to 30 s a stage (docs/performance.md) and needs only shapes, which are
+    known from the start. So the next stage can be compiled while the current one trains.
+    """
 
     def __init__(self, devices: Sequence[jax.Device]):
-        """Takes the devices. Compiles under the caller's settings."""
+        """Compiles for these devices, under the JAX settings of the caller."""
         self._devices = devices
         self._thread = Thread()
         self._loops: dict[tuple[StageStep, int], concurrent.futures.Future[Loop]] = {}
 
     def begin(self, program: StageStep, num_runs: int) -> "concurrent.futures.Future[Loop]":
-        """Returns the promise of a loop; it is compiled from now on, if it was not yet."""
+        """Returns the future of a loop, which is compiled from now on if it was not yet."""
         if (program, num_runs) not in self._loops:
             placement = placement_for(num_runs, program.num_windows, self._devices)
-            self._loops[program, num_runs] = self._thread.begin(
+            self._loops[program, num_runs] = self._thread.submit(
                 lambda: Loop(compile_loop(program, placement), placement)
             )
         return self._loops[program, num_runs]
 
     def drop(self, stage: int) -> None:
-        """Forgets the loops of a stage."""
-        kept = self._loops.items()
-        self._loops = {key: loop for key, loop in kept if key[0].stage != stage}
+        """Drops the loops of a stage, and with them the memory of the compiled programs."""
+        self._loops = {key: loop for key, loop in self._loops.items() if key[0].stage != stage}
 
     def close(self) -> None:
-        """Drops the compilations that nobody waits for."""
+        """Cancels the compilations that have not started."""
         self._thread.close()

@@ -1,7 +1,6 @@
-"""Estimates the operations of an iteration and the memory of a stage."""
+"""Estimates the operations of an iteration, and the memory and parameters of a stage."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
@@ -19,22 +18,24 @@ from consingan_jax.training.step import StageStep
 def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
     """Returns the floating point operations of one iteration of stage `len(sizes) - 1`.
 
-    Only the convolutions count. A critic step takes ten passes: the real and the fake image
-    forward and back to input and parameters, the mixed image forward, back to the input, and
-    twice through the second derivatives. The generator step takes two more, the image pair three
-    through every training stage, forward and twice back, and one image one pass through the
-    frozen ones; two where windows are cut out of these.
+    Only the convolutions are counted.
     """
     program = StageStep(config, arch, sizes)
     view, frozen = program.any_view(), program.num_frozen
     work = [_stage(arch, view, k) for k in range(len(sizes))]
     height, width = program.window
     windows = program.num_windows * height * width
-    tail = windows * _per_pixel(arch.num_filters, arch.channels)
+    # A critic step makes ten passes over an image: real and fake forward and back to inputs and
+    # parameters (6), the mixed image forward and back to itself (2), and twice through the second
+    # derivatives of the penalty (2). The generator's loss adds two: forward, and back to the image.
     critic_passes = 10 * config.stage(program.stage).d_steps + 2
     critic = critic_passes * windows * _critic_per_pixel(arch)
-    kept = view.is_whole(frozen - 1) if frozen else True  # the features of z* are there then
-    return critic + 6 * (sum(work[frozen:]) + tail) + (1 if kept else 2) * sum(work[:frozen])
+    # Training stages: forward, and back to inputs and parameters, for the images of z and of z*.
+    tail = windows * _per_pixel(arch.num_filters, arch.channels)
+    trained = 6 * (sum(work[frozen:]) + tail)
+    # Frozen stages: forward only, and for z alone where the features of z* are kept.
+    are_kept = not frozen or view.is_whole(frozen - 1)
+    return critic + trained + (1 if are_kept else 2) * sum(work[:frozen])
 
 
 def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
@@ -43,24 +44,22 @@ def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
 
 
 def num_params(arch: Architecture, num_stages: int) -> tuple[int, int]:
-    """Returns how many parameters generator and critic have."""
+    """Returns the numbers of parameters of generator and critic."""
     key = numerics.key(0)
-    generator = jax.eval_shape(lambda: Generator(arch).init(key, num_stages))
-    critic = jax.eval_shape(lambda: Critic(arch).init(key))
-    return _size(generator), _size(critic)
-
-
-def _size(tree: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+    networks = jax.eval_shape(
+        lambda: (Generator(arch).init(key, num_stages), Critic(arch).init(key))
+    )
+    generator, critic = (sum(leaf.size for leaf in jax.tree.leaves(one)) for one in networks)
+    return generator, critic
 
 
 def _per_pixel(channels: int, features: int) -> int:
-    """Returns the operations of a convolution for one pixel."""
+    """Returns the operations of a 3x3 convolution for one pixel: multiplications and additions."""
     return 2 * 9 * channels * features
 
 
 def _stage(arch: Architecture, view: Crop, k: int) -> int:
-    """Returns the operations of a stage for one image, or for the windows that are seen of it."""
+    """Returns the operations of one forward pass through stage k of a view's windows."""
     rows, columns = view.stage(k)
     filters = arch.num_filters
     layers = arch.num_layers * _per_pixel(filters, filters)

@@ -1,4 +1,4 @@
-"""Per-stage learning rates via `optax.multi_transform` (paper, section 3)."""
+"""Optimisers with a learning rate per stage, via `optax.multi_transform` (paper, section 3.1)."""
 
 from collections.abc import Mapping
 
@@ -14,22 +14,17 @@ FROZEN = "frozen"
 
 
 def num_frozen(stage: int, train_depth: int) -> int:
-    """Returns how many of the oldest stages stand still while `stage` trains.
-
-    Where it is not zero the head stands still too, so that everything below the oldest training
-    stage is constant.
-    """
+    """Returns how many of the oldest stages are frozen while `stage` trains."""
     return max(0, stage - train_depth + 1)
 
 
 def rates(ages: Mapping[str, int], config: Config, *, stage: int) -> dict[str, float]:
-    """Returns the learning rate of every group that trains at `stage`.
+    """Returns the learning rates of the groups of parameters that train at `stage`.
 
-    Args:
-        ages: of all groups of parameters, in stages, by their names.
-        config: says what the newest learn at, how it falls with age, and how old a group may be.
-        stage: the newest.
+    `ages` has the age of each group in stages, 0 for the newest.
     """
+    # The head is as old as stage 0 and is frozen together with it. So all features below the oldest
+    # training stage are constant: they need no backward pass, and those of z* can be kept.
     newest = config.stage(stage).lr_generator
     return {
         group: newest * config.lr_scale**age
@@ -39,17 +34,18 @@ def rates(ages: Mapping[str, int], config: Config, *, stage: int) -> dict[str, f
 
 
 def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) -> optax.Schedule:
-    """Returns a learning rate over Adam's updates: it drops after 80 % of a stage's iterations."""
+    """Returns a schedule that multiplies `rate` by `lr_decay` after 80 % of the iterations."""
+    # Optax counts updates, but the drop counts iterations, which may have several updates each.
     drop = int(0.8 * config.stage(stage).num_iters)
 
-    def value(count):
+    def value(count: jax.Array) -> jax.Array:
         return jnp.where(count // updates_per_iter < drop, rate, rate * config.lr_decay)
 
     return value
 
 
 def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformation:
-    """Returns the critic's optimiser at `stage`: every parameter at one rate."""
+    """Returns the critic's optimiser at `stage`, with one rate for all parameters."""
     own = config.stage(stage)
     return _adam(own.lr_critic, config, stage=stage, updates_per_iter=own.d_steps)
 
@@ -57,18 +53,41 @@ def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformat
 def generator_optimizer(
     generator: Generator, params: Params, config: Config, *, stage: int
 ) -> optax.GradientTransformation:
-    """Returns the generator's optimiser at `stage`; `params` (or their shapes) have the groups."""
+    """Returns the generator's optimiser at `stage`, for parameters shaped like `params`."""
     labels, ages = generator.groups(params)
     learning = rates(ages, config, stage=stage)
     transforms = {
         group: _adam(rate, config, stage=stage, updates_per_iter=config.stage(stage).g_steps)
         for group, rate in learning.items()
     }
+    # `set_to_zero` has no state, so a frozen stage costs no memory for moments.
     labels = jax.tree.map(lambda group: group if group in learning else FROZEN, labels)
     return optax.multi_transform({**transforms, FROZEN: optax.set_to_zero()}, labels)
 
 
-def _adam(rate, config, *, stage, updates_per_iter):
-    # Flattened: one vector takes a few kernels, a tree takes some for every leaf.
+def repeated_update(
+    transformation: optax.GradientTransformation,
+    gradient: Params,
+    params: Params,
+    opt_state: optax.OptState,
+    *,
+    num_updates: int,
+) -> tuple[Params, optax.OptState]:
+    """Returns parameters and optimiser state after several updates by the same gradient."""
+    # This is not one update of a larger rate: Adam's moments and bias correction advance each time.
+
+    def update(carry: tuple, _: None) -> tuple[tuple, None]:
+        params, opt_state = carry
+        updates, opt_state = transformation.update(gradient, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    return jax.lax.scan(update, (params, opt_state), length=num_updates)[0]
+
+
+def _adam(
+    rate: float, config: Config, *, stage: int, updates_per_iter: int
+) -> optax.GradientTransformation:
+    # Adam is elementwise, so it may run on all leaves as one vector. That takes a few GPU kernels;
+    # a tree takes a few for every leaf (docs/performance.md).
     learning_rate = schedule(rate, config, stage=stage, updates_per_iter=updates_per_iter)
     return optax.flatten(optax.adam(learning_rate, b1=config.beta1))

@@ -1,4 +1,4 @@
-"""The progress that a training reports to its callback."""
+"""Defines the progress that a training reports to its callback."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from consingan_jax.runs.logger import stage_name
 
 
 class Progress(NamedTuple):
-    """The state of a training in numbers.
+    """The progress of a training.
 
     Attributes:
         stage: the stage in training, counted from 0.
@@ -17,8 +17,8 @@ class Progress(NamedTuple):
         step: iterations done in the stage.
         iterations: iterations of the stage in all.
         compiling: whether the stage's loop is still being compiled.
-        share: fraction of the run's arithmetic that is done, 0 to 1.
-        seconds_left: estimate for the rest of the run; None before the first measurement.
+        share: fraction of the run's operations that are done, 0 to 1.
+        seconds_left: estimated seconds to the end of the run; None before the first measurement.
         error: root mean square error of the reconstruction on [-1, 1]; None before the first.
     """
 
@@ -40,4 +40,4 @@ class Progress(NamedTuple):
 
 
 ProgressCallback = Callable[[Progress], bool | None]
-"""Is called about once a second; the training stops where it returns True."""
+"""Called about once a second; the training stops if it returns True."""

@@ -1,4 +1,4 @@
-"""A run in training: where it is, and how it goes on (paper, section 3)."""
+"""A run in training: its stage, callbacks and fault."""
 
 import functools
 import pathlib
@@ -22,11 +22,11 @@ class TrainingRun:
     """A run in training.
 
     Attributes:
-        inputs: the configuration and the pictures that it trains on.
-        directory: of the run.
-        stage: the state of the stage in training.
-        callbacks: log, draw and save.
-        fault: the error after which it cannot go on, else None.
+        inputs: configuration and images.
+        directory: directory of the run.
+        stage: the stage in training.
+        callbacks: log, draw, save and report progress.
+        fault: the error with which the run ended, else None.
     """
 
     def __init__(
@@ -36,42 +36,34 @@ class TrainingRun:
         group: ProcessGroup,
         *,
         retries: int = 0,
-        news: Iterable[str] = (),
+        messages: Iterable[str] = (),
     ):
-        """Restores the last checkpoint, or makes the first stage.
-
-        Args:
-            inputs: what it trains on.
-            directory: of the run.
-            group: the processes that train it.
-            retries: how often it has diverged.
-            news: lines to print before it goes on.
-        """
+        """Restores the last checkpoint, or makes the first stage; prints `messages`."""
         self.inputs, self.directory = inputs, directory
         self._stages, last, self.stage = _begin(inputs, directory, retries)
         moment = (self.stage.number, self.stage.done)
         self.callbacks = Callbacks(self._stages.inputs, directory, group, moment=moment)
-        self.callbacks.say([*news, *_news(last)])
+        self.callbacks.print([*messages, *_resume_messages(last)])
         self.fault: DivergedError | None = None
 
     @property
     def is_trained(self) -> bool:
-        """Whether its last stage is at its end."""
+        """Whether all stages are trained to their last iteration."""
         stage = self.stage
         return stage.number + 1 == len(self._stages) and stage.done == stage.iterations
 
     def next_program(self) -> StageStep | None:
-        """Returns the arithmetic of the stage above, None above the last."""
+        """Returns the training iteration of the next stage; None after the last."""
         number = self.stage.number + 1
         return self._stages.program(number) if number < len(self._stages) else None
 
     def grow(self) -> None:
-        """Goes on to the stage above."""
+        """Proceeds to the next stage."""
         grown = functools.partial(self._stages.grown, self.stage)
-        self.stage = self.callbacks.aside(grown, self.stage)
+        self.stage = self.callbacks.run_polling(grown, self.stage)
 
     def iterations_of_call(self) -> int:
-        """Returns how many iterations to make at once; 0 at the stage's end, -1 after a fault."""
+        """Returns the iterations of the next call; 0 at the stage's end, -1 after a fault."""
         if self.fault:
             return -1
         ends = self.stage.done == self.stage.iterations
@@ -80,7 +72,7 @@ class TrainingRun:
     def record(
         self, count: int, values: dict[str, float], state_now: Callable[[], TrainState]
     ) -> None:
-        """Goes on to the state after `count` iterations, whose last one had these losses."""
+        """Proceeds to the state after `count` iterations, and logs the metrics of the last."""
         self.stage = self.stage.after(count, state_now)
         if values.pop("finite"):
             self.callbacks.log(self.stage, values)
@@ -88,11 +80,11 @@ class TrainingRun:
             bad = [name for name, value in values.items() if not np.isfinite(value)]
             self.fault = self.diverged(", ".join(bad) or "a parameter")
 
-    def diverged(self, what: str) -> DivergedError:
-        """Returns the error that says what is no finite number any more."""
+    def diverged(self, quantity: str) -> DivergedError:
+        """Returns the error for a quantity that is not finite."""
         return DivergedError(
             f"the training diverged at stage {self.stage.number}, iteration "
-            f"{self.stage.done}: {what} is not a finite number",
+            f"{self.stage.done}: {quantity} is not a finite number",
             self.stage.retries,
         )
 
@@ -100,9 +92,10 @@ class TrainingRun:
 def _begin(
     inputs: TrainingInputs, directory: RunDirectory, retries: int
 ) -> tuple[StageFactory, pathlib.Path | None, StageState]:
-    """Returns the stages of a run, and the one to go on from with its checkpoint if it has one."""
+    """Returns the stages of a run, the checkpoint to resume from if any, and the current stage."""
 
     def restored(path: pathlib.Path) -> tuple[StageFactory, pathlib.Path, StageState]:
+        # A resumed run keeps the lower rates and the noise of the retries that it has had.
         before = checkpoint.metadata(path).get("retries", 0)
         stages = StageFactory(inputs, max(retries, before))
         return stages, path, stages.restored(path)
@@ -115,19 +108,19 @@ def _begin(
     return stages, None, first
 
 
-def _news(last: pathlib.Path | None) -> Iterator[str]:
-    """Yields where a run goes on, and what changes if an earlier version has begun it."""
+def _resume_messages(last: pathlib.Path | None) -> Iterator[str]:
+    """Yields where a run resumes, and what differs if another version of the program began it."""
     if last is None:
         return
     about = checkpoint.metadata(last)
-    yield f"goes on at stage {len(about['sizes']) - 1}, iteration {about['step']} ({last.name})"
+    yield f"resumes at stage {len(about['sizes']) - 1}, iteration {about['step']} ({last.name})"
     if about.get("jax", jax.__version__) != jax.__version__:  # older checkpoints do not say
         yield (
-            f"trained with jax {about['jax']} so far, from here on with {jax.__version__}: the "
-            "result will differ a little from that of either alone (docs/numerics.md)"
+            f"trained with jax {about['jax']} so far, and with {jax.__version__} from now on: the "
+            "result will differ from that of either version alone (docs/numerics.md)"
         )
     if about["format"] == 1:
         yield (
-            f"{last} is of format 1: the run keeps its fixed input, and from here on draws its "
-            "noise by place, as format 2 does"
+            f"{last} is of format 1: the run keeps its fixed input, and draws its noise pixel by "
+            "pixel from now on, as format 2 does"
         )

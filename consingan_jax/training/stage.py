@@ -1,4 +1,4 @@
-"""State of a training stage: first, grown, restored or fine-tuned."""
+"""The state of a training stage, and how a stage begins."""
 
 import dataclasses
 import functools
@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import checkpoint, numerics
-from consingan_jax.config import Config
 from consingan_jax.data import noise
 from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import restore
@@ -27,18 +26,17 @@ from consingan_jax.training.step import StageStep
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StageState:
-    """A stage in training at some moment.
+    """A stage in training, after some of its iterations.
 
     Attributes:
-        program: its arithmetic.
-        done: how many of its iterations are done.
+        program: its training iteration.
+        done: number of iterations done.
         state_now: returns the state after them.
-        data: what stays the same.
-        key: of its iterations.
-        fixed: the model's z*.
-        config: of the run.
-        encoding: of its image.
-        retries: how often the run has diverged and gone on.
+        data: its constants.
+        key: random key of its iterations.
+        fixed: z* of the run.
+        encoding: pixel format of the training image.
+        retries: how often the run has diverged and been continued.
     """
 
     program: StageStep
@@ -47,41 +45,38 @@ class StageState:
     data: StageConstants
     key: jax.Array
     fixed: noise.ReconstructionNoise
-    config: Config
     encoding: PixelFormat
     retries: int = 0
 
     @functools.cached_property
     def state(self) -> TrainState:
-        """What training has changed so far."""
+        """Parameters and optimiser states after `done` iterations."""
+        # Fetched when first used: most calls of the loop end without a checkpoint or a picture.
         return self.state_now()
 
-    def kind(self) -> tuple:
-        """Returns what it has in common with the stages that one program can train with it."""
+    def program_key(self) -> tuple:
+        """Returns a key that is equal for stages that one compiled program can train."""
         return self.program, jax.tree.structure(self.data)
 
     @property
     def number(self) -> int:
-        """The stage, counted from 0."""
+        """Number of the stage, counted from 0."""
         return self.program.stage
 
     @property
     def iterations(self) -> int:
-        """How many it has."""
-        return self.config.stage(self.number).num_iters
+        """Number of iterations of the whole stage."""
+        return self.program.config.stage(self.number).num_iters
 
     def after(self, count: int, state_now: Callable[[], TrainState]) -> "StageState":
-        """Returns the stage after so many more iterations.
+        """Returns the stage after `count` more iterations, with the state that `state_now` returns.
 
-        Args:
-            count: how many.
-            state_now: returns the state then. It is asked when something is made of it, before
-                the next iterations.
+        It is called before the next call of the loop, which takes over the memory of the state.
         """
         return dataclasses.replace(self, done=self.done + count, state_now=state_now)
 
     def model(self) -> Model:
-        """Returns the model as trained so far."""
+        """Returns the model trained so far."""
         return Model(
             params=self.state.generator,
             fixed=self.fixed,
@@ -89,41 +84,29 @@ class StageState:
             real=np.asarray(self.data.real),
             arch=self.program.generator.arch,
             sizes=self.program.sizes,
-            config=self.config,
+            config=self.program.config,
             step=self.done,
             encoding=self.encoding,
         )
 
     def metadata(self) -> dict[str, Any]:
-        """Returns what its checkpoint says besides the arrays."""
+        """Returns the metadata of its checkpoint."""
         return {**self.model().metadata(), "retries": self.retries, "jax": jax.__version__}
 
     def tree(self) -> dict[str, Any]:
-        """Returns the arrays to go on from, as a checkpoint holds them."""
-        return _tree(self.state, self.data, self.fixed.stored)
+        """Returns the arrays of its checkpoint: the model, and what only training needs."""
+        return {"model": self.model().tree(), "training": _without_generator(self.state)}
 
 
-def _tree(state: TrainState, data: StageConstants, z_star: list) -> dict[str, Any]:
-    """Returns the model's arrays, and under "training" what else of the state there is."""
-    return {
-        "model": {
-            "params": state.generator,
-            "z_star": z_star,
-            "noise_amps": data.noise_amps,
-            "real": data.real,
-        },
-        "training": {
-            "critic": state.critic,
-            "generator_opt": state.generator_opt,
-            "critic_opt": state.critic_opt,
-            "step": state.step,
-        },
-    }
+def _without_generator(state: TrainState) -> dict[str, Any]:
+    return {name: value for name, value in vars(state).items() if name != "generator"}
 
 
+# A function of its own so that runs of equal shapes share one compilation.
 @functools.partial(numerics.jit, static_argnums=0)
-def _frozen_features(program: StageStep, params: Params, z_star, amps) -> jax.Array | None:
-    """Returns `program.frozen_features`, compiled once for all runs of these shapes."""
+def _frozen_features(
+    program: StageStep, params: Params, z_star: noise.NoiseSource, amps: jax.Array
+) -> jax.Array | None:
     return program.frozen_features(params, z_star, amps)
 
 
@@ -131,31 +114,35 @@ class StageFactory:
     """Makes the stages of one run."""
 
     def __init__(self, inputs: TrainingInputs, retries: int = 0):
-        """Puts the levels of the pyramid on the device.
-
-        Args:
-            inputs: what the run works on.
-            retries: how often it has diverged: each time its rates were halved, its noise is new.
-        """
+        """Puts the pyramid on the device. Each retry halves the rates and draws new noise."""
         self.inputs, self.retries = inputs, retries
         self.config = inputs.config.slowed(0.5**retries) if retries else inputs.config
         self.levels = [jnp.asarray(level) for level in inputs.levels]
+        self.coarsest = self.levels[0]
+        if inputs.source is not None:
+            # In fine-tuning the composite is the input; the training image stays the target.
+            assert inputs.composite is not None, "load_inputs has read it"
+            self.coarsest = jnp.asarray(resize.fit(inputs.composite, inputs.sizes[0]))[None]
 
     def __len__(self) -> int:
         return len(self.levels)
 
     def program(self, number: int) -> StageStep:
-        """Returns the arithmetic of a stage."""
+        """Returns the training iteration of a stage."""
         return StageStep(self.config, self.inputs.arch, self.inputs.sizes[: number + 1])
 
     def keys(self, number: int) -> tuple[jax.Array, jax.Array]:
         """Returns the keys of a stage: for new parameters, and for its iterations."""
         key = jax.random.fold_in(numerics.key(self.inputs.config.seed), number)
-        begin, iterate = jax.random.split(key)
-        return begin, jax.random.fold_in(iterate, self.retries) if self.retries else iterate
+        init_key, iteration_key = jax.random.split(key)
+        # A retry draws other noise, since it could diverge again on the noise that it diverged on.
+        if self.retries:
+            iteration_key = jax.random.fold_in(iteration_key, self.retries)
+        return init_key, iteration_key
 
     def first(self) -> StageState:
         """Returns stage 0 with new parameters."""
+        # Of z* only z*_0 is stored, to keep saved models small: the rest follows from the seed.
         program, seed = self.program(0), self.inputs.config.seed
         init_key, _ = self.keys(0)
         head_key, critic_key = jax.random.split(init_key)
@@ -163,69 +150,73 @@ class StageFactory:
         z_star = noise.INPUTS[self.inputs.config.task_spec.fixed_input](z_key, self.levels[0])
         params, critic = program.generator.init(head_key), program.critic.init(critic_key)
         fixed = noise.ReconstructionNoise([z_star], seed)
-        return self._begun(program, params, critic, jnp.ones(1), fixed)
+        return self._stage(program, program.init(params, critic), jnp.ones(1), fixed)
 
     def grown(self, below: StageState) -> StageState:
-        """Returns the stage above a trained one, begun with its parameters."""
+        """Returns the stage above a trained one; it starts from a copy of its parameters."""
         program = self.program(below.number + 1)
         params = program.generator.grow(below.state.generator)
         amps = self._with_new_amp(program, params, below)
-        return self._begun(program, params, below.state.critic, amps, below.fixed)
+        # The optimisers start anew, as in the published program. Their states would not fit: there
+        # is one more group of parameters, and the others learn at lower rates from here on.
+        state = program.init(params, below.state.critic)
+        return self._stage(program, state, amps, below.fixed)
 
     def restored(self, path: pathlib.Path) -> StageState:
-        """Returns the stage of a checkpoint as it was."""
+        """Returns the stage that a checkpoint holds."""
         about = checkpoint.metadata(path)
         program = self.program(len(about["sizes"]) - 1)
         state, data = compiler.shapes(program)
-        drawn = restore.noise_of(about)
-        like = _tree(state, data, compiler.noise_shapes(program)[: drawn.num_stored])
+        stored = restore.noise_of(about)
+        # Orbax needs the containers of the tree: the optimiser states are named tuples of optax.
+        model = {
+            "params": state.generator,
+            "z_star": compiler.noise_shapes(program)[: stored.num_stored],
+            "noise_amps": data.noise_amps,
+            "real": data.real,
+        }
+        like = {"model": model, "training": _without_generator(state)}
         tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
         model = tree["model"]
         state = TrainState(generator=model["params"], **tree["training"])
-        fixed = noise.ReconstructionNoise(model["z_star"], drawn.seed)
-        data = self._data(program, model["params"], model["noise_amps"], fixed)
-        return self._stage(program, state, data, fixed)
+        fixed = noise.ReconstructionNoise(model["z_star"], stored.seed)
+        return self._stage(program, state, model["noise_amps"], fixed)
 
     def fine_tuned(self, source: pathlib.Path) -> StageState:
-        """Returns the last stage of a trained run, with fresh optimisers (paper, section 4)."""
+        """Returns the last stage of a trained run, to be trained on the composite (section 4)."""
         tree = jax.tree.map(jnp.asarray, checkpoint.load(source))
-        model, critic = tree["model"], tree["training"]["critic"]
-        drawn = restore.noise_of(checkpoint.metadata(source))
-        fixed = noise.ReconstructionNoise(model["z_star"], drawn.seed)
+        model = tree["model"]
+        seed = restore.noise_of(checkpoint.metadata(source)).seed  # of z*, not of this run
+        fixed = noise.ReconstructionNoise(model["z_star"], seed)
         program = self.program(len(self) - 1)
-        return self._begun(program, model["params"], critic, model["noise_amps"], fixed)
+        state = program.init(model["params"], tree["training"]["critic"])
+        return self._stage(program, state, model["noise_amps"], fixed)
 
-    def _begun(self, program, params: Params, critic: Params, amps, fixed) -> StageState:
-        data = self._data(program, params, amps, fixed)
-        state = program.init(params, critic)
-        return self._stage(program, state, data, fixed)
-
-    def _stage(self, program, state: TrainState, data: StageConstants, fixed) -> StageState:
+    def _stage(
+        self,
+        program: StageStep,
+        state: TrainState,
+        amps: jax.Array,
+        fixed: noise.ReconstructionNoise,
+    ) -> StageState:
+        z_star = program.with_whole_grids(fixed.source(len(program.sizes)))
+        features = _frozen_features(program, state.generator, z_star, amps)
+        real = self.levels[program.stage]
         return StageState(
             program=program,
             done=int(state.step),
             state_now=lambda: state,
-            data=data,
+            data=StageConstants(real, self.coarsest, z_star, amps, features),
             key=self.keys(program.stage)[1],
             fixed=fixed,
-            config=self.config,
             encoding=self.inputs.encoding,
             retries=self.retries,
         )
 
-    def _data(
-        self, program, params: Params, amps, fixed: noise.ReconstructionNoise
-    ) -> StageConstants:
-        z_star = program.kept(fixed.source(len(program.sizes)))
-        features = _frozen_features(program, params, z_star, amps)
-        coarsest = self.levels[0]
-        if self.inputs.source is not None:
-            assert self.inputs.composite is not None, "prepare has read it"
-            coarsest = jnp.asarray(resize.fit(self.inputs.composite, self.inputs.sizes[0]))[None]
-        return StageConstants(self.levels[program.stage], coarsest, z_star, amps, features)
-
-    def _with_new_amp(self, program, params: Params, below: StageState) -> jax.Array:
-        """Returns the amplitudes with that of the newest stage, in proportion to its error."""
+    def _with_new_amp(self, program: StageStep, params: Params, below: StageState) -> jax.Array:
+        """Returns the noise amplitudes with that of the new stage appended (paper, section 3)."""
+        # In proportion to what the new stage, without noise, still lacks of the training image.
+        # In tiles, since the features of a large level may not fit into memory.
         amps = below.data.noise_amps
         renderer = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
         picture = renderer.picture(below.fixed.source(len(program.sizes)))

@@ -1,4 +1,4 @@
-"""Pytrees of a stage: what an iteration changes, and what stays constant."""
+"""The pytrees of a stage: the training state, and the constants."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from consingan_jax.nn.layers import Params
 
 @struct.dataclass(eq=False)
 class TrainState:
-    """What one iteration changes.
+    """The arrays that an iteration changes.
 
     Attributes:
         generator: the generator's parameters.
         critic: the critic's parameters.
         generator_opt: optax state of the generator, fresh at every stage.
         critic_opt: optax state of the critic, fresh at every stage.
-        step: int32 scalar, iterations done in this stage.
+        step: int32 scalar, number of iterations done in this stage.
     """
 
     generator: Params
@@ -30,15 +30,14 @@ class TrainState:
 
 @struct.dataclass(eq=False)
 class StageConstants:
-    """What stays the same during a stage.
+    """The arrays that stay the same during a stage.
 
     Attributes:
         real: `[1, h, w, C]`, the training image at this stage.
         coarsest: `[1, h_0, w_0, C]`, the training image at stage 0; the composite in fine-tuning.
         fixed: z*, the fixed input of the reconstruction.
-        noise_amps: `[d + 1]`, amplitude of every stage's noise.
-        frozen_features: features of z* at the last frozen stage; None while no stage is frozen, or
-            where windows do not need the whole of it.
+        noise_amps: `[d + 1]`, the noise amplitude of every stage.
+        frozen_features: see `StageStep.frozen_features`.
     """
 
     real: jax.Array

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +22,12 @@ from consingan_jax.nn.resize import Size
 from consingan_jax.training import losses, optimizer
 from consingan_jax.training.state import StageConstants, TrainState
 
-WINDOWS = "windows"  # the mesh axis over which the windows of a divided program lie
-Metrics = dict[str, jax.Array]
-METRICS = (
-    "critic_real",
-    "critic_fake",
-    "gradient_penalty",
-    "generator",
-    "reconstruction_rmse",
-)
+WINDOWS = "windows"  # the mesh axis along which the windows of an iteration are divided
+METRICS = ("critic_real", "critic_fake", "gradient_penalty", "generator", "reconstruction_rmse")
 
 
 class StageStep:
-    """The arithmetic of one stage; what is static in it is decided when it is made."""
+    """The training iteration of one stage. Its attributes are static when it is compiled."""
 
     def __init__(
         self, config: Config, arch: Architecture, sizes: Sequence[Size], *, parts: int = 1
@@ -44,8 +38,8 @@ class StageStep:
             config: the configuration.
             arch: the architecture of both networks.
             sizes: (height, width) of this stage and all below.
-            parts: over how many devices the windows are divided evenly; `run` is then for
-                `jax.shard_map` over the mesh axis `WINDOWS`.
+            parts: number of devices that share the windows evenly. Above 1, `run` must be called
+                inside `jax.shard_map` over the mesh axis `WINDOWS`.
         """
         self.config, self.parts = config, parts
         self.generator, self.critic = Generator(arch), Critic(arch)
@@ -54,33 +48,31 @@ class StageStep:
         self.num_frozen = optimizer.num_frozen(self.stage, config.train_depth)
         self.random_input = config.task_spec.random_input
         if config.fine_tune:
-            assert config.task_spec.composite_input, "the configuration refuses the other tasks"
+            assert config.task_spec.composite_input, "Config refuses to fine-tune other tasks"
             self.random_input = config.task_spec.composite_input
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
         self.window = window_sampling.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1
+        self._own_windows = self.num_windows // parts  # of each device
+        self._identity = (config.of_any_picture(), arch, self.sizes, parts)
 
+    # Equal steps compile to the same program, so runs that differ in image and seed can share one.
     def __eq__(self, other: object) -> bool:
-        """Returns whether the arithmetic is the same, whatever the image and the seed."""
         return isinstance(other, StageStep) and self._identity == other._identity
 
     def __hash__(self) -> int:
         return hash(self._identity)
 
-    @property
-    def _identity(self) -> tuple:
-        return self.config.of_any_picture(), self.generator.arch, self.sizes, self.parts
-
     def divided(self, parts: int) -> "StageStep":
-        """Returns the same with its windows divided over so many devices."""
+        """Returns this step with its windows divided over `parts` devices."""
         return StageStep(self.config, self.generator.arch, self.sizes, parts=parts)
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
-        """Returns the optimiser for parameters shaped like `params`."""
+        """Returns the generator's optimiser for parameters of this structure."""
         return optimizer.generator_optimizer(self.generator, params, self.config, stage=self.stage)
 
     def init(self, generator: Params, critic: Params) -> TrainState:
-        """Returns the state at the stage's first iteration."""
+        """Returns the initial state of the stage, with new optimiser states."""
         return TrainState(
             generator=generator,
             critic=critic,
@@ -90,24 +82,24 @@ class StageStep:
         )
 
     def view(self, key: jax.Array, step: jax.Array) -> Crop:
-        """Returns this device's windows of one iteration; `key` is the stage's."""
+        """Returns the windows that this device sees in iteration `step`; `key` is the stage's."""
         if self.window == self.sizes[-1]:
             return self.generator.view(self.sizes)
-        place = jax.lax.axis_index(WINDOWS) if self.parts > 1 else 0
-        numbers = (
-            step * self.num_windows + place * self._own_windows + jnp.arange(self._own_windows)
-        )
+        # Windows are numbered through all iterations and devices. A device computes the positions
+        # of its own from their numbers, so no device has to send positions to the others.
+        device = jax.lax.axis_index(WINDOWS) if self.parts > 1 else 0
+        first = step * self.num_windows + device * self._own_windows
+        numbers = first + jnp.arange(self._own_windows)
         top, left = window_sampling.sample_origins(
             key, numbers, level=self.sizes[-1], window=self.window
         )
         return self.generator.view(self.sizes, top=top, left=left, size=self.window)
 
-    @property
-    def _own_windows(self) -> int:
-        return self.num_windows // self.parts
-
-    def kept(self, fixed: noise.NoiseSource) -> noise.NoiseSource:
-        """Returns z* with those of its grids stored that every iteration needs whole."""
+    def with_whole_grids(self, fixed: noise.NoiseSource) -> noise.NoiseSource:
+        """Returns z* with the grids stored that every iteration needs as a whole."""
+        # Normally z* is drawn again from its key, since windows need only parts of it. But a grid
+        # that is needed whole is the same in every iteration, so it is drawn once. If a stage is
+        # needed whole, so are all below it: these grids are the first ones.
         view = self.any_view()
         whole = sum(view.is_whole(i) for i in range(len(self.sizes)))
         drawn = fixed.draw(view.noise(self.generator.arch)[:whole])
@@ -116,10 +108,9 @@ class StageStep:
     def frozen_features(
         self, generator: Params, fixed: noise.NoiseSource, noise_amps: jax.Array
     ) -> jax.Array | None:
-        """Returns the features of z* at the last frozen stage, where they can be kept.
-
-        None if no stage is frozen, or if the windows do not need the whole of that stage.
-        """
+        """Returns the features of z* at the last frozen stage; None if none can be kept."""
+        # Neither the frozen parameters nor z* change during a stage, so their features are
+        # computed once, except where an iteration needs only the part of them below its windows.
         view = self.any_view()
         if not self.num_frozen or not view.is_whole(self.num_frozen - 1):
             return None
@@ -127,11 +118,11 @@ class StageStep:
         return self.generator.features(generator, z, noise_amps, view)
 
     def any_view(self) -> Crop:
-        """Returns windows as those of an iteration: all have the same sizes."""
+        """Returns some windows, for questions about sizes, which all windows have in common."""
         return self.view(numerics.key(0), jnp.zeros((), jnp.int32))
 
     def draw(self, key: jax.Array, data: StageConstants, view: Crop) -> tuple[noise.Z, jax.Array]:
-        """Returns the random input of one iteration: z_0 .. z_d, and e of each critic step."""
+        """Draws the random input of one iteration: z_0 .. z_d, and `mixes` of the critic steps."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
         given: tuple = ()
         if self.random_input != "gaussian":
@@ -142,66 +133,88 @@ class StageStep:
 
     def iterate(
         self, state: TrainState, data: StageConstants, z: noise.Z, mixes: jax.Array, view: Crop
-    ) -> tuple[TrainState, Metrics]:
-        """Returns the state after one iteration, and its losses.
+    ) -> tuple[TrainState, losses.Metrics]:
+        """Returns the state after one iteration, and its losses (paper, section 3).
 
         Args:
             state: the state before.
-            data: what stays the same.
+            data: the constants of the stage.
             z: z_0 .. z_d, the random input.
             mixes: `[d_steps]`, the share of the real image in each gradient penalty.
-            view: the windows that it looks at.
+            view: the windows of this iteration.
 
         Returns:
-            The new state; metrics, those of the critic as `[d_steps]`.
+            The new state; the metrics, those of the critic as `[d_steps]`.
         """
         spans = [axis.image for axis in view.axes]
         real = crop(data.real, [span(n) for n in self.sizes[-1]], spans)
-        # Both images leave the generator in one pass, whose pullback waits for the critic: the
-        # generator does not change meanwhile, so nothing has to be computed again.
+        # The critic trains on G(z). The generator's loss then needs G(z), G(z*) and the new critic,
+        # and G has not changed meanwhile. So one forward pass makes both images, and its pullback
+        # waits for the gradient of the loss in the images. `jax.grad` of that loss in the
+        # parameters would run G a second time.
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         fake, _ = jnp.split(pair, 2)
+        critic_step = functools.partial(self._critic_step, real, fake)
         (critic, critic_opt), critic_metrics = jax.lax.scan(
-            lambda carry, mix: self._critic_step(*carry, real, fake, mix),
-            (state.critic, state.critic_opt),
-            mixes,
+            critic_step, (state.critic, state.critic_opt), mixes
         )
-        image_gradient, metrics = jax.grad(self._loss_of_images(critic, real), has_aux=True)(pair)
+
+        def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
+            scores, weight = functools.partial(self.critic.scores, critic), self.config.rec_weight
+            fake, reconstruction = jnp.split(pair, 2)
+            return losses.generator_loss(scores, fake, reconstruction, real, rec_weight=weight)
+
+        # Differentiating in the images computes no gradient of the critic's parameters.
+        image_gradient, metrics = jax.grad(loss, has_aux=True)(pair)
         gradient, metrics = self._over_devices((*pullback(image_gradient), metrics))
+        # The root is taken after the mean over devices, or it would not be that of all windows.
         metrics["reconstruction_rmse"] = jnp.sqrt(metrics.pop("reconstruction_mse"))
-        generator, generator_opt = self._generator_updates(state, gradient)
+        # The published program applies this one gradient `g_steps` times (docs/design.md).
+        adam = self.generator_optimizer(state.generator)
+        g_steps = self.config.stage(self.stage).g_steps
+        generator, generator_opt = optimizer.repeated_update(
+            adam, gradient, state.generator, state.generator_opt, num_updates=g_steps
+        )
         state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1)
         return state, {**critic_metrics, **metrics}
 
-    def run(self, state: TrainState, data: StageConstants, key: jax.Array, num_iters: jax.Array):
-        """Returns the state after `num_iters` (traced) iterations, and the last one's metrics.
+    def run(
+        self, state: TrainState, data: StageConstants, key: jax.Array, num_iters: jax.Array
+    ) -> tuple[TrainState, losses.Metrics]:
+        """Returns the state after `num_iters` iterations, and the metrics of the last one.
 
-        The randomness of an iteration is a function of `key` and its number alone, so the result
-        does not depend on how a stage is divided into calls. The metrics hold "finite" besides:
-        1 where every parameter is a finite number.
+        The metric "finite" is 1 if every parameter is a finite number, else 0.
         """
-
         window_key, draw_key = jax.random.split(key)
 
-        def body(_, carry):
+        def body(_: jax.Array, carry: tuple) -> tuple[TrainState, losses.Metrics]:
             state, _ = carry
             view = self.view(window_key, state.step)
+            # The key of an iteration depends on its number alone, not on the key before it. So a
+            # stage that is resumed, or divided into other calls, has the same random numbers.
             z, mixes = self.draw(jax.random.fold_in(draw_key, state.step), data, view)
             state, metrics = self.iterate(state, data, z, mixes, view)
             return state, jax.tree.map(jnp.mean, metrics)
 
+        # `num_iters` is traced, so that one compiled program serves calls of any length: the loop
+        # is called for about a second of work, or up to the next log line or sample grid.
         metrics = {name: jnp.zeros(()) for name in METRICS}
         state, metrics = jax.lax.fori_loop(0, num_iters, body, (state, metrics))
+        # A parameter that is NaN stays NaN, so this shows a fault in any iteration of the call.
         parameters, _ = ravel_pytree((state.generator, state.critic))
         finite = jnp.isfinite(parameters).all()
         return state, {**metrics, "finite": finite.astype(jnp.float32)}
 
-    def _random_and_fixed(self, state, data, z, view):
+    def _random_and_fixed(
+        self, state: TrainState, data: StageConstants, z: noise.Z, view: Crop
+    ) -> Callable[[Params], jax.Array]:
         """Returns the function: generator parameters -> images of z, then of z*, `[2 N, ...]`."""
         first, z_star = self.num_frozen, data.fixed.draw(view.noise(self.generator.arch))
         pairs = [jnp.concatenate(both) for both in zip(z, z_star, strict=True)]
         both = view.repeated(2) if self._own_windows > 1 else view
         fold = functools.partial(self.generator.features, noise_amps=data.noise_amps, view=both)
+        # Frozen stages are computed outside of `images`, the function that is differentiated, so
+        # no backward pass goes through them and nothing in them is stored for one.
         x = None
         if data.frozen_features is not None:
             below = self.generator.features(state.generator, z[:first], data.noise_amps, view)
@@ -209,53 +222,28 @@ class StageStep:
         elif first:
             x = fold(state.generator, pairs[:first])
 
-        def images(generator):
+        def images(generator: Params) -> jax.Array:
             features = fold(generator, pairs, first=first, x=x, remat=self.config.remat)
             return self.generator.image(generator, features, both)
 
         return images
 
-    def _critic_step(self, critic, critic_opt, real, fake, mix):
-        def loss(critic):
-            def scores(images):
-                return self.critic.scores(critic, images)
-
+    def _critic_step(
+        self, real: jax.Array, fake: jax.Array, carry: tuple, mix: jax.Array
+    ) -> tuple[tuple, losses.Metrics]:
+        def loss(critic: Params) -> tuple[jax.Array, losses.Metrics]:
+            scores = functools.partial(self.critic.scores, critic)
             return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config.gp_weight)
 
+        critic, critic_opt = carry
         gradient, metrics = self._over_devices(jax.grad(loss, has_aux=True)(critic))
         updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)
         return (optax.apply_updates(critic, updates), critic_opt), metrics
 
-    def _over_devices(self, tree):
-        """Returns means over the devices' windows, by one collective."""
+    def _over_devices(self, tree: Any) -> Any:
+        """Returns the means of gradients and metrics over the devices' windows."""
         if self.parts == 1:
             return tree
+        # As one vector, since one collective of many numbers is cheaper than many of few.
         flat, unravel = ravel_pytree(tree)
         return unravel(jax.lax.pmean(flat, WINDOWS))
-
-    def _loss_of_images(self, critic, real):
-        """Returns the function: images of z and z* -> generator loss."""
-
-        def loss(pair):
-            fake, reconstruction = jnp.split(pair, 2)
-            return losses.generator_loss(
-                lambda images: self.critic.scores(critic, images),
-                fake,
-                reconstruction,
-                real,
-                rec_weight=self.config.rec_weight,
-            )
-
-        return loss
-
-    def _generator_updates(self, state, gradient):
-        """Applies one gradient `g_steps` times, as the published program does."""
-        transformation = self.generator_optimizer(state.generator)
-
-        def update(carry, _):
-            generator, opt = carry
-            updates, opt = transformation.update(gradient, opt, generator)
-            return (optax.apply_updates(generator, updates), opt), None
-
-        carry = (state.generator, state.generator_opt)
-        return jax.lax.scan(update, carry, length=self.config.stage(self.stage).g_steps)[0]

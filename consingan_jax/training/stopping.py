@@ -1,7 +1,7 @@
-"""Stops a training between two calls of its loop, on a signal or when the progress callback asks.
+"""Stops a training when a signal comes or the progress callback asks for it.
 
-An interrupt between two JAX calls would lose the state, whose buffers the next call takes over. So
-a signal only sets a flag, which the training polls once a second.
+A KeyboardInterrupt at any point could lose the state, whose buffers every call of the loop takes
+over. So a signal only sets a flag, which the training polls between calls, about once a second.
 """
 
 import contextlib
@@ -14,25 +14,25 @@ from collections.abc import Callable, Iterator, Sequence
 from consingan_jax.errors import StoppedError
 from consingan_jax.training.progress import Progress, ProgressCallback
 
-SAME_SECONDS = 0.2  # a signal that comes twice within these, to a group and from a parent, is one
+# Ctrl-C may arrive twice, from the terminal and from a parent process: it counts once in this time.
+SAME_SECONDS = 0.2
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class StopFlag:
-    """Whether a training is asked to stop; a `ProgressCallback` that returns it.
+    """A `ProgressCallback` that returns whether the training shall stop.
 
     Attributes:
-        is_set: whether to stop.
-        signal: the number of the signal that asked for it, else 0.
+        is_set: whether it shall stop.
+        signal: number of the signal that asked for it, else 0.
     """
 
     def __init__(self, callback: ProgressCallback | None = None):
-        """Takes a progress callback that may ask for it too."""
         self._callback, self._heard_at = callback, 0.0
         self.is_set, self.signal = False, 0
 
     def __call__(self, progress: Progress) -> bool:
-        """Reports the progress to the callback, and returns whether to stop."""
+        """Reports the progress to the callback; returns whether to stop."""
         if self._callback is not None and self._callback(progress):
             self.is_set = True
         return self.is_set
@@ -41,12 +41,12 @@ class StopFlag:
     def on_signals(
         self, names: Sequence[str], again: Callable[[int], object], *, message: bytes = b""
     ) -> Iterator[None]:
-        """Lets signals set the flag; those that are ignored or handled otherwise stay so.
+        """Lets signals set the flag, unless they are ignored or have a handler already.
 
         Args:
-            names: of the signals, as far as the system has them.
-            again: is called with the number of a second signal.
-            message: is written to stderr after the first one.
+            names: names of the signals; those that the system does not have are skipped.
+            again: called with the number of a second signal.
+            message: written to stderr after the first signal.
         """
 
         def handle(number: int, _: object) -> None:
@@ -59,7 +59,7 @@ class StopFlag:
             os.write(2, message)  # unbuffered: the handler may have interrupted a print
 
         before = {}
-        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
             for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
                 if signal.getsignal(number) in _DEFAULTS:
                     before[number] = signal.signal(number, handle)
@@ -72,7 +72,7 @@ class StopFlag:
 
 @contextlib.contextmanager
 def interruptible(callback: ProgressCallback | None) -> Iterator[StopFlag]:
-    """Yields a flag that Ctrl-C sets; KeyboardInterrupt is raised once the state is saved."""
+    """Yields a flag that Ctrl-C sets; raises KeyboardInterrupt after the state is saved."""
 
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt

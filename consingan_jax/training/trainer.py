@@ -1,4 +1,4 @@
-"""Trains one model, or several together."""
+"""Trains one model, or several together: the entry points of this package."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from consingan_jax.training.progress import ProgressCallback
 from consingan_jax.training.run import TrainingRun
 from consingan_jax.training.stopping import interruptible
 
-MOST_RETRIES = 3  # of a run that diverges
+MAX_RETRIES = 3  # of a run that diverges
 
 
 @numerics.independent
@@ -34,30 +34,30 @@ def train(
     devices: int = 0,
     **changes: Any,
 ) -> Model:
-    """Trains a model of one image, or goes on where an earlier call was stopped.
+    """Trains a model of one image, or resumes where an earlier call was stopped.
 
         train("photo.jpg", "runs/photo", task="retarget", num_iters=500)
 
     Args:
-        image: file of the training image. Or a whole configuration, as a `Config` or a mapping of
-            its fields; then no further argument but `workdir` is taken.
-        workdir: directory of the run; made if it is not there.
-        task: what the model is for, a row of the table of tasks.
-        variant: other settings that the task has, such as "quick".
-        watcher: is called with a `Progress` every few seconds; the training stops where it returns
-            True. The same call again goes on from there.
-        devices: how many to train on: the windows of an iteration are divided over them as far as
-            they can be (`config.windows`); 0: all that are there.
+        image: file of the training image; or a whole configuration, as a `Config` or a mapping of
+            its fields, with which no other field may be given.
+        workdir: directory of the run; created if it does not exist.
+        task: purpose of the model, a row of the table of tasks.
+        variant: a preset of the task, such as "quick".
+        watcher: called with a `Progress` about once a second. If it returns True, the training
+            stops; the same call resumes it.
+        devices: number of devices that share the windows of an iteration (`config.windows`), as far
+            as they can be divided evenly; 0 for all available ones.
         changes: fields of the configuration that differ from the task's.
 
     Returns:
         The finished model, which is also in `workdir`.
 
     Raises:
-        InputError: the configuration, the image or the directory cannot work; nothing is written.
-        DivergedError: the training failed; the last good checkpoint is kept.
-        StoppedError: the watcher said so; the state is kept.
-        KeyboardInterrupt: Ctrl-C, as in a notebook; the state is kept.
+        InputError: the configuration, the image or the directory is invalid; nothing is written.
+        DivergedError: the training diverged; the last good checkpoint is kept.
+        StoppedError: the watcher stopped the training; the state is saved.
+        KeyboardInterrupt: Ctrl-C, also in a notebook; the state is saved.
     """
     if isinstance(image, Config) or hasattr(image, "keys"):
         if (task, variant, changes) != ("generation", "", {}):
@@ -79,25 +79,25 @@ def train_together(
     watcher: ProgressCallback | None = None,
     devices: int = 0,
 ) -> list[Model | Exception]:
-    """Trains several models, those whose pyramids have the same shapes in one program.
+    """Trains several models; those whose pyramids have equal sizes train in one program.
 
-    Each equals the one that `train` makes: up to rounding where a device has several, which on a
-    CPU it has not.
+    Each equals the model that `train` gives: exactly on a CPU, and elsewhere up to rounding if a
+    device trains several.
 
     Args:
-        configs: of the runs, alike but for image and seed.
+        configs: configurations of the runs, equal but for image and seed.
         workdirs: their directories.
-        watcher: as for `train`, called for each run; where it stops one, all are stopped.
+        watcher: as for `train`, called for each run; to stop one stops all.
         devices: as for `train`.
 
     Returns:
-        For each run its model, or the InputError, DivergedError or OSError that stands in its way.
+        For each run its model, or the InputError, DivergedError or OSError with which it failed.
 
     Raises:
-        InputError: so many devices are not there.
-        StoppedError: the watcher said so; the states are kept.
-        KeyboardInterrupt: Ctrl-C, in the main thread; the states are kept. A second one while they
-            are being saved ends at once.
+        InputError: there are fewer devices.
+        StoppedError: the watcher stopped the training; all states are saved.
+        KeyboardInterrupt: Ctrl-C, in the main thread; all states are saved. A second one ends the
+            training at once.
     """
     places = device.select_devices(devices)
     results: dict[int, Model | Exception] = {}
@@ -112,7 +112,7 @@ def train_together(
                 else:
                     runs[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
-        _agree(list(runs.values()), group, next(faults, None))
+        _begin_together(list(runs.values()), group, next(faults, None))
         train_runs(list(runs.values()), places, group)
         for i, run in runs.items():
             with _fault_as_result(results, i):
@@ -123,11 +123,11 @@ def train_together(
 
 @contextlib.contextmanager
 def _fault_as_result(results: dict[int, Model | Exception], i: int) -> Iterator[None]:
-    """Lets what stands in the way of one run be its result, and stop no other."""
+    """Makes an error of run i its result, so that it does not stop the others."""
     try:
         yield
     except (DivergedError, InputError, OSError) as error:
-        if is_no_room(error):
+        if is_no_room(error):  # a full disk stops all
             raise
         results[i] = error
 
@@ -139,44 +139,46 @@ def _begin(
     group: ProcessGroup,
     held: contextlib.ExitStack,
 ) -> TrainingRun | Model:
-    """Returns a run under way, and acquires its directory; or its model, if it is finished."""
+    """Returns a run, whose directory is held from now on; or the model of a finished one."""
     inputs = load_inputs(config)
     group.check(inputs.config, devices)
     directory.check(inputs)
     if not directory.is_finished() and group.leads:
         held.enter_context(directory.acquire(inputs))
-    if directory.is_finished():  # perhaps by the process that held it before
+    if directory.is_finished():  # maybe by the process that held it until now
         return load(directory.path)
-    return TrainingRun(inputs, directory, group, news=inputs.warnings)
+    return TrainingRun(inputs, directory, group, messages=inputs.warnings)
 
 
 def _end(run: TrainingRun, devices: Sequence[jax.Device], group: ProcessGroup) -> Model:
-    """Returns the model of a trained run; the leading process writes it."""
-    model = _retried(run, devices, group).stage.model()
+    """Returns the model of a trained run, and saves it."""
+    model = _after_retries(run, devices, group).stage.model()
     if not group.leads:
         return model
     model.save(run.directory.model)
-    return load(run.directory.path)  # or, should it be damaged, from its last checkpoint
+    return load(run.directory.path)  # falls back to the last checkpoint if the model is damaged
 
 
-def _retried(run: TrainingRun, devices: Sequence[jax.Device], group: ProcessGroup) -> TrainingRun:
-    """Returns a run at its end: a new one, if it has diverged and may try again."""
+def _after_retries(
+    run: TrainingRun, devices: Sequence[jax.Device], group: ProcessGroup
+) -> TrainingRun:
+    """Returns the run if it is trained, else a new one that is, from its last checkpoint."""
     config, directory = run.inputs.config, run.directory
     while error := run.fault:
         retries = error.retries + 1
-        if config.on_divergence == "stop" or retries > MOST_RETRIES:
+        if config.on_divergence == "stop" or retries > MAX_RETRIES:
             raise DivergedError(_advice(error, directory), error.retries)
-        news = [f"{error}; retry {retries} of {MOST_RETRIES}: new noise, half the rates"]
-        run = TrainingRun(run.inputs, directory, group, retries=retries, news=news)
-        _agree([run], group)
+        messages = [f"{error}; retry {retries} of {MAX_RETRIES}: new noise, half the rates"]
+        run = TrainingRun(run.inputs, directory, group, retries=retries, messages=messages)
+        _begin_together([run], group)
         train_runs([run], devices, group)
     return run
 
 
-def _agree(
+def _begin_together(
     runs: Sequence[TrainingRun], group: ProcessGroup, fault: Exception | None = None
 ) -> None:
-    """Waits for the other processes to begin; closes the logs if they cannot."""
+    """Waits for the other processes to start; closes the logs if one cannot."""
     moments = [(run.stage.number, run.stage.done) for run in runs]
     with contextlib.ExitStack() as opened:
         for run in runs:
