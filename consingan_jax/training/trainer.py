@@ -99,24 +99,24 @@ def train_together(
         KeyboardInterrupt: Ctrl-C, in the main thread; all states are saved. A second one ends the
             training at once.
     """
-    places = device.select_devices(devices)
+    selected = device.select_devices(devices)
     results: dict[int, Model | Exception] = {}
     runs: dict[int, TrainingRun] = {}
-    with interruptible(watcher) as stop, contextlib.ExitStack() as held:
+    with interruptible(watcher) as stop, contextlib.ExitStack() as locks:
         group = ProcessGroup(stop)
         for i, (config, workdir) in enumerate(zip(configs, workdirs, strict=True)):
             with _fault_as_result(results, i):
-                begun = _begin(config, RunDirectory(workdir), places, group, held)
+                begun = _begin(config, RunDirectory(workdir), selected, group, locks)
                 if isinstance(begun, Model):
                     results[i] = begun
                 else:
                     runs[i] = begun
         faults = (result for result in results.values() if isinstance(result, Exception))
         _begin_together(list(runs.values()), group, next(faults, None))
-        train_runs(list(runs.values()), places, group)
+        train_runs(list(runs.values()), selected, group)
         for i, run in runs.items():
             with _fault_as_result(results, i):
-                results[i] = _end(run, places, group)
+                results[i] = _end(run, selected, group)
         group.end()
     return [results[i] for i in range(len(configs))]
 
@@ -137,15 +137,15 @@ def _begin(
     directory: RunDirectory,
     devices: Sequence[jax.Device],
     group: ProcessGroup,
-    held: contextlib.ExitStack,
+    locks: contextlib.ExitStack,
 ) -> TrainingRun | Model:
-    """Returns a run, whose directory is held from now on; or the model of a finished one."""
+    """Returns a run, whose directory is locked from now on; or the model of a finished one."""
     inputs = load_inputs(config)
     group.check(inputs.config, devices)
     directory.check(inputs)
     if not directory.is_finished() and group.leads:
-        held.enter_context(directory.acquire(inputs))
-    if directory.is_finished():  # maybe by the process that held it until now
+        locks.enter_context(directory.acquire(inputs))
+    if directory.is_finished():  # maybe by the process that had locked it
         return load(directory.path)
     return TrainingRun(inputs, directory, group, messages=inputs.warnings)
 
