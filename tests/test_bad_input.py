@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import sys
 
 import pytest
 
@@ -41,6 +42,8 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(run_of_a_command, "RUNS", ROOT / "no_runs")
+    # ml_collections runs a configuration file in the module of the one before.
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # the studio sets it for good
     monkeypatch.setattr(compiler, "compile_loop", lambda *_: pytest.fail("trains"))
     if name == "evaluate":

@@ -170,7 +170,7 @@ def test_a_signal_lets_the_training_save_first(number, tiny_config, tmp_path, mo
         (OSError(errno.ENOSPC, "No space left on device", "model"), 1, "model: No space left"),
         (OSError(errno.EACCES, "Permission denied", "model"), 2, "model: Permission denied"),
         (FloatingPointError("diverged"), 1, "diverged"),
-        (MemoryError(), 1, "out of memory: give a smaller size"),
+        (MemoryError(), 1, "out of memory: use a smaller size"),
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 5 GB"), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

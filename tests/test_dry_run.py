@@ -14,7 +14,7 @@ def test_a_run_that_cannot_fit_is_warned_of(tiny_config, monkeypatch):
 def test_only_what_would_help_is_advised(tiny_config):
     def advice(**changes):
         config = Config.create(**tiny_config, **changes)
-        return dry_run.memory_warning(config, 2**30, 2**29).rpartition("give ")[2]
+        return dry_run.memory_warning(config, 2**30, 2**29).rpartition("use ")[2]
 
     assert advice() == "--config.window=256 or --config.remat=True or a smaller max_size"
     assert advice(window=20.0) == "--config.remat=True or a smaller max_size"

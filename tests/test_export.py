@@ -50,4 +50,4 @@ def test_the_command_leaves_all_that_a_hub_wants(finished_run, tmp_path, capsys)
     )
     with pytest.raises(SystemExit):
         command.COMMAND.run("consingan export", [str(finished_run), f"--out={out}"])
-    assert "exists already: give another" in capsys.readouterr().err
+    assert "exists already: use another" in capsys.readouterr().err

@@ -228,7 +228,7 @@ def test_the_address_in_use(tmp_path):
         command = [sys.executable, "-m", "consingan_jax", "studio", f"--folder={tmp_path}", port]
         done = subprocess.run([*command, "--nobrowser"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "is in use: give another --port, or --port=0 for any" in done.stderr
+    assert "is in use: use another --port, or --port=0 for any" in done.stderr
 
 
 def test_settings_are_lines():

@@ -105,7 +105,7 @@ def test_the_command_makes_a_run(theirs, tmp_path, monkeypatch, capsys):
     }
     with pytest.raises(SystemExit):
         import_run.COMMAND.run("consingan import", [str(theirs)])
-    assert "theirs exists already: give another --out" in capsys.readouterr().err
+    assert "theirs exists already: use another --out" in capsys.readouterr().err
 
 
 def test_what_is_no_run_of_it(theirs, tmp_path):

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from absl import flags as absl_flags
 
@@ -22,14 +22,14 @@ USAGE = """Measures samples against their training images.
   consingan evaluate [--real=FOLDER] --compare A B ...      runs or folders side by side
 
 Prints a table, a line for each image; --out also keeps it as text, CSV and JSON. --max_size=64
-shrinks everything to 64 px first, to compare what has different resolutions."""
+shrinks everything to 64 px first, to compare pictures of different resolutions."""
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
-    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    a, to = absl_flags, dict[str, Any](flag_values=flags)
     a.DEFINE_string("ckpt", "", "RUN, as a flag: directory of a run or of a model.", **to)
     a.DEFINE_integer("num_samples", 50, "How many samples of a run.", lower_bound=1, **to)
-    a.DEFINE_integer("seed", 0, "Of a run's first sample.", lower_bound=0, **to)
+    a.DEFINE_integer("seed", 0, "Seed of a run's first sample.", lower_bound=0, **to)
     a.DEFINE_string("real", "", "Training image, or a folder of them.", **to)
     a.DEFINE_string("samples", "", "Folder of samples of them.", **to)
     a.DEFINE_string("compare", "", "Runs, or with --real folders of samples.", **to)
@@ -38,52 +38,51 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_string("out", "", "Directory for the tables [only printed].", **to)
 
 
-def _sides(flags: Flags, others: Sequence[str]) -> list[str]:
+def _sources(flags: Flags, arguments: Sequence[str]) -> list[str]:
     """Returns the runs and folders to measure, after checking the flags."""
-    flagged = [side for side in (flags.ckpt, flags.samples, flags.compare) if side]
-    sides = [*flagged, *others]
-    if len(flagged) > 1 or (flags.real and not sides):
+    flagged = [source for source in (flags.ckpt, flags.samples, flags.compare) if source]
+    sources = [*flagged, *arguments]
+    if len(flagged) > 1 or (flags.real and not sources):
         raise InputError("give a run, or --real= and --samples=FOLDER, or --compare A B")
-    sides = sides or [resolve_run.resolve_run(None, [])]
-    if len(sides) > 1 and not flags.compare:
-        raise InputError(f"unknown argument {sides[-1]!r}: flags look like --name=value")
+    sources = sources or [resolve_run.run_or_last(None, [])]
+    if len(sources) > 1 and not flags.compare:
+        raise InputError(f"unknown argument {sources[-1]!r}: flags look like --name=value")
     if flags.samples and not flags.real:
-        raise InputError("--real is missing: the folder of the training images")
+        raise InputError("--real is missing: give the training image, or the folder of them")
     if flags.real and not (flags.samples or flags.compare):
-        raise InputError(f"--real={flags.real}: it belongs to --samples=FOLDER or --compare")
-    if flags.compare and len(set(sides)) < 2:
+        raise InputError(f"--real={flags.real} needs --samples=FOLDER or --compare: add one")
+    if flags.compare and len(set(sources)) < 2:
         raise InputError(f"--compare {flags.compare}: give two or more runs or folders")
-    if not any(map(restore.is_run, sides)):
+    if not any(map(restore.is_run, sources)):
         reads = {"real", "samples", "compare", "inception", "max_size", "out"}
         check_used(flags, reads, "on folders of samples")
-    return sides
+    return sources
 
 
-def _subjects(side: str, flags: Flags) -> list[sample_sets.SampleSet]:
-    """Returns what one run or folder holds."""
-    if restore.is_run(side):
-        found = sample_sets.of_run(side, num_samples=flags.num_samples, seed=flags.seed)
+def _sample_sets(source: str, flags: Flags) -> list[sample_sets.SampleSet]:
+    if restore.is_run(source):
+        found = sample_sets.of_run(source, num_samples=flags.num_samples, seed=flags.seed)
     elif flags.real:
-        found = sample_sets.of_folders(flags.real, side)
+        found = sample_sets.of_folders(flags.real, source)
     else:
-        raise InputError(f"{side} is no run: for a folder of samples give --real=FOLDER too")
+        raise InputError(f"{source} is not a run: for a folder of samples add --real=FOLDER")
     size = flags.max_size
     return [sample_sets.shrunk(one, size) for one in found] if size else found
 
 
-def _main(flags: Flags, others: Sequence[str]) -> None:
-    names = _sides(flags, others)
+def _main(flags: Flags, arguments: Sequence[str]) -> None:
+    sources = _sources(flags, arguments)
     networks = evaluation.networks(flags.inception)
     device.use_compilation_cache(flags.compilation_cache)
-    found = {name: _subjects(name, flags) for name in names}
+    found = {source: _sample_sets(source, flags) for source in sources}
     measured = {}
-    for name, several in found.items():
-        print(name)
-        for subject in several:
-            for words in (subject.note, *evaluation.gaps(subject)):
-                print(words, end="\n" if words else "")
-        measured[name] = evaluation.table(several, networks, progress=sys.stderr)
-        print(tables.text(measured[name]), flush=True)
+    for source, sets in found.items():
+        print(source)
+        for one in sets:
+            for line in filter(None, (one.note, *evaluation.gaps(one))):
+                print(line)
+        measured[source] = evaluation.table(sets, networks, progress=sys.stderr)
+        print(tables.text(measured[source]), flush=True)
     if len(measured) > 1:
         print(f"\n{tables.comparison(measured)}")
     if flags.out:

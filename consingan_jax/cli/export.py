@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,12 +16,12 @@ from consingan_jax.files import whole, write_text
 from consingan_jax.generation import export, restore, sampling
 from consingan_jax.generation.model import Model
 
-USAGE = """Makes a model portable: a program that samples without this package, and a model card.
+USAGE = """Exports a model as a program that samples without this package, and a model card.
 
   consingan export [RUN] --out=DIR
   consingan export RUN --height=400 --width=2x --out=DIR
 
-DIR gets sampler.jax_export (StableHLO for CPU and CUDA, one size), a model card (README.md) with
+DIR holds sampler.jax_export (StableHLO for CPU and CUDA, one size), a model card (README.md) with
 samples.png, and model/, which this package loads at any size. Without a RUN the last is taken."""
 
 _CARD = """---
@@ -75,29 +75,28 @@ year and refuse it afterwards ([compatibility](https://docs.jax.dev/en/latest/ex
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
-    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    a, to = absl_flags, dict[str, Any](flag_values=flags)
     a.DEFINE_string("ckpt", None, "RUN, as a flag: directory of a run or of a model.", **to)
     a.DEFINE_string("width", None, "Pixels (600) or a factor (2x) [the model's own].", **to)
     a.DEFINE_string("height", None, "Pixels (400) or a factor (1.5x) [the model's own].", **to)
     a.DEFINE_string("out", "", "Directory to make.", **to)
 
 
-def _main(flags: Flags, others: Sequence[str]) -> None:
+def _main(flags: Flags, arguments: Sequence[str]) -> None:
     out = pathlib.Path(flags.out)
     if not flags.out:
-        raise InputError("--out is missing: the directory to make")
+        raise InputError("--out is missing: give the directory to make")
     if out.exists():
-        raise InputError(f"--out={out} exists already: give another")
-    model = restore.load(resolve_run.resolve_run(flags.ckpt, others))
+        raise InputError(f"--out={out} exists already: use another directory")
+    model = restore.load(resolve_run.run_or_last(flags.ckpt, arguments))
     size = {"height": flags.height, "width": flags.width}
     program = export.sampler(model, **size)
     out.mkdir(parents=True)
     with whole(out / "sampler.jax_export") as part:
         part.write_bytes(program)
-    pictures = [np.asarray(picture) for picture in (model.real[0], *model.samples(0, 5))]
-    display.save(
-        out / "samples.png", display.grid([display.shrunk(p, display.CELL) for p in pictures])
-    )
+    pictures = (np.asarray(picture) for picture in (model.real[0], *model.samples(0, 5)))
+    grid = display.grid([display.shrunk(picture, display.CELL) for picture in pictures])
+    display.save(out / "samples.png", grid)
     model.save(out / "model")
     height, width = sampling.stage_sizes(model.sizes, **size)[-1]
     write_text(out / "README.md", _card(model, height, width))

@@ -1,6 +1,5 @@
 """Parses command-line flags, and reports every user error as one line with an exit code."""
 
-import contextlib
 import dataclasses
 import logging as standard_logging
 import os
@@ -8,7 +7,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_type_hints
 
 from absl import flags as absl_flags
@@ -31,7 +30,7 @@ class Command:
     Attributes:
         usage: what it does, with examples.
         define: adds the command's flags, given the arguments that they will be parsed from.
-        main: does the work, given the parsed flags and the arguments that are no flags.
+        main: does the work, given the parsed flags and the positional arguments.
     """
 
     usage: str
@@ -39,7 +38,7 @@ class Command:
     main: Callable[[Flags, Sequence[str]], None]
 
     def run(self, name: str, arguments: Sequence[str]) -> None:
-        """Parses the arguments and works; ends the process where that fails.
+        """Parses the arguments and works; exits the process if that fails.
 
         Args:
             name: of the command, as the user called it.
@@ -48,7 +47,7 @@ class Command:
         # Orbax reports every file that it writes, and every failure a second time.
         logging.set_verbosity(logging.FATAL)
         standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
-        for stream in (sys.stdout, sys.stderr):  # a path may be no text
+        for stream in (sys.stdout, sys.stderr):  # a path need not be valid text
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="surrogateescape")
         warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
@@ -59,69 +58,80 @@ class Command:
                 print(f"{self.usage.strip()}\n\nFlags [defaults]:\n{_described(flags)}")
             else:
                 self.main(flags, others)
-        except InputError as error:
-            _stop(name, error, BAD_INPUT)
-        except OSError as error:
-            code = FAILED if error.errno in NO_ROOM else BAD_INPUT
-            if code == FAILED and not error.filename:
-                _stop(
-                    name, f"no room: {error.strerror}; make some, then give the command again", code
-                )
-            _stop(name, f"{error.filename}: {error.strerror}" if error.filename else error, code)
-        except FloatingPointError as error:
-            _stop(name, error, FAILED)
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                _stop(name, "out of memory: give a smaller size", FAILED)
-            if "Unable to initialize backend" not in str(error):
+        except (Exception, KeyboardInterrupt) as error:
+            message, code = _failure(error)
+            if not code:
                 raise
-            asked = os.environ.get("JAX_PLATFORMS", "")  # the platform that the user asks for
-            _stop(name, f"JAX_PLATFORMS={asked}: not here; give JAX_PLATFORMS=cpu", BAD_INPUT)
-        except KeyboardInterrupt:
-            _stop(name, "interrupted", INTERRUPTED)
+            print(f"{name}: {message}", file=sys.stderr)
+            sys.exit(code)
 
     def as_process(self, name: str, arguments: Sequence[str]) -> None:
-        """Does what `run` does, as all that the process is for: where it fails, it ends at once."""
-        sys.unraisablehook = lambda _: None  # what Orbax leaves when it fails complains of itself
-        threading.excepthook = _of_thread
-        sys.stdout, sys.stderr = map(_Unbroken, (sys.stdout, sys.stderr))
+        """Does the same as `run` where the command is all that the process is for."""
+        sys.unraisablehook = lambda _: None  # of what Orbax leaves behind when it fails
+        threading.excepthook = _report_thread
+        sys.stdout, sys.stderr = map(_ClosablePipe, (sys.stdout, sys.stderr))
         try:
             self.run(name, arguments)
         except SystemExit as stop:
+            # An ordinary exit waits for compilations that still go on in threads.
             if isinstance(stop.code, int) and stop.code:
                 signals.leave(stop.code)
             raise
 
     def _parse(self, flags: Flags, name: str, arguments: Sequence[str]) -> list[str]:
-        """Returns the arguments that are no flags."""
-        absl_flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=flags)
-        absl_flags.DEFINE_string(
-            "compilation_cache",
-            "~/.cache/consingan_jax",
-            "Directory of compiled programs, or off.",
-            flag_values=flags,
-        )
+        """Defines and parses the flags; returns the positional arguments."""
+        a, to = absl_flags, dict[str, Any](flag_values=flags)
+        a.DEFINE_bool("help", False, "Show this.", short_name="h", **to)
+        cache = "~/.cache/consingan_jax"
+        a.DEFINE_string("compilation_cache", cache, "Directory of compiled programs, or off.", **to)
         try:
             self.define(flags, arguments)
             others = flags([name, *arguments])[1:]
-            for one in map(flags.__getitem__, flags):  # no shell expands what follows --flag=
-                if isinstance(one.value, str):
-                    one.value = os.path.expanduser(one.value)
-            return others
         except InputError:
             raise
         except absl_flags.Error as error:
             raise InputError(_last_line(error)) from None
-        except Exception as error:  # the user's configuration file is run while flags are parsed
+        except Exception as error:  # the user's configuration file runs while flags are parsed
             kind = type(error).__name__
             raise InputError(f"--config: {kind}: {_last_line(error)}") from None
+        for flag in map(flags.__getitem__, flags):  # a shell expands no ~ that follows --flag=
+            if isinstance(flag.value, str):
+                flag.value = os.path.expanduser(flag.value)
+        return others
 
 
-class _Unbroken:
-    """A stream to a pipe that is silent once nobody reads it, as after `| head`.
+def _failure(error: BaseException) -> tuple[object, int]:
+    """Returns the message and exit code for an error; code 0 for a bug, which is raised instead."""
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted", INTERRUPTED
+        case InputError():
+            return error, BAD_INPUT
+        case FloatingPointError():
+            return error, FAILED
+        case OSError():
+            code = FAILED if error.errno in NO_ROOM else BAD_INPUT
+            if error.filename:
+                return f"{error.filename}: {error.strerror}", code
+            if code == FAILED:
+                return f"{error.strerror}: free some space, then run the command again", code
+            return error, code
+        case MemoryError() | RuntimeError() if is_out_of_memory(error):
+            return "out of memory: use a smaller size", FAILED
+        case RuntimeError() if "Unable to initialize backend" in str(error):
+            asked = os.environ.get("JAX_PLATFORMS", "")
+            return f"JAX_PLATFORMS={asked} is not available: use JAX_PLATFORMS=cpu", BAD_INPUT
+    return error, 0
 
-    What writes to it goes on.
-    """
+
+def _report_thread(fault: threading.ExceptHookArgs) -> None:
+    """Reports an exception of a thread; of a full disk the command itself reports."""
+    if not isinstance(fault.exc_value, OSError) or fault.exc_value.errno not in NO_ROOM:
+        threading.__excepthook__(fault)
+
+
+class _ClosablePipe:
+    """A stream that discards its text once nobody reads it, as after `| head`."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -130,19 +140,17 @@ class _Unbroken:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with self._silenced():
-            self._stream.write(text)
+        self._unless_closed(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        with self._silenced():
-            self._stream.flush()
+        self._unless_closed(self._stream.flush)
 
-    @contextlib.contextmanager
-    def _silenced(self) -> Iterator[None]:
+    def _unless_closed(self, call: Callable[..., Any], *arguments: str) -> None:
         try:
-            yield
+            call(*arguments)
         except BrokenPipeError:
+            # What is still in the stream's buffer would raise again at the exit of Python.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
@@ -153,13 +161,13 @@ def check_used(flags: Flags, used: Iterable[str], where: str) -> None:
 
     Args:
         flags: as parsed.
-        used: names of those that have one.
-        where: in words, with what they have one.
+        used: names of those that have an effect.
+        where: completes "--NAME has no effect", such as "on samples".
     """
     names = {*used, "compilation_cache"}
     for name in flags:
         flag = flags[name]
-        if flag.present and name not in names and flag.name not in names:
+        if flag.present and name not in names and flag.name not in names:  # by its alias, too
             raise InputError(f"--{name} has no effect {where}: leave it out")
 
 
@@ -172,7 +180,6 @@ def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.Config
     """
 
     def get_config(variant: str = "") -> config_dict.ConfigDict:
-        """Returns the configuration of the task, or a variant of it."""
         return as_config_dict(Config.create(task, variant, **changes))
 
     return get_config
@@ -180,12 +187,13 @@ def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.Config
 
 def as_config_dict(config: Config) -> config_dict.ConfigDict:
     """Returns a configuration as the flag `--config` holds it."""
+    types = get_type_hints(Config)
+    # A field of several types takes any here: ml_collections knows no unions, `Config` checks it.
     fields = {
-        # What has several types is left to `Config` to check.
-        name: config_dict.FieldReference(value, field_type=object if get_args(kind) else None)
-        for (name, value), kind in zip(
-            config.to_dict().items(), get_type_hints(Config).values(), strict=True
+        name: config_dict.FieldReference(
+            value, field_type=object if get_args(types[name]) else None
         )
+        for name, value in config.to_dict().items()
     }
     return config_dict.ConfigDict(fields)
 
@@ -198,12 +206,12 @@ def define_config(
     Args:
         flags: to add it to.
         arguments: from which it will be parsed.
-        default: what the fields change where no file is given.
+        default: the configuration that the fields change if no file is given.
 
     Raises:
         InputError: a field does not exist.
     """
-    known = {field.name: field.default for field in dataclasses.fields(Config)}
+    known = {field.name for field in dataclasses.fields(Config)}
     for argument in arguments:
         match = re.match(r"--?(no)?config\.([^=]*)", argument)
         if match and match[2] not in known:
@@ -217,11 +225,11 @@ def define_config(
 
 
 def _described(flags: Flags) -> str:
-    """Returns a line for every flag of a command."""
+    """Returns a line for every flag that the usage does not describe."""
     lines = []
     for name in sorted(flags):
-        flag, is_alias = flags[name], name != flags[name].name
-        if is_alias or name in ("config", "help") or "." in name:  # the usage speaks of these
+        flag = flags[name]
+        if name != flag.name or name in ("config", "help") or "." in name:
             continue
         default = "" if flag.default in (None, False, "", []) else f" [{flag.default}]"
         value = "" if flag.boolean else "=..."
@@ -230,18 +238,7 @@ def _described(flags: Flags) -> str:
 
 
 def _last_line(error: BaseException) -> str:
-    """Returns what an error says, without the traceback that ml_collections puts before it."""
+    """Returns the message of an error without the traceback that ml_collections puts before it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
     return last.removeprefix("ValueError: ").removeprefix("consingan_jax.errors.InputError: ")
-
-
-def _of_thread(fault: threading.ExceptHookArgs) -> None:
-    """Reports what ended a thread; of a full disk the command itself speaks."""
-    if not isinstance(fault.exc_value, OSError) or fault.exc_value.errno not in NO_ROOM:
-        threading.__excepthook__(fault)
-
-
-def _stop(name: str, message: object, code: int) -> None:
-    print(f"{name}: {message}", file=sys.stderr)
-    sys.exit(code)

@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, cast
 
 from absl import flags as absl_flags
 
@@ -15,36 +14,36 @@ from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.runs.report import Page
 
-USAGE = """Takes over a run of the published PyTorch program: weights, fixed noise, settings.
+USAGE = """Converts a run of the published PyTorch program: weights, fixed noise, settings.
 
   consingan import TrainedModels/colusseum/2021_01_01_generation_...
   consingan import DIR --out=runs/colusseum
 
-Makes a run of its own, for `sample`, `evaluate` and `report`. Needs PyTorch, to read the files."""
+Makes a new run, for `sample`, `evaluate` and `report`. Needs PyTorch, to read the files."""
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
-    to = cast(dict[str, Any], {"flag_values": flags})
-    absl_flags.DEFINE_string("out", "", "Directory of the new run [runs/NAME OF DIR].", **to)
+    absl_flags.DEFINE_string(
+        "out", "", "Directory of the new run [runs/NAME OF DIR].", flag_values=flags
+    )
 
 
-def _main(flags: Flags, others: Sequence[str]) -> None:
-    if len(others) != 1:
+def _main(flags: Flags, arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
         raise InputError("give one directory: that of a run of the published program")
-    source = pathlib.Path(others[0])
+    source = pathlib.Path(arguments[0])
     model, levels = torch_import.load_run(source)
-    new = RunDirectory(flags.out or resolve_run.RUNS / source.resolve().name)
-    if new.path.exists():
-        raise InputError(f"{new.path} exists already: give another --out")
-    with new.acquire(
-        TrainingInputs(model.config, model.real[0], levels, composite=None, source=None)
-    ):
+    run = RunDirectory(flags.out or resolve_run.RUNS / source.resolve().name)
+    if run.path.exists():
+        raise InputError(f"{run.path} exists already: use another --out")
+    inputs = TrainingInputs(model.config, model.real[0], levels, composite=None, source=None)
+    with run.acquire(inputs):
         picture = model.reconstruct()[0]
-        display.save(new.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
-        model.save(new.model)
-        Page(new.path).write()
+        display.save(run.path / f"reconstruction/stage_{len(levels) - 1}.png", picture)
+        model.save(run.model)
+        Page(run.path).write()
     print(f"{model.describe()}; reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]")
-    print(f"consingan sample {new.path} {model.task.sample_hint}")
+    print(f"consingan sample {run.path} {model.task.sample_hint}")
 
 
 COMMAND = Command(USAGE, _define, _main)

@@ -1,4 +1,4 @@
-"""Finds the run that a command works on."""
+"""Selects the run that a command works on."""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from consingan_jax.generation import restore
 RUNS = pathlib.Path("runs")  # where trainings go unless --workdir says otherwise
 
 
-def resolve_run(flag: str | None, others: Sequence[str]) -> str:
-    """Returns the directory that a command works on; without one the last run, and says so.
+def run_or_last(flag: str | None, arguments: Sequence[str]) -> str:
+    """Returns the run that is named, else the last one trained in `RUNS`, which is printed.
 
     Args:
         flag: the value of `--ckpt`, if it was given.
-        others: the arguments that are no flags.
+        arguments: the positional arguments.
 
     Raises:
-        InputError: several are given, or none, and no run lies in `runs`.
+        InputError: several runs are named, or none is and `RUNS` has none.
     """
-    given = [*([flag] if flag else []), *others]
-    if len(given) > 1:
-        raise InputError(f"unknown argument {given[1]!r}: flags look like --name=value")
-    if given:
-        return given[0]
-    there = restore.runs(RUNS)
-    if not there:
+    named = [*([flag] if flag else []), *arguments]
+    if len(named) > 1:
+        raise InputError(f"unknown argument {named[1]!r}: flags look like --name=value")
+    if named:
+        return named[0]
+    known = restore.runs(RUNS)
+    if not known:
         raise InputError("a run is missing: give its directory, or --ckpt=DIRECTORY")
-    print(f"{there[0]}, the last run")
-    return str(there[0])
+    print(f"{known[0]}, the last run")
+    return str(known[0])

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from absl import flags as absl_flags
 
@@ -27,29 +27,25 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
 Image j depends on seed + j alone. Without a RUN the last one in runs/ is taken. Files go to
 RUN/generated unless --out says otherwise."""
 
-
-# What each of its actions reads, besides the run and --out.
-_SIZE, _WALK = (
-    ("width", "height", "start_stage", "start_scale"),
-    ("alpha", "beta", "frames", "loop"),
-)
+# The flags that each action reads, besides the run and --out.
+_SIZE = ("width", "height", "start_stage", "start_scale")
+_WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
     "reconstruct": ("reconstruct",),
     "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
     "": ("num_samples", "seed", *_SIZE),
 }
-_MASKS = (None, "auto", "none")  # what --mask can be besides a file
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
-    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    a, to = absl_flags, dict[str, Any](flag_values=flags)
     least = {**to, "lower_bound": 0}
     a.DEFINE_string("ckpt", None, "RUN, as a flag: directory of a run or of a model.", **to)
     a.DEFINE_integer("num_samples", None, "How many images [8].", lower_bound=1, **to)
     a.DEFINE_string("width", None, "Pixels (600) or a factor (2x) [the model's own].", **to)
     a.DEFINE_string("height", None, "Pixels (400) or a factor (1.5x) [the model's own].", **to)
-    a.DEFINE_integer("seed", 0, "Of the first image; image j has seed + j.", **least)
+    a.DEFINE_integer("seed", 0, "Seed of the first image; image j has seed + j.", **least)
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
@@ -66,82 +62,88 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     executor_flags.define(to)
 
 
-def _main(flags: Flags, others: Sequence[str]) -> None:
-    ckpt = resolve_run.resolve_run(flags.ckpt, others)
+def _main(flags: Flags, arguments: Sequence[str]) -> None:
+    ckpt = resolve_run.run_or_last(flags.ckpt, arguments)
     _check(flags)
-    for path in [*flags.naive, *([flags.mask] if flags.mask not in _MASKS else [])]:
-        if not pathlib.Path(path).exists():  # said before the model is loaded
-            raise InputError(f"image {path}: {missing(path)}")
-    if (flags.naive or flags.reconstruct) and render.is_file(flags.out):
-        raise InputError(f"out={flags.out}: --naive and --reconstruct need a directory")
     device.divide_cpu(flags.devices)
     device.use_compilation_cache(flags.compilation_cache)
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
-    if model.task.composite_input and not (flags.naive or flags.reconstruct or flags.animate):
-        print(
-            f"samples are not what {model.config.task} is for: {model.task.sample_hint} applies it"
-        )
-    made = ""
-    for made in _made(Output(model, flags.out, ckpt), flags):
-        print(made, flush=True)
-    if isinstance(made, Artifact):
-        print(f"picture: {made.file}")
+    task = model.task
+    if task.composite_input and not (flags.naive or flags.reconstruct or flags.animate):
+        print(f"samples are not what {model.config.task} is for: {task.sample_hint} applies it")
+    last = ""
+    for last in _outputs(Output(model, flags.out, ckpt), flags):
+        print(last, flush=True)
+    if isinstance(last, Artifact):
+        print(f"picture: {last.file}")
     if (page := pathlib.Path(ckpt) / "report.html").exists():
         print(f"report:  {page}")
 
 
 def _check(flags: Flags) -> None:
-    """Raises an InputError for flags that contradict each other or do nothing."""
+    """Raises an InputError for flags that contradict each other or do nothing, or missing files."""
     actions = [name for name in _READS if name and flags[name].value]
     if len(actions) > 1:
-        raise InputError("--animate, --naive and --reconstruct: give one of them")
+        raise InputError("--animate, --naive and --reconstruct exclude each other: use one of them")
     if (flags.mask or flags.full_size) and not flags.naive:
-        raise InputError("--mask and --full_size belong to a composite: give --naive=FILE")
+        raise InputError("--mask and --full_size belong to a composite: add --naive=FILE")
     if not flags.animate and any(flags[name].present for name in ("fps", *_WALK)):
-        raise InputError("--alpha, --beta, --frames, --fps and --loop: give --animate too")
+        raise InputError("--alpha, --beta, --frames, --fps and --loop need --animate: add it")
     action = actions[0] if actions else ""
-    where = f"with --{action}" if action else "on samples"
-    reads = set(_READS[action])
-    if render.is_large(flags.out):  # which is made tile by tile
+    where, reads = f"with --{action}" if action else "on samples", {*_READS[action]}
+    if render.is_large(flags.out):  # large files are written tile by tile, by several workers
         reads |= set(executor_flags.FLAGS)
-    if flags.animate and render.is_large(flags.out):
-        reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
+        if flags.animate:
+            reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
     check_used(flags, {*reads, "ckpt", "out"}, where)
+    masks = [] if flags.mask in (None, "auto", "none") else [flags.mask]
+    for path in [*flags.naive, *masks]:  # before the model is loaded, which takes a while
+        if not pathlib.Path(path).exists():
+            raise InputError(f"image {path}: {missing(path)}")
+    if (flags.naive or flags.reconstruct) and render.is_file(flags.out):
+        raise InputError(
+            f"--out={flags.out}: --naive and --reconstruct write into a directory, not into one "
+            "file: use --out=DIRECTORY"
+        )
 
 
-def _made(output: Output, flags: Flags) -> Iterator[str]:
-    """Returns what makes the files asked for, a line for each thing done."""
-    seed, size = flags.seed, {"width": flags.width, "height": flags.height}
+def _outputs(output: Output, flags: Flags) -> Iterator[str]:
+    """Returns the lines on the files asked for, which are written as the lines are taken."""
     if flags.naive:
-        return output.composites(flags.naive, mask=flags.mask, seed=seed, full_size=flags.full_size)
+        asked = {"mask": flags.mask, "seed": flags.seed, "full_size": flags.full_size}
+        return output.composites(flags.naive, **asked)
     if flags.reconstruct:
         return output.reconstruction()
-    start_stage = flags.start_stage or 0
-    if not flags.animate:
-        asked = {"seed": seed, "start_stage": start_stage, **size}
-        if not render.is_file(flags.out):
-            return output.samples(num_samples=flags.num_samples or 8, **asked)
-        render.check_alone(flags.num_samples)
-        if render.is_large(flags.out):
-            return render.sample(output.model, flags.out, executor=_executor(flags), **asked)
-        return output.sample(flags.out, **asked)
-    walk = {"frames": flags.frames, "alpha": flags.alpha, "loop": flags.loop, **size}
-    if not flags.out:
-        return output.animations(
-            fps=flags.fps, seed=seed, beta=flags.beta, start_stage=flags.start_stage, **walk
-        )
-    walk["beta"] = 0.9 if flags.beta is None else flags.beta
-    walk["start_stage"] = start_stage
+    return _animations(output, flags) if flags.animate else _samples(output, flags)
+
+
+def _samples(output: Output, flags: Flags) -> Iterator[str]:
+    asked = {"seed": flags.seed, "start_stage": flags.start_stage or 0}
+    asked |= {"width": flags.width, "height": flags.height}
+    if not render.is_file(flags.out):
+        return output.samples(num_samples=flags.num_samples or 8, **asked)
+    render.check_alone(flags.num_samples)
     if render.is_large(flags.out):
-        return render.animation(
-            output.model, flags.out, seed=seed, executor=_executor(flags), **walk
-        )
-    return output.animation(flags.out, fps=flags.fps, seed=seed, **walk)
+        return render.sample(output.model, flags.out, executor=_executor(flags), **asked)
+    return output.sample(flags.out, **asked)
+
+
+def _animations(output: Output, flags: Flags) -> Iterator[str]:
+    names = ("seed", "frames", "alpha", "loop", "width", "height")
+    walk: dict[str, Any] = {name: flags[name].value for name in names}
+    if not flags.out:  # the published set: several values of beta and of the start stage
+        chosen = {"beta": flags.beta, "start_stage": flags.start_stage}
+        return output.animations(fps=flags.fps, **chosen, **walk)
+    walk["beta"] = 0.9 if flags.beta is None else flags.beta
+    walk["start_stage"] = flags.start_stage or 0
+    if render.is_large(flags.out):
+        return render.animation(output.model, flags.out, executor=_executor(flags), **walk)
+    return output.animation(flags.out, fps=flags.fps, **walk)
 
 
 def _executor(flags: Flags) -> Executor:
-    """Returns the executor of the tiles of a picture."""
+    """Returns the executor of the tiles of an image: a cluster, else the devices here."""
     cluster = executor_flags.executor_of(flags)
     return cluster or LocalExecutor(device.select_devices(flags.devices))
 

@@ -18,20 +18,19 @@ USAGE = """Opens the studio: train, sample, animate and apply in a browser.
 
 Runs lie in --folder; those given by name are shown too. Only this machine can reach it unless
 --host says otherwise: whoever reaches it can train, and read what lies in the folder. Ctrl-C ends
-it; a training that was going on goes on in the studio, or with `consingan train --workdir=RUN`.
+it; continue an interrupted training in the studio, or with `consingan train --workdir=RUN`.
 Needs gradio: python -m pip install "gradio>=6"."""
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
-    to: dict[str, Any] = {"flag_values": flags}
-    absl_flags.DEFINE_string("folder", str(RUNS), "Where runs and pictures lie.", **to)
-    absl_flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.", **to)
-    absl_flags.DEFINE_integer(
-        "port", 7860, "Port to listen at; 0: any.", lower_bound=0, upper_bound=65535, **to
-    )
-    absl_flags.DEFINE_string("root_path", "", "Path below which a proxy shows it.", **to)
-    absl_flags.DEFINE_integer("max_upload", 50, "MiB, of a file.", lower_bound=1, **to)
-    absl_flags.DEFINE_bool("browser", True, "Open it in the browser.", **to)
+    a, to = absl_flags, dict[str, Any](flag_values=flags)
+    port: dict[str, Any] = {"lower_bound": 0, "upper_bound": 65535, **to}
+    a.DEFINE_string("folder", str(RUNS), "Where runs and pictures lie.", **to)
+    a.DEFINE_string("host", "127.0.0.1", "Address to listen on.", **to)
+    a.DEFINE_integer("port", 7860, "Port to listen on; 0: any free one.", **port)
+    a.DEFINE_string("root_path", "", "Path below which a proxy shows it.", **to)
+    a.DEFINE_integer("max_upload", 50, "MiB, of a file.", lower_bound=1, **to)
+    a.DEFINE_bool("browser", True, "Open it in the browser.", **to)
 
 
 def _main(flags: Flags, runs: Sequence[str]) -> None:
@@ -39,22 +38,23 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
         raise InputError(
             'the studio needs gradio: python -m pip install "gradio>=6" (the extra studio)'
         )
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it speaks to nobody
+    # Gradio reads both when it is imported, so they come before the import of the page.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(flags.folder, ".cache"))
     device.use_compilation_cache(flags.compilation_cache)
     from consingan_jax.studio import page
     from consingan_jax.studio.service import StudioService
 
-    desk = StudioService(flags.folder, runs)
+    service = StudioService(flags.folder, runs)
     try:
-        studio = page.build(desk)
+        studio = page.build(service)
         studio.launch(
             quiet=True,
             prevent_thread_lock=True,
             server_name=flags.host,
             server_port=flags.port or None,
             inbrowser=flags.browser,
-            allowed_paths=[str(folder) for folder in desk.folders],
+            allowed_paths=[str(folder) for folder in service.folders],
             root_path=flags.root_path or None,
             max_file_size=flags.max_upload * 2**20,
             footer_links=[],
@@ -66,10 +66,10 @@ def _main(flags: Flags, runs: Sequence[str]) -> None:
         )
         print(f"studio: {studio.local_url} (Ctrl-C ends it)", flush=True)
         studio.block_thread()
-    except OSError as error:  # gradio's own words advise what cannot be given here
+    except OSError as error:  # Gradio's own message names parameters of `launch`, not our flags
         raise InputError(
-            f"port={flags.port}: {flags.host} cannot be listened at there, or the port is in use: "
-            "give another --port, or --port=0 for any that is free"
+            f"--port={flags.port}: cannot listen on {flags.host} there, or the port is in use: use "
+            "another --port, or --port=0 for any free one"
         ) from error
 
 
