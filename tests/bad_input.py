@@ -74,12 +74,16 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", ["--", "--config"], "image --config: no such file"),
     ("train", ["--fields", "--dry_run"], "has no effect with --fields: leave it out"),
     # where
-    ("train", ["examples/scene.png", *SMALL, "--workdir=docs"], "docs exists and is no run"),
+    ("train", ["examples/scene.png", *SMALL, "--workdir=docs"], "docs exists and is not a run"),
     ("train", ["examples/scene.png", *SMALL, "--workdir=README.md"], "README.md is a file"),
     ("train", ["examples/scene.png", *SMALL, "--workdir=RUN"], "belongs to a run with config."),
     ("train", ["RUN"], "is a run: --workdir=RUN goes on with it"),
     ("train", ["--workdir=FILES/damaged"], "run.json is damaged: delete the directory"),
-    ("train", ["--task=editing", "--config.fine_tune=docs", "--config.naive=a.png"], "is no run"),
+    (
+        "train",
+        ["--task=editing", "--config.fine_tune=docs", "--config.naive=a.png"],
+        "is not a run",
+    ),
     # what to make
     ("sample", [], "a run is missing: give its directory"),
     ("sample", ["a", "b"], "unknown argument 'b'"),
@@ -137,7 +141,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("evaluate", ["tests", "--inception=no.pth"], "inception no.pth: no such file"),
     ("evaluate", ["--real=FILES/good.png", "--samples=FILES/none"], "holds no image files"),
     # the rest
-    ("report", ["docs"], "docs is no run"),
+    ("report", ["docs"], "docs is not a run"),
     ("export", ["RUN"], "--out is missing: give the directory to make"),
     ("export", ["RUN", "--out=docs"], "--out=docs exists already: use another"),
     ("import", [], "give one directory: that of a run of the published program"),

@@ -296,7 +296,7 @@ def test_a_page_is_made_anew(run, harmonization_run, tmp_path):
     code, out, err = run("report", harmonization_run)
     assert (code, out) == (0, f"{harmonization_run / 'report.html'}\n"), err
     assert (harmonization_run / "report.html").is_file()
-    _fails_in_one_line(run("report", tmp_path), f"{tmp_path} is no run")
+    _fails_in_one_line(run("report", tmp_path), f"{tmp_path} is not a run")
 
 
 def test_models_in_one_folder_keep_apart_what_they_make(run, finished_run, tmp_path):

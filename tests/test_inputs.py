@@ -27,7 +27,7 @@ def test_a_fine_tuning_takes_the_model_from_its_source(fine_tuning, harmonizatio
     [
         ({"naive": ""}, "config.naive is missing: the composite to fine-tune on"),
         ({"naive": "no/such.png"}, "config.naive: image no/such.png: no such file"),
-        ({"fine_tune": "no/such"}, "config.fine_tune=no/such is no run"),
+        ({"fine_tune": "no/such"}, "config.fine_tune=no/such is not a run"),
         ({"task": "editing"}, "is a run of the task harmonization, not editing"),
         ({"task": "generation"}, "the task generation takes no composite; harmonization"),
     ],

@@ -122,7 +122,7 @@ def test_a_picture_is_packed_for_each_of_its_places(run, monkeypatch):
 
 
 def test_what_is_no_run(tmp_path):
-    with pytest.raises(InputError, match="is no run: give the directory of a training"):
+    with pytest.raises(InputError, match="is not a run: give the directory of a training"):
         Page(tmp_path).write()
     assert not list(tmp_path.iterdir())
 

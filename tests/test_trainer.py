@@ -331,7 +331,7 @@ def test_the_same_image_under_another_name(tiny_config, finished_run, tmp_path, 
 
 def test_a_directory_with_other_files_is_left_alone(tiny_config, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(ValueError, match="exists and is no run"):
+    with pytest.raises(ValueError, match="exists and is not a run"):
         trainer.train(tiny_config, str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -496,7 +496,7 @@ def test_a_file_and_fields_or_a_whole_configuration(tiny_config, picture, tmp_pa
 def test_a_damaged_checkpoint_or_model_is_named(tiny_config, finished_run, tmp_path):
     run = shutil.copytree(finished_run, tmp_path / "run")
     (run / "model/orbax.checkpoint").unlink()
-    with pytest.raises(InputError, match="model is no complete model: delete it"):
+    with pytest.raises(InputError, match="model is not a complete model: delete it"):
         trainer.train(tiny_config, run)
     shutil.rmtree(run / "model")
     newest, before = checkpoint.steps(run / "checkpoints")

@@ -1,4 +1,4 @@
-"""Loads what a run trains on: configuration, images, and the run that a fine-tuning starts from."""
+"""Loads the inputs of a training: configuration, images, and the source of a fine-tuning."""
 
 import dataclasses
 import pathlib
@@ -22,16 +22,16 @@ from consingan_jax.nn.resize import Size
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingInputs:
-    """What a run works on.
+    """The inputs of a training.
 
     Attributes:
-        config: the configuration as it counts.
+        config: the configuration, resolved: in a fine-tuning with the fields of its source.
         pixels: `[H, W, C]`, the training image.
         levels: its pyramid, each `[1, h, w, C]`.
-        composite: `[H, W, C]`, what to watch or to fine-tune on; None without `config.naive`.
+        composite: `[H, W, C]`, shown or fine-tuned on; None without `config.naive`.
         source: the checkpoint that a fine-tuning starts from, else None.
-        warnings: what was found, and what will work, but hardly as wanted; a line each.
-        encoding: what the numbers in the picture's file mean.
+        warnings: lines on how the images were read, and on settings that work but hardly well.
+        encoding: the meaning of the numbers in the image's file.
     """
 
     config: Config
@@ -44,7 +44,7 @@ class TrainingInputs:
 
     @property
     def sizes(self) -> list[Size]:
-        """Height and width of every level."""
+        """(height, width) of every level."""
         return [level.shape[1:3] for level in self.levels]
 
     @property
@@ -54,52 +54,57 @@ class TrainingInputs:
 
 
 def load_inputs(config: Config) -> TrainingInputs:
-    """Reads what a run works on; writes nothing.
+    """Reads the inputs of a training; writes nothing.
 
     Raises:
-        InputError: a picture is missing or cannot work, or the run to start from cannot.
+        InputError: a picture is missing or cannot work, or the source of a fine-tuning cannot.
     """
-    start, notes = None, []
+    source, lines = None, list[str]()
     if config.fine_tune:
-        start, model = _source(pathlib.Path(config.fine_tune))
+        source, model = _source(pathlib.Path(config.fine_tune))
         config = config.fine_tuned(model.config)
         pixels, encoding = model.real[0], model.encoding
     else:
-        if config.images:
-            raise InputError(
-                f"config.images={config.images}: a set of images is trained by "
-                "`consingan train FOLDER`, in Python by `Sweep`; give config.image for one"
-            )
-        if not config.image:
-            raise InputError("config.image is missing: give the file of the training image")
-        found = loading.read(config)
-        pixels, encoding, notes = np.asarray(found.pixels), found.encoding, list(found.notes)
+        _check_image(config)
+        image = loading.read(config)
+        pixels, encoding, lines = np.asarray(image.pixels), image.encoding, [*image.notes]
     sizes = pyramid.level_sizes(config, pixels.shape[:2])
-    warnings = [*pyramid.warnings(config, sizes), *window_sampling.check(config, sizes)]
+    lines += [*pyramid.warnings(config, sizes), *window_sampling.check(config, sizes)]
     arguments = pyramid.arguments(config)
-    if start:  # its training image has the top level's size already
+    if source:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])
-    levels = pyramid.build(pixels, **arguments)
-    lines, composite = [*notes, *warnings], None
+    levels, composite = pyramid.build(pixels, **arguments), None
     if config.naive:
-        other = _composite(config, levels, encoding)
-        composite, lines = other.pixels, [*lines, *other.notes]
-    return TrainingInputs(config, pixels, levels, composite, start, lines, encoding)
+        image = _composite(config, levels[-1][0], encoding)
+        composite = image.pixels
+        lines += image.notes
+    return TrainingInputs(config, pixels, levels, composite, source, lines, encoding)
+
+
+def _check_image(config: Config) -> None:
+    if config.images:
+        raise InputError(
+            f"config.images={config.images}: a set of images is trained by "
+            "`consingan train FOLDER`, in Python by `Sweep`; give config.image for one"
+        )
+    if not config.image:
+        raise InputError("config.image is missing: give the file of the training image")
 
 
 def _source(run: pathlib.Path) -> tuple[pathlib.Path, Model]:
     """Returns the last checkpoint of a finished run, and its model."""
     found = checkpoint.read_latest(run / "checkpoints", lambda path: (path, load(path)))
     if found is None:
-        raise InputError(f"config.fine_tune={run} is no run: give the directory of a finished run")
+        raise InputError(
+            f"config.fine_tune={run} is not a run: give the directory of a finished run"
+        )
     path, model = found
     if not model.finished:
         raise InputError(f"config.fine_tune={run} is a {model.describe()}: train it to its end")
     return path, model
 
 
-def _composite(config: Config, levels: list[np.ndarray], encoding: PixelFormat) -> LoadedImage:
-    real = levels[-1][0]
+def _composite(config: Config, real: np.ndarray, encoding: PixelFormat) -> LoadedImage:
     try:
         found = loading.read_alike(config.naive, config, encoding, real.shape[-1])
     except InputError as error:
@@ -107,8 +112,7 @@ def _composite(config: Config, levels: list[np.ndarray], encoding: PixelFormat) 
     height, width, _ = found.pixels.shape
     if config.fine_tune and own_size((height, width), real.shape) != real.shape[:2]:
         raise InputError(
-            f"config.naive={config.naive} has {height}x{width} px: to "
-            f"fine-tune on it, give the aspect ratio of the training image, "
-            f"{real.shape[0]}x{real.shape[1]}"
+            f"config.naive={config.naive} has {height}x{width} px: to fine-tune on it, give it the "
+            f"aspect ratio of the training image, {real.shape[0]}x{real.shape[1]}"
         )
     return found

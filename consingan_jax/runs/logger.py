@@ -4,16 +4,17 @@ import json
 import operator
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tqdm
 
 from consingan_jax.files import write_text
 
 
 def stage_name(stage: int, num_stages: int) -> str:
-    """Returns how a stage is called: they count from 0, and the range says so."""
+    """Returns the name of a stage, with the range, which shows that stages count from 0."""
     return f"stage {stage} (of 0-{num_stages - 1})"
 
 
@@ -23,12 +24,12 @@ class MetricsLog:
     def __init__(
         self, directory: pathlib.Path, *, iterations: Sequence[int], moment: tuple[int, int]
     ):
-        """Opens the logs at a moment of a run and forgets what was logged after it.
+        """Opens the logs at a moment of a run and drops what was logged after it.
 
         Args:
             directory: of the run.
             iterations: of every stage.
-            moment: the stage that trains next, and its iterations that are done.
+            moment: the stage that trains next, and the iterations of it that are done.
         """
         import tensorboardX  # here, since it takes a second and only a training needs it
 
@@ -36,18 +37,19 @@ class MetricsLog:
         self._path = directory / "metrics.jsonl"
         lines = _keep_lines(self._path, lambda line: (line["stage"], line["step"]) <= moment)
         own = [line.get("seconds", 0.0) for line in lines if line["stage"] == moment[0]]
-        self._before = {moment[0]: own[-1] if own else 0.0}
+        self._before = {moment[0]: own[-1] if own else 0.0}  # seconds of the stage, until now
         self._started = time.monotonic()
+        # TensorBoard appends to its files; it hides the events from this step on.
         self._tensorboard = tensorboardX.SummaryWriter(
             str(directory / "tensorboard"), purge_step=self._global_step(*moment) + 1
         )
 
     def start(self) -> None:
-        """Says that the time of a stage begins, or goes on."""
+        """Starts or continues the clock of a stage."""
         self._started = time.monotonic()
 
     def write(self, stage: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics after iteration `step` of `stage`, and the seconds that it has taken."""
+        """Logs the metrics after iteration `step` of `stage`, and the seconds of the stage."""
         seconds = self._before.get(stage, 0.0) + time.monotonic() - self._started
         line = {"stage": stage, "step": step, "seconds": round(seconds, 1), **metrics}
         with self._path.open("a", encoding="utf-8") as file:
@@ -55,11 +57,10 @@ class MetricsLog:
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, self._global_step(stage, step))
 
-    def image(self, name: str, picture, stage: int, step: int) -> None:
+    def image(self, name: str, picture: np.ndarray, stage: int, step: int) -> None:
         """Shows a picture `[H, W, C]` of 0 .. 255 in TensorBoard."""
-        self._tensorboard.add_image(
-            name, picture, self._global_step(stage, step), dataformats="HWC"
-        )
+        global_step = self._global_step(stage, step)
+        self._tensorboard.add_image(name, picture, global_step, dataformats="HWC")
 
     def close(self) -> None:
         """Writes what is still in memory."""
@@ -70,7 +71,7 @@ class MetricsLog:
 
 
 def read(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a metrics.jsonl; passes over those that cannot be read."""
+    """Yields the lines of a metrics.jsonl; skips those that cannot be read."""
     if not path.exists():
         return
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
@@ -83,7 +84,7 @@ def read(path: pathlib.Path) -> Iterator[dict[str, Any]]:
             yield {**line, **moment}
 
 
-def _keep_lines(path: pathlib.Path, keep) -> list[dict[str, Any]]:
+def _keep_lines(path: pathlib.Path, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
     """Drops the lines for which `keep` is false and those that cannot be read; returns the rest."""
     lines = [line for line in read(path) if keep(line)]
     if path.exists():
@@ -98,12 +99,12 @@ class ProgressBar:
         """Prepares the bars.
 
         Args:
-            operations: of one iteration of every stage, by which the time left is divided.
+            operations: of one iteration of every stage, to scale its time to the stages above.
             iterations: of every stage.
         """
         self._operations = operations
         self._iterations = iterations
-        self._bar: tqdm.tqdm | None = None
+        self._bar = tqdm.tqdm(disable=True)
         self._stage = 0
 
     def start(self, stage: int, done: int, title: str, *, is_shown: bool = True) -> None:
@@ -121,24 +122,21 @@ class ProgressBar:
         )
 
     def begin(self, title: str) -> None:
-        """Says that the iterations start now."""
-        assert self._bar is not None, "start comes first"
-        self._bar.set_description_str(title)
+        """Starts the clock, as the iterations start now."""
+        self.describe(title)
         self._bar.start_t = time.time()  # or compilation would count as a slow iteration
         self.restart_clock()
 
     def describe(self, title: str) -> None:
-        """Says what goes on beside the iterations."""
-        assert self._bar is not None, "start comes first"
+        """Changes the title of the bar."""
         self._bar.set_description_str(title)
 
     def restart_clock(self) -> None:
-        """Says that the time since the last call was not spent on iterations."""
+        """Excludes the time since the last call from the iterations'."""
         self._last = time.perf_counter()
 
     def advance(self, step: int, metrics: Mapping[str, float]) -> None:
         """Moves the bar on to iteration `step`."""
-        assert self._bar is not None, "start comes first"
         now = time.perf_counter()
         self._seconds += now - self._last
         self._measured += step - self._done
@@ -164,12 +162,10 @@ class ProgressBar:
         return 1 - self._operations_left(step) / total
 
     def _operations_left(self, step: int) -> int:
-        left = self._operations[self._stage] * (self._iterations[self._stage] - step)
-        above = slice(self._stage + 1, None)
-        return left + sum(map(operator.mul, self._operations[above], self._iterations[above]))
+        iterations = [*self._iterations[self._stage :]]
+        iterations[0] -= step
+        return sum(map(operator.mul, self._operations[self._stage :], iterations))
 
     def close(self) -> None:
-        """Closes the open bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        """Closes the bar."""
+        self._bar.close()

@@ -6,13 +6,16 @@ from typing import Any
 
 
 class LivePicture:
-    """Shows a picture below the cell that runs, and later ones in its place; elsewhere nothing."""
+    """Shows a picture below the running cell, and later ones in its place.
+
+    Outside of a notebook it does nothing.
+    """
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, png: Callable[[], bytes]) -> None:
-        """Shows a picture; `png` is only asked for it in a notebook."""
+        """Shows the picture that `png` returns, which is called in a notebook only."""
         if not is_here():
             return
         import IPython.display
@@ -26,6 +29,6 @@ class LivePicture:
 
 def is_here() -> bool:
     """Returns whether this process serves a notebook."""
-    if "IPython" not in sys.modules:
+    if "IPython" not in sys.modules:  # no notebook runs without it, and its import takes long
         return False
     return hasattr(sys.modules["IPython"].get_ipython(), "kernel")

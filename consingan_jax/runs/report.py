@@ -16,7 +16,7 @@ from consingan_jax.files import write_text
 from consingan_jax.runs import logger
 from consingan_jax.runs.directory import RunDirectory
 
-# What a page holds at most: it stays below 10 MB however long the run is.
+# Limits that keep a page below 10 MB however long the run is.
 MOMENTS = 36  # grids of samples
 LEVELS = 30  # of the pyramid
 POINTS = 200  # of a curve
@@ -25,14 +25,12 @@ GRID, PICTURE, LEVEL = (960, 120_000), (500, 60_000), (160, 12_000)
 LOSSES = {"critic_real": "critic, image", "critic_fake": "critic, fake", "generator": "generator"}
 ERROR = {"reconstruction_rmse": "RMSE on [-1, 1]"}
 
-FINISHED = "finished"
-
 Line = dict[str, Any]
 """What was logged at one moment: "stage", "step", and the metrics."""
 
 
 class Page:
-    """Writes the page of one run, anew whenever it is asked to; pictures are packed once."""
+    """The page of one run, which may be written many times; each picture is packed once."""
 
     def __init__(self, run: pathlib.Path):
         """Names the run's directory; touches nothing."""
@@ -41,10 +39,10 @@ class Page:
         self._packed: dict[tuple, str] = {}
 
     def write(self) -> None:
-        """Writes the page from what lies in the run's directory now.
+        """Writes the page from the present content of the run's directory.
 
         Raises:
-            InputError: the directory is no run, or its first pictures are missing.
+            InputError: the directory is not a run, or its pyramid is missing.
         """
         template = importlib.resources.files("consingan_jax.runs") / "report.html"
         # Within a script element HTML knows several sequences that begin with "<"; JSON needs none.
@@ -61,7 +59,7 @@ class Page:
         state = where(config, lines)
         return {
             "title": f"{pathlib.Path(config.image).name}: {config.task_spec.slug}",
-            "state": state if state == FINISHED else f"{state}, when this page was written",
+            "state": state if state == "finished" else f"{state}, when this page was written",
             "image": self._pack(levels[-1], PICTURE),
             "reconstruction": self._reconstruction(lines),
             **self._samples(bool(config.naive)),
@@ -75,43 +73,41 @@ class Page:
         }
 
     def _reconstruction(self, lines: Sequence[Line]) -> dict[str, str] | None:
-        """Returns the newest one, of a stage that has come to its end."""
+        """Returns the reconstruction of the last stage that is finished."""
         found = numbered(self.run, "reconstruction/stage_*.png")
         if not found:
             return None
-        number = _numbers(found[-1])[0]
-        errors = [line["reconstruction_rmse"] for line in lines if line["stage"] == number]
+        stage = _numbers(found[-1])[0]
+        errors = [line["reconstruction_rmse"] for line in lines if line["stage"] == stage]
         error = f", RMSE {errors[-1]:.4f} on [-1, 1]" if errors else ""
-        caption = f"as the model gives it back after stage {number}{error}"
+        caption = f"as the model reconstructs it after stage {stage}{error}"
         return {"source": self._pack(found[-1], PICTURE), "caption": caption}
 
     def _samples(self, has_composite: bool) -> dict[str, Any]:
-        """Returns pictures over time: what the model makes of the composite, or samples."""
-        name, what = "samples", "samples; the training image at the top left"
+        """Returns pictures over time: composites with their results, or samples."""
+        name, words = "samples", "samples; the training image at the top left"
         if has_composite and any(self.run.glob("naive/stage_*_step_*.png")):
-            name, what = "naive", "the composite, and what the model makes of it"
+            name, words = "naive", "the composite, and what the model makes of it"
         found = _spread(numbered(self.run, f"{name}/stage_*_step_*.png"), MOMENTS)
-        moments = [(_numbers(path), self._pack(path, GRID)) for path in found]
-        pictures = [
-            {"stage": k, "step": step, "source": source} for (k, step), source in moments if source
-        ]
-        return {"samples": pictures, "shows": what}
+        moments = [(*_numbers(path), self._pack(path, GRID)) for path in found]
+        keys = ("stage", "step", "source")
+        pictures = [dict(zip(keys, moment, strict=True)) for moment in moments if moment[-1]]
+        return {"samples": pictures, "shows": words}
 
     def _commands(self, config: Config) -> list[dict[str, str]]:
-        run = shlex.quote(str(self.run))
-        use = config.task_spec.sample_hint
+        run, task = shlex.quote(str(self.run)), config.task_spec
+        hint = task.sample_hint
         if config.naive:
-            use = use.replace("COMPOSITE", shlex.quote(config.naive))
-        rows = [("make images", f"consingan sample {run} {use}")]
-        if config.task_spec.can_animate and "--animate" not in config.task_spec.sample_hint:
-            rows.append(("make animations", f"consingan sample {run} --animate"))
-        rows.append(("measure", f"consingan evaluate {run}"))
-        # The run knows its settings: they need not be repeated.
-        rows.append(("go on after an interruption", f"consingan train --workdir={run}"))
-        return [{"label": label, "text": text} for label, text in rows]
+            hint = hint.replace("COMPOSITE", shlex.quote(config.naive))
+        rows = {"make images": f"consingan sample {run} {hint}"}
+        if task.can_animate and "--animate" not in task.sample_hint:
+            rows["make animations"] = f"consingan sample {run} --animate"
+        rows["measure"] = f"consingan evaluate {run}"
+        rows["go on after an interruption"] = f"consingan train --workdir={run}"
+        return [{"label": label, "text": text} for label, text in rows.items()]
 
     def _pack(self, path: pathlib.Path, limits: tuple[int, int]) -> str:
-        """Returns a picture as text to put into the page."""
+        """Returns a picture as text to put into the page; empty if it cannot be read."""
         about = path.stat()
         key = (path, about.st_mtime_ns, about.st_size, limits)
         if key not in self._packed:
@@ -120,19 +116,18 @@ class Page:
 
 
 def where(config: Config, lines: Sequence[Line]) -> str:
-    """Returns in words where a run is, by what it has logged."""
+    """Returns in words how far a run is, by its last line of metrics."""
     stage, step = (lines[-1]["stage"], lines[-1]["step"]) if lines else (0, 0)
     total = config.stage(stage).num_iters
     if (stage + 1, step) == (config.num_stages, total):
-        return FINISHED
+        return "finished"
     return f"{logger.stage_name(stage, config.num_stages)}, iteration {step} of {total}"
 
 
 def _stage(config: Config, number: int, level: pathlib.Path, lines: Sequence[Line]) -> Line:
-    """Returns what the page says of a stage."""
     own = [line for line in lines if line["stage"] == number]
     total, done = config.stage(number).num_iters, own[-1]["step"] if own else 0
-    seconds = own[-1].get("seconds") if own else None
+    seconds = own[-1].get("seconds") if own else None  # earlier versions logged none
     return {
         "number": number,
         "size": _size(level),
@@ -144,17 +139,17 @@ def _stage(config: Config, number: int, level: pathlib.Path, lines: Sequence[Lin
 
 
 def _curves(lines: Sequence[Line], names: Mapping[str, str]) -> list[Line]:
-    shown = _spread(lines, POINTS)
-    points = {
-        name: [
+    """Returns the points (step, value) of each metric, as far as they are finite."""
+    curves = []
+    for name, title in names.items():
+        points = [
             (line["step"], float(f"{line[name]:.4g}"))
-            for line in shown
+            for line in _spread(lines, POINTS)
             if math.isfinite(line.get(name, math.nan))
         ]
-        for name in names
-    }
-    # One point is no curve.
-    return [{"name": names[name], "points": each} for name, each in points.items() if each[1:]]
+        if len(points) > 1:
+            curves.append({"name": title, "points": points})
+    return curves
 
 
 def _spread(items: Sequence, most: int) -> list:
