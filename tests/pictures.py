@@ -297,7 +297,8 @@ def _evaluation(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
 
 def _studio(kind: Kind, path: pathlib.Path, folder: pathlib.Path) -> bool:
     service = StudioService(folder / "service")
-    view = service.view(service.picture(service.keep(str(path)))) / 255
+    name = service.pictures.keep(str(path))
+    view = service.preview(name, "generation", "quick", "")[0] / 255
     expected = meant_by(dataclasses.replace(kind, learned=False), path)
     expected = expected[..., :1] if kind.pages > 1 else expected
     return _alike(view, np.broadcast_to(expected, (*SIZE, 3)))

@@ -20,8 +20,9 @@ from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
+from consingan_jax.studio import form
 from consingan_jax.studio.queue import TrainingQueue
-from consingan_jax.studio.service import StudioService, _fields
+from consingan_jax.studio.service import StudioService
 from consingan_jax.training import trainer
 from consingan_jax.training.progress import Progress
 from tests import tiny
@@ -76,15 +77,15 @@ def test_one_training_at_a_time_in_the_order_of_asking(tmp_path):
         "stage 1 (of 0-2), 20x30 px: iteration 40 of 100, 01:05 left, reconstruction 0.1234"
     )
     assert trainings.share(one) == 0.25
-    assert trainings.describe(three) == "waits: 2 before it, one trains at a time"
+    assert trainings.describe(three) == "waiting: 2 before it, one trains at a time"
     trainings.stop(two)
-    assert trainings.describe(two) == "taken out of the queue"
-    assert trainings.describe(three).startswith("waits: 1 before")
+    assert trainings.describe(two) == "removed from the queue"
+    assert trainings.describe(three).startswith("waiting: 1 before")
     hand.end("one")
     _until(lambda: trainings.describe(one) == "finished")
     _until(lambda: trainings.share(three) == 0.25)
     trainings.stop(three)
-    _until(lambda: trainings.describe(three) == "stopped; training it again goes on from here")
+    _until(lambda: trainings.describe(three) == "stopped; it can continue from here")
     assert hand.begun == ["one", "three"] and not trainings.is_open(three)
     assert trainings.describe(tmp_path / "unknown") == ""
 
@@ -123,22 +124,24 @@ def test_pictures_are_kept_under_names_of_their_own(service, picture, tmp_path):
     other = tmp_path / "elsewhere/picture.png"
     other.parent.mkdir()
     display.save(other, np.zeros((9, 9, 3)))
-    assert [service.keep(str(picture)), service.keep(str(other)), service.keep(str(picture))] == [
-        *("picture.png", "picture-2.png", "picture.png")
-    ]
-    assert sorted(service.pictures()) == ["picture-2.png", "picture.png"]
+    assert [
+        service.pictures.keep(str(picture)),
+        service.pictures.keep(str(other)),
+        service.pictures.keep(str(picture)),
+    ] == [*("picture.png", "picture-2.png", "picture.png")]
+    assert sorted(service.pictures.names()) == ["picture-2.png", "picture.png"]
     (tmp_path / "no.png").write_text("no picture")
     with pytest.raises(InputError, match=r"no\.png is of no known image format"):
-        service.keep(str(tmp_path / "no.png"))
+        service.pictures.keep(str(tmp_path / "no.png"))
 
 
 @pytest.mark.parametrize("name", ["../secret", "there/model", "/etc", ".pictures", ".."])
 def test_nothing_outside_the_folder(name, service):
     for use in (service.look, service.archive, service.resume):
-        with pytest.raises(InputError, match="does not lie in"):
+        with pytest.raises(InputError, match="is not in"):
             use(name)
-    with pytest.raises(InputError, match="is not kept here"):
-        service.picture(name)
+    with pytest.raises(InputError, match="is not here"):
+        service.pictures.file(name)
 
 
 def test_what_is_made_with_a_run(service):
@@ -151,9 +154,9 @@ def test_what_is_made_with_a_run(service):
     names = zipfile.ZipFile(service.archive("there")).namelist()
     assert {"there/run.json", "there/generated/animation/walk-seed_0.gif"} <= set(names)
     assert service.look("there")[:2] == ("finished", 1.0)
-    with pytest.raises(InputError, match="25 images: give 1 to 24"):
+    with pytest.raises(InputError, match="25 images: use 1 to 24"):
         service.sample("there", 25, seed=0)
-    with pytest.raises(InputError, match="999 frames: give 2 to 240"):
+    with pytest.raises(InputError, match="999 frames: use 2 to 240"):
         service.animate("there", seed=0, fps=10, suffix=".gif", frames=999)
 
 
@@ -164,8 +167,9 @@ def test_a_painted_mask(harmonization_run, tmp_path):
     assert "no mask" in words and loading.load(files[0]).shape == (30, 40, 3)
     painted[5:20, 5:20] = 200
     words, files = service.apply(str(harmonization_run), composite, painted, 0)
-    assert "composite_mask.png" in words
-    mask = loading.load(harmonization_run / "generated/composite_mask.png")[..., 0] > 0
+    (mask_file,) = (harmonization_run / "generated").glob("composite-*_mask.png")
+    assert mask_file.name in words
+    mask = loading.load(mask_file)[..., 0] > 0
     np.testing.assert_array_equal(mask, painted > 0)
     with pytest.raises(InputError, match="a composite is missing"):
         service.apply(str(harmonization_run), None, None, 0)
@@ -174,10 +178,10 @@ def test_a_painted_mask(harmonization_run, tmp_path):
 def test_runs_are_named_by_picture_and_setting(service, picture, tmp_path, monkeypatch):
     """Another picture of the same stem, or another setting, is another run with another state."""
     monkeypatch.setattr(service, "_trainings", TrainingQueue(Hand()))
-    service.keep(str(picture))
+    service.pictures.keep(str(picture))
     other = tmp_path / "picture.tif"
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(other)
-    service.keep(str(other))
+    service.pictures.keep(str(other))
     asked = [
         ("picture.png", TINY),
         ("picture.png", f"{TINY}\nseed=1"),
@@ -191,7 +195,7 @@ def test_runs_are_named_by_picture_and_setting(service, picture, tmp_path, monke
 
 
 def test_a_finished_run_is_not_the_one_that_was_asked_for(service, picture):
-    service.keep(str(picture))
+    service.pictures.keep(str(picture))
     first = service.train("picture.png", "generation", "quick", TINY)
     _until(lambda: not service.look(first).is_open)
     assert service.look(first).words == "finished"
@@ -216,7 +220,46 @@ def test_samples_of_a_deep_picture_are_shown(tmp_path):
     with Image.open(shown) as picture:
         expected = np.rint(255 * (written.astype(float) - low) / (int(high) - low))
         assert np.abs(np.asarray(picture) - expected).max() <= 1
-    assert "values" in service.understood(service.keep(str(tmp_path / "ct.tif")))
+
+
+def test_a_picture_is_shown_as_the_training_would_see_it(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "ct.tif", np.linspace(1000, 3000, 1200, dtype=np.uint16)[:, None])
+    service = StudioService(tmp_path / "runs")
+    name = service.pictures.keep(str(tmp_path / "ct.tif"))
+    pixels, notes = service.preview(name, "generation", "quick", "")
+    assert "values 1000 to 3000" in notes and pixels.max() == round(3000 / 65535 * 255)
+    pixels, _ = service.preview(name, "generation", "paper", "value_range=data")
+    assert (pixels.shape, pixels.min(), pixels.max()) == ((1200, 1, 3), 0, 255)
+
+
+@pytest.mark.parametrize(("dtype", "shown"), [(np.uint16, (0, 255)), (np.uint8, (40, 90))])
+def test_a_composite_is_applied_as_the_model_sees_its_file(dtype, shown, tmp_path):
+    """Also where 40 is black and 90 is white."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(40, 91, (30, 40, 3)).astype(dtype)
+    tifffile.imwrite(tmp_path / "picture.tif", values, photometric="rgb")
+    settings = tiny.HARMONIZATION | {"num_stages": 1, "num_iters": 1, "value_range": "40,90"}
+    trainer.train(tmp_path / "picture.tif", tmp_path / "runs/run", **settings)
+    service = StudioService(tmp_path / "runs")
+    view = service.view("run", str(tmp_path / "picture.tif"))
+    assert (view.min(), view.max()) == shown
+    service.apply("run", view, None, 0)
+    (file,) = (tmp_path / "runs/run/generated").glob("composite-*.png")
+    model = trainer.load(tmp_path / "runs/run")
+    one, other = (
+        loading.read_alike(path, model.config, model.encoding, 3).pixels
+        for path in (tmp_path / "picture.tif", file)
+    )
+    np.testing.assert_allclose(one, other, atol=1 / 255)
+
+
+def test_two_users_apply_their_composites_at_once(harmonization_run, tmp_path):
+    service = StudioService(tmp_path, [str(harmonization_run)])
+    composites = [np.full((30, 40, 3), value, np.uint8) for value in (50, 200)]
+    made = [service.apply(str(harmonization_run), one, None, 0)[1] for one in composites]
+    assert not set(made[0]) & set(made[1])
+    assert np.any(loading.load(made[0][0]) != loading.load(made[1][0]))
 
 
 def test_the_address_in_use(tmp_path):
@@ -232,24 +275,24 @@ def test_the_address_in_use(tmp_path):
 
 
 def test_settings_are_lines():
-    assert dict(_fields("num_iters = [5, 6]\n\npyramid_rule=new\nlr_scale=0.5")) == {
+    assert dict(form.fields("num_iters = [5, 6]\n\npyramid_rule=new\nlr_scale=0.5")) == {
         **{"num_iters": [5, 6], "pyramid_rule": "new", "lr_scale": 0.5}
     }
     for line in ("task=retarget", "image=x.png", "naive=/etc/a.png", "mask=m.png", "fine_tune=."):
         with pytest.raises(InputError, match=f"setting {line.split('=')[0]}: the studio takes no"):
-            dict(_fields(line))
+            dict(form.fields(line))
     with pytest.raises(InputError, match="setting 'seven': give name=value"):
-        dict(_fields("seven"))
+        dict(form.fields("seven"))
 
 
 def test_a_stopped_training_goes_on_in_the_folder(service, picture):
-    service.keep(str(picture))
+    service.pictures.keep(str(picture))
     name = service.train("picture.png", "generation", "quick", f"{TINY}\nnum_iters=100000")
     assert name == "picture-unconditional-quick"
     _until(lambda: "iteration" in service.look(name).words)
     service.stop(name)
     _until(lambda: not service.look(name).is_open)
-    assert "goes on from here" in service.look(name).words
+    assert "can continue from here" in service.look(name).words
     assert checkpoint.latest_step(service.folder / name / "checkpoints") is not None
     service.resume(name)
     _until(lambda: "iteration" in service.look(name).words)

@@ -1,36 +1,45 @@
 """Layout and callbacks of the studio page."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.events import Dependency
 
 from consingan_jax.errors import InputError
-from consingan_jax.studio.service import MOST_FRAMES, MOST_SAMPLES, PAPER, StudioService
+from consingan_jax.studio.form import PAPER
+from consingan_jax.studio.service import MOST_FRAMES, MOST_SAMPLES, StudioService
 from consingan_jax.tasks import TASKS
 
-SECONDS = 2  # between two looks at a training
+SECONDS = 2  # between two updates of the progress
+DAY = 86400  # seconds, after which the page's copies of files are deleted
 TITLE = "consingan studio"
 # No font and no script comes from elsewhere: the page works without a network.
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
 # Small pictures are shown large.
 CSS = "#grid img, #film img { width: 100%; height: 100%; object-fit: contain; }"
+FILES = ["image", ".npy", ".tif", ".tiff", ".exr", ".hdr", ".dcm", ".heic"]  # to choose from
 _SAVE: list[Any] = ["download", "fullscreen"]
 _PICTURE: dict[str, Any] = {"interactive": False, "format": "png", "buttons": _SAVE}
-FILES = ["image", ".npy", ".tif", ".tiff", ".exr", ".hdr", ".dcm", ".heic"]  # to choose from
-DAY = 86400  # seconds, after which what the page has copied is deleted
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
 def build(service: StudioService) -> gr.Blocks:
     """Returns the page of a service."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
         gr.Markdown(f"# {TITLE}\nFrom one picture, new ones.")
-        run = gr.Dropdown(_runs(service), label="Run", value=_first(service.names()), elem_id="run")
-        with gr.Tab("Train"):
-            _train(service, page, run)
+        run = gr.Dropdown(
+            service.names(), label="Run", value=_first(service.names()), elem_id="run"
+        )
+        # Whoever opens the page anew finds the runs that were added meanwhile.
+        page.load(lambda: _choices(service.names()), None, run)
+        with gr.Tab("Train"), gr.Row():
+            with gr.Column():
+                begun = _form(service, page, run)
+            with gr.Column(scale=2):
+                _progress(service, run, begun)
         with gr.Tab("Sample"):
             _sample(service, run)
         with gr.Tab("Animate"):
@@ -42,75 +51,70 @@ def build(service: StudioService) -> gr.Blocks:
     return page
 
 
-def _train(service: StudioService, page: gr.Blocks, run: gr.Dropdown) -> None:
-    with gr.Row():
-        with gr.Column():
-            upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
-            picture = gr.Dropdown(
-                service.pictures(),
-                label="Picture to train on",
-                info="Pictures that were uploaded here; a run keeps its own.",
-                value=_first(service.pictures()),
-            )
-            shown = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
-            understood = gr.Markdown(elem_id="understood")
-            task = gr.Dropdown(list(TASKS), label="Task", value="generation")
-            preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
-            settings = gr.Textbox(
-                label="Other settings", lines=2, placeholder="num_iters=1000\nmax_size=120"
-            )
-            begin = gr.Button("Train", variant="primary", elem_id="train")
-        with gr.Column(scale=2):
-            words = gr.Markdown(elem_id="words")
-            bar = gr.HTML()
-            with gr.Row():
-                stop = gr.Button("Stop", elem_id="stop")
-                resume = gr.Button("Go on", elem_id="resume")
-            title = "Training image and samples"
-            grid = gr.Image(label=title, elem_id="grid", height=420, **_PICTURE)
+def _form(service: StudioService, page: gr.Blocks, run: gr.Dropdown) -> Dependency:
+    """Adds what a training needs; returns the event that one was started."""
+    upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
+    picture = gr.Dropdown(
+        service.pictures.names(),
+        label="Picture to train on",
+        info="Pictures that were uploaded here; a run keeps its own.",
+        value=_first(service.pictures.names()),
+    )
+    preview = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
+    notes = gr.Markdown(elem_id="understood")
+    task = gr.Dropdown(list(TASKS), label="Task", value="generation")
+    preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
+    settings = gr.Textbox(
+        label="Other settings", lines=2, placeholder="num_iters=1000\nmax_size=120"
+    )
+    button = gr.Button("Train", variant="primary", elem_id="train")
+    asked = [picture, task, preset, settings]
 
-    def look(name: str | None, before: str | None):
+    def keep(file: str) -> gr.Dropdown:
+        name = service.pictures.keep(file)
+        return _choices(service.pictures.names(), name)
+
+    def show(name: str | None, *others: str) -> tuple[np.ndarray | None, str]:
+        return service.preview(name, *others) if name else (None, "")
+
+    def train(*asked: str) -> gr.Dropdown:
+        name = service.train(*asked)
+        return _choices([name, *service.names()], name)  # its directory may not be there yet
+
+    upload.upload(_answer(keep), upload, picture)
+    for changed in (picture.change, settings.blur):
+        changed(_answer(show), asked, [preview, notes])
+    task.change(lambda name: gr.Radio(_presets(name), value="quick"), task, preset, **_QUIET)
+    page.load(lambda: _choices(service.pictures.names()), None, picture).then(
+        _answer(show), asked, [preview, notes]
+    )
+    return button.click(_answer(train), asked, run)
+
+
+def _progress(service: StudioService, run: gr.Dropdown, begun: Dependency) -> None:
+    """Adds the progress of a run, which is updated after `begun` and at times."""
+    words = gr.Markdown(elem_id="words")
+    bar = gr.HTML()
+    with gr.Row():
+        stop = gr.Button("Stop", elem_id="stop")
+        resume = gr.Button("Go on", elem_id="resume")
+    title = "Training image and samples"
+    grid = gr.Image(label=title, elem_id="grid", height=420, **_PICTURE)
+    seen = gr.State()
+
+    def look(name: str | None, before: str | None) -> tuple[Any, ...]:
         now = service.look(name)
         value = gr.skip() if now.samples == before else now.samples
         progress = f'<progress style="width:100%" max="1" value="{now.share:.4f}"></progress>'
-        buttons = gr.Button(interactive=now.is_open), gr.Button(interactive=_can_go_on(now))
+        can_resume = not now.is_open and now.share < 1 and bool(now.words)
+        buttons = gr.Button(interactive=now.is_open), gr.Button(interactive=can_resume)
         return now.words, progress, value, now.samples, *buttons
 
-    def kept(file: str):
-        name = service.keep(file)
-        return gr.Dropdown(service.pictures(), value=name)
-
-    def begun(*asked):
-        name = service.train(*asked)
-        # The run's directory appears when its turn has come.
-        return gr.Dropdown(_runs(service, name), value=name)
-
-    seen = gr.State()
-    watched = [run, seen]
     outputs = [words, bar, grid, seen, stop, resume]
-    looked = _answer(look)
-    upload.upload(_answer(kept), upload, picture)
-
-    def previewed(name: str | None):
-        return (
-            (service.view(service.picture(name)), service.understood(name)) if name else (None, "")
-        )
-
-    preview = _answer(previewed)
-    picture.change(preview, picture, [shown, understood])
-    task.change(lambda name: gr.Radio(_presets(name), value="quick"), task, preset, **QUIET)
-    begin.click(_answer(begun), [picture, task, preset, settings], run).then(
-        looked, watched, outputs, **QUIET
-    )
+    for event in (begun.then, run.change, gr.Timer(SECONDS).tick):
+        event(_answer(look), [run, seen], outputs, **_QUIET)
     stop.click(_answer(service.stop), run, None)
     resume.click(_answer(service.resume), run, None)
-    run.change(looked, watched, outputs, **QUIET)
-    gr.Timer(SECONDS).tick(looked, watched, outputs, **QUIET)
-    # Whoever opens the page anew finds what has come about meanwhile.
-    page.load(lambda: gr.Dropdown(_runs(service), value=_first(service.names())), None, run)
-    page.load(
-        lambda: gr.Dropdown(service.pictures(), value=_first(service.pictures())), None, picture
-    ).then(preview, picture, [shown, understood])
 
 
 def _sample(service: StudioService, run: gr.Dropdown) -> None:
@@ -124,11 +128,13 @@ def _sample(service: StudioService, run: gr.Dropdown) -> None:
         label="Images", columns=4, object_fit="contain", buttons=_SAVE, elem_id="images"
     )
 
-    def made(name, seed, number, width, height, start):
+    def sample(
+        name: str | None, seed: int, number: int, width: str, height: str, start: int
+    ) -> list[tuple[str, str]]:
         size = {"width": width or None, "height": height or None}
         return service.sample(name, number, seed=seed, start_stage=start, **size)
 
-    button.click(_answer(made), [run, seed, number, width, height, start], gallery)
+    button.click(_answer(sample), [run, seed, number, width, height, start], gallery)
 
 
 def _animate(service: StudioService, run: gr.Dropdown) -> None:
@@ -147,13 +153,14 @@ def _animate(service: StudioService, run: gr.Dropdown) -> None:
     button = gr.Button("Animate", variant="primary", elem_id="animate")
     film = gr.Image(label="Animation", elem_id="film", **_PICTURE)
 
-    def made(name, seed, frames, fps, start, alpha, beta, loop, suffix, width, height):
-        walk = {"frames": frames, "start_stage": start, "alpha": alpha, "beta": beta}
-        walk |= {"loop": loop, "width": width or None, "height": height or None}
-        return service.animate(name, seed=seed, fps=fps, suffix=suffix, **walk)
+    names = ("seed", "frames", "fps", "start_stage", "alpha", "beta", "loop", "suffix")
+    fields = (seed, frames, fps, start, alpha, beta, loop, suffix)
 
-    asked = [run, seed, frames, fps, start, alpha, beta, loop, suffix, width, height]
-    button.click(_answer(made), asked, film)
+    def animate(name: str | None, width: str, height: str, *values: Any) -> str:
+        walk = dict(zip(names, values, strict=True))
+        return service.animate(name, width=width or None, height=height or None, **walk)
+
+    button.click(_answer(animate), [run, width, height, *fields], film)
 
 
 def _apply(service: StudioService, run: gr.Dropdown) -> None:
@@ -176,13 +183,13 @@ def _apply(service: StudioService, run: gr.Dropdown) -> None:
     words = gr.Markdown(elem_id="applied")
     results = gr.Gallery(label="Result; composite and result", columns=2, buttons=_SAVE)
 
-    def made(name, value, seed):
+    def apply(name: str | None, value: dict[str, Any] | None, seed: int) -> tuple[str, list[str]]:
         layers = [layer[..., 3] for layer in value["layers"]] if value else []
         painted = np.max(layers, axis=0) if layers else None
         return service.apply(name, value["background"] if value else None, painted, seed)
 
-    upload.upload(_answer(service.view), upload, composite)
-    button.click(_answer(made), [run, composite, seed], [words, results])
+    upload.upload(_answer(service.view), [run, upload], composite)
+    button.click(_answer(apply), [run, composite, seed], [words, results])
 
 
 def _download(service: StudioService, run: gr.Dropdown) -> None:
@@ -204,23 +211,21 @@ def _presets(task: str) -> list[str]:
     return [*TASKS[task].variants, PAPER]
 
 
-def _runs(service: StudioService, *new: str) -> list[str]:
-    return list(dict.fromkeys([*new, *service.names()]))
+def _choices(names: Sequence[str], chosen: str | None = None) -> gr.Dropdown:
+    """Returns an update of a list: one of its names is chosen, else the first."""
+    names = list(dict.fromkeys(names))
+    return gr.Dropdown(names, value=chosen or _first(names))
 
 
-def _first(names: list[str]) -> str | None:
+def _first(names: Sequence[str]) -> str | None:
     return names[0] if names else None
 
 
-def _can_go_on(look) -> bool:
-    return not look.is_open and look.share < 1 and bool(look.words)
-
-
 def _answer(function: Callable) -> Callable:
-    """Returns a function whose refusals the page shows as they are."""
+    """Returns a function whose error messages the page shows as they are."""
 
     @functools.wraps(function)
-    def answered(*arguments):
+    def answered(*arguments: Any) -> Any:
         try:
             return function(*arguments)
         except (InputError, FloatingPointError, OSError) as error:

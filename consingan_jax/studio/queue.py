@@ -13,73 +13,80 @@ from consingan_jax.generation.model import Model
 from consingan_jax.training import trainer
 from consingan_jax.training.progress import Progress
 
-Train = Callable[..., Model]
-
 
 @dataclasses.dataclass(eq=False)
 class Training:
-    """A training that was asked for.
+    """A training in the queue.
 
     Attributes:
         config: its configuration.
         run: its directory.
-        moment: where it is; None before it starts.
-        told_to_stop: whether it ends at its next moment.
+        progress: where it is; None before it starts.
+        is_stopping: whether it was told to stop.
         end: how it ended, in words; empty before.
     """
 
     config: Config
     run: pathlib.Path
-    moment: Progress | None = None
-    told_to_stop: bool = False
+    progress: Progress | None = None
+    is_stopping: bool = False
     end: str = ""
 
-    def watch(self, moment: Progress) -> bool:
-        """Takes a moment, and says whether the training shall stop."""
-        self.moment = moment
-        return self.told_to_stop
+    def watch(self, progress: Progress) -> bool:
+        """Keeps the progress; returns whether the training shall stop."""
+        self.progress = progress
+        return self.is_stopping
+
+    def describe(self) -> str:
+        """Returns where it is once its turn has come."""
+        if self.is_stopping:
+            return "stopping at the end of its iterations"
+        if self.progress is None:
+            return "starting"
+        if self.progress.seconds_left is None:
+            return str(self.progress)
+        left = tqdm.tqdm.format_interval(self.progress.seconds_left)
+        return f"{self.progress}, {left} left, reconstruction {self.progress.error:.4f}"
 
 
 class TrainingQueue:
-    """Does what is asked for in the order of asking."""
+    """Trains in the order in which trainings were added."""
 
-    def __init__(self, train: Train = trainer.train):
-        """Starts the thread; `train` trains."""
+    def __init__(self, train: Callable[..., Model] = trainer.train):
+        """Starts the thread, which calls `train`."""
         self._train = train
         self._all: dict[pathlib.Path, Training] = {}  # the newest one of every run, oldest first
         self._changed = threading.Condition()
         threading.Thread(target=self._work, daemon=True, name="trainings").start()
 
     def add(self, config: Config, run: pathlib.Path) -> None:
-        """Asks for a training; one of the same run that has not ended goes on as it is.
+        """Adds a training, unless the same one waits or trains already.
 
         Raises:
             InputError: the run waits or trains with other settings.
         """
         with self._changed:
-            old = self._all.get(run)
-            if old and not old.end:
-                if old.config != config:
-                    raise InputError(f"{run.name} trains with other settings: stop it first")
-                old.told_to_stop = False
+            if not self.takes(config, run):
+                raise InputError(f"{run.name} trains with other settings: stop it first")
+            if self.is_open(run):
+                self._all[run].is_stopping = False
                 return
-            self._all.pop(run, None)
+            self._all.pop(run, None)  # to the end of the order
             self._all[run] = Training(config, run)
             self._changed.notify()
 
     def takes(self, config: Config, run: pathlib.Path) -> bool:
-        """Returns whether `add` would take this: nothing else waits or works there."""
-        old = self._all.get(run)
-        return old is None or bool(old.end) or old.config == config
+        """Returns whether `add` takes this: the run does not wait or train with other settings."""
+        return not self.is_open(run) or self._all[run].config == config
 
     def stop(self, run: pathlib.Path) -> None:
-        """Tells a training to stop, or takes it out of the queue."""
+        """Tells a training to stop, or removes it from the queue."""
         with self._changed:
-            training = self._all.get(run)
-            if training and not training.end:
-                training.told_to_stop = True
-                if training is not self._next():
-                    training.end = "taken out of the queue"
+            if self.is_open(run):
+                training = self._all[run]
+                training.is_stopping = True
+                if training is not self._open()[0]:
+                    training.end = "removed from the queue"
 
     def is_open(self, run: pathlib.Path) -> bool:
         """Returns whether a training waits or works."""
@@ -89,50 +96,39 @@ class TrainingQueue:
     def share(self, run: pathlib.Path) -> float:
         """Returns how much of a training's arithmetic is done, 0 to 1."""
         training = self._all.get(run)
-        return training.moment.share if training and training.moment else 0.0
+        return training.progress.share if training and training.progress else 0.0
 
     def describe(self, run: pathlib.Path) -> str:
-        """Returns where a training is, in words; empty for a run that nobody asked for."""
+        """Returns where a training is, in words; empty for a run that was never added."""
         with self._changed:
             training = self._all.get(run)
-            if training is None:
-                return ""
-            if training.end:
-                return training.end
-            waiting = [each for each in self._all.values() if not each.end]
-            before = waiting.index(training)
+            if training is None or training.end:
+                return training.end if training else ""
+            before = self._open().index(training)
             if before:
-                return f"waits: {before} before it, one trains at a time"
-            if training.told_to_stop:
-                return "stops at the end of its iterations"
-            return "starts" if training.moment is None else _in_words(training.moment)
+                return f"waiting: {before} before it, one trains at a time"
+            return training.describe()
 
-    def _next(self) -> Training | None:
-        return next((each for each in self._all.values() if not each.end), None)
+    def _open(self) -> list[Training]:
+        return [training for training in self._all.values() if not training.end]
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._next() is not None)
-                training = self._next()
-            assert training is not None, "it was waited for"
-            training.end = self._done(training)
+                self._changed.wait_for(self._open)
+                training = self._open()[0]
+            end = self._outcome(training)
+            with self._changed:
+                training.end = end
 
-    def _done(self, training: Training) -> str:
+    def _outcome(self, training: Training) -> str:
         """Trains, and returns how it ended."""
         try:
             self._train(training.config, training.run, watcher=training.watch)
         except StoppedError:
-            return "stopped; training it again goes on from here"
+            return "stopped; it can continue from here"
         except (InputError, DivergedError, OSError) as error:
             return str(error)
-        except Exception as error:  # a fault of the program: the thread must live on
+        except Exception as error:  # a bug: the thread must survive it
             return f"{type(error).__name__}: {error}"
         return "finished"
-
-
-def _in_words(moment: Progress) -> str:
-    if moment.seconds_left is None:
-        return str(moment)
-    left = tqdm.tqdm.format_interval(moment.seconds_left)
-    return f"{moment}, {left} left, reconstruction {moment.error:.4f}"
