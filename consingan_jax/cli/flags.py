@@ -25,25 +25,14 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command of the program.
+    """A command of the program."""
 
-    Attributes:
-        usage: what it does, with examples.
-        define: adds the command's flags, given the arguments that they will be parsed from.
-        main: does the work, given the parsed flags and the positional arguments.
-    """
-
-    usage: str
-    define: Callable[[Flags, Sequence[str]], None]
-    main: Callable[[Flags, Sequence[str]], None]
+    usage: str  # with examples
+    define: Callable[[Flags, Sequence[str]], None]  # adds flags; given the arguments, unparsed
+    main: Callable[[Flags, Sequence[str]], None]  # given the flags and the positional arguments
 
     def run(self, name: str, arguments: Sequence[str]) -> None:
-        """Parses the arguments and works; exits the process if that fails.
-
-        Args:
-            name: of the command, as the user called it.
-            arguments: what follows the name.
-        """
+        """Parses the arguments, which follow the name, and works; if that fails, exits."""
         # Orbax reports every file that it writes, and every failure a second time.
         logging.set_verbosity(logging.FATAL)
         standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
@@ -157,13 +146,7 @@ class _ClosablePipe:
 
 
 def check_used(flags: Flags, used: Iterable[str], where: str) -> None:
-    """Raises an InputError if a flag was given that has no effect.
-
-    Args:
-        flags: as parsed.
-        used: names of those that have an effect.
-        where: completes "--NAME has no effect", such as "on samples".
-    """
+    """Raises an InputError if a flag was given that is not `used`, `where` such as "on samples"."""
     names = {*used, "compilation_cache"}
     for name in flags:
         flag = flags[name]
@@ -172,11 +155,9 @@ def check_used(flags: Flags, used: Iterable[str], where: str) -> None:
 
 
 def config_file(task: str, **changes: Any) -> Callable[[str], config_dict.ConfigDict]:
-    """Returns the function `get_config` of a configuration file: `--config=FILE.py[:VARIANT]`.
+    """Returns the function `get_config` of a configuration file, `--config=FILE.py[:VARIANT]`.
 
-    Args:
-        task: a row of the table of tasks.
-        changes: fields that differ from the task's.
+    `changes` are fields that differ from those of the task.
     """
 
     def get_config(variant: str = "") -> config_dict.ConfigDict:
@@ -201,15 +182,9 @@ def as_config_dict(config: Config) -> config_dict.ConfigDict:
 def define_config(
     flags: Flags, arguments: Sequence[str], default: config_dict.ConfigDict | None
 ) -> None:
-    """Adds `--config=FILE.py` and `--config.FIELD=VALUE`.
+    """Adds `--config=FILE.py` and `--config.FIELD=VALUE`, to be parsed from the arguments.
 
-    Args:
-        flags: to add it to.
-        arguments: from which it will be parsed.
-        default: the configuration that the fields change if no file is given.
-
-    Raises:
-        InputError: a field does not exist.
+    Without a file, the fields change `default`. Raises an InputError if one does not exist.
     """
     known = {field.name for field in dataclasses.fields(Config)}
     for argument in arguments:

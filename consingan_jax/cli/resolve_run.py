@@ -12,12 +12,7 @@ RUNS = pathlib.Path("runs")  # where trainings go unless --workdir says otherwis
 def run_or_last(flag: str | None, arguments: Sequence[str]) -> str:
     """Returns the run that is named, else the last one trained in `RUNS`, which is printed.
 
-    Args:
-        flag: the value of `--ckpt`, if it was given.
-        arguments: the positional arguments.
-
-    Raises:
-        InputError: several runs are named, or none is and `RUNS` has none.
+    Raises an InputError if several are named, by `--ckpt` or as arguments, or none is there.
     """
     named = [*([flag] if flag else []), *arguments]
     if len(named) > 1:

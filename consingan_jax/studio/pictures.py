@@ -22,11 +22,7 @@ class PictureFolder:
         return [file.name for file in files]
 
     def file(self, name: str) -> str:
-        """Returns the path of a picture.
-
-        Raises:
-            InputError: there is none of that name, or the name leads out of the folder.
-        """
+        """Returns the path of a picture; raises an InputError if it is not in this folder."""
         file = (self._path / name).resolve()
         if file.parent != self._path or not file.is_file():
             raise InputError(f"picture {name} is not here: choose one from the list")

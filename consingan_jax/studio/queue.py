@@ -16,21 +16,13 @@ from consingan_jax.training.progress import Progress
 
 @dataclasses.dataclass(eq=False)
 class Training:
-    """A training in the queue.
-
-    Attributes:
-        config: its configuration.
-        run: its directory.
-        progress: where it is; None before it starts.
-        is_stopping: whether it was told to stop.
-        end: how it ended, in words; empty before.
-    """
+    """A training in the queue."""
 
     config: Config
     run: pathlib.Path
-    progress: Progress | None = None
-    is_stopping: bool = False
-    end: str = ""
+    progress: Progress | None = None  # before it starts
+    is_stopping: bool = False  # it was told to
+    end: str = ""  # how it ended, in words
 
     def watch(self, progress: Progress) -> bool:
         """Keeps the progress; returns whether the training shall stop."""

@@ -28,19 +28,12 @@ BROWSER = (".png", ".gif", ".webp")  # what every browser shows
 
 
 class Look(NamedTuple):
-    """The present state of a run.
-
-    Attributes:
-        words: where it is.
-        share: 0 to 1, how much of its training is done.
-        samples: file of the newest grid of samples, or None.
-        is_open: whether its training waits or works.
-    """
+    """The present state of a run."""
 
     words: str = ""
-    share: float = 0.0
-    samples: str | None = None
-    is_open: bool = False
+    share: float = 0.0  # of its training that is done, 0 to 1
+    samples: str | None = None  # file of the newest grid
+    is_open: bool = False  # it waits or trains
 
 
 class StudioService:
@@ -73,10 +66,7 @@ class StudioService:
     def preview(
         self, picture: str, task: str, preset: str, settings: str
     ) -> tuple[np.ndarray, str]:
-        """Returns a picture `[H, W, 3]`, uint8, as a training would see it, and lines on it.
-
-        The arguments are those of `train`.
-        """
+        """Returns a picture `[H, W, 3]`, uint8, as `train` would see it, and lines on it."""
         found = loading.read(form.config(self.pictures.file(picture), task, preset, settings))
         return _rgb(display.to_uint8(display.shown(found.pixels))), "\n\n".join(found.notes)
 
@@ -118,7 +108,7 @@ class StudioService:
         run = self._run(name)
         words, share = self._trainings.describe(run), self._trainings.share(run)
         is_open = self._trainings.is_open(run)
-        if RunDirectory(run).is_finished() and not is_open:
+        if not is_open and RunDirectory(run).is_finished():
             words, share = words or "finished", 1.0
         # By stage and step, not by time, which a copied run has lost.
         grids = report.numbered(run, "samples/stage_*_step_*.png")
@@ -126,13 +116,7 @@ class StudioService:
         return Look(words or "stopped: it can continue", share, newest, is_open)
 
     def sample(self, name: str | None, num_samples: int, **asked: Any) -> list[tuple[str, str]]:
-        """Makes new images; returns their files, each with its seed.
-
-        Args:
-            name: of the run.
-            num_samples: how many.
-            asked: seed, width, height, start_stage as for `Model.sample`.
-        """
+        """Makes images, `asked` as of `Model.sample`; returns their files, each with its seed."""
         if not 1 <= num_samples <= MOST_SAMPLES:
             raise InputError(f"{num_samples} images: use 1 to {MOST_SAMPLES}")
         output = self._output(name)
@@ -153,7 +137,7 @@ class StudioService:
     def view(self, name: str | None, file: str) -> np.ndarray:
         """Returns a composite as the model of a run sees it, `[H, W, 3]`, uint8, for `apply`."""
         model = self._output(name).model
-        model.check_takes_composites()
+        check_takes_composites(model.config)
         found = loading.read_alike(file, model.config, model.encoding, model.arch.channels)
         # The model reads the 8 bits that `apply` writes in its own range if it is one of 8 bits.
         limits = model.encoding.limits if model.encoding.dtype == "uint8" else (0, 255)
@@ -211,11 +195,7 @@ class StudioService:
         return Output(restore.load(run), "", str(run))
 
     def _run(self, name: str | None) -> pathlib.Path:
-        """Returns the directory of a run.
-
-        Raises:
-            InputError: the name leads out of the folder.
-        """
+        """Returns the directory of a run; raises an InputError if it is elsewhere."""
         if not name:
             raise InputError("a run is missing: choose one first")
         if name in self._others:
