@@ -11,7 +11,7 @@ import jax
 
 from consingan_jax import numerics
 
-AHEAD = 2  # items of each worker that may be under way, so that memory stays flat
+AHEAD = 2  # items in flight per worker; keeps it busy, and bounds the memory of results
 
 
 class Executor(Protocol):
@@ -24,19 +24,20 @@ class Executor(Protocol):
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
-        """Yields (item, `function(item)`) in any order, and now and then (item, None).
+        """Yields (item, `function(item)`) in any order.
 
-        The result is an InputError where a machine has failed. A local function raises its own.
+        A result of None means that nothing has finished for a while, and an InputError that a
+        machine has failed. Errors of a function in this process are raised.
         """
 
 
 class LocalExecutor:
-    """Calls the function in this process: item by item, or in a thread for each device."""
+    """Calls the function in this process, item by item or with a thread per device."""
 
     is_local = True
 
     def __init__(self, devices: Sequence[jax.Device] = ()):
-        """Takes the devices that share the items; none or one: the caller's thread does all."""
+        """Takes the devices that share the items; with none or one, the calling thread does all."""
         self._devices = devices
 
     def map(
@@ -47,23 +48,24 @@ class LocalExecutor:
             yield from ((item, function(item)) for item in items)
             return
 
-        def on(device: jax.Device, item: Any) -> Any:
+        def call(device: jax.Device, item: Any) -> Any:
             with jax.default_device(device), numerics.own_settings():
                 return jax.device_get(function(item))
 
+        # A pool per device, and not one for all, so that each device has one item at a time.
         with contextlib.ExitStack() as stack:
             threads = [
                 stack.enter_context(concurrent.futures.ThreadPoolExecutor(1)) for _ in self._devices
             ]
             workers = itertools.cycle(zip(threads, self._devices, strict=True))
-            begun: collections.deque[tuple[Any, concurrent.futures.Future]] = collections.deque()
+            pending: collections.deque[tuple[Any, concurrent.futures.Future]] = collections.deque()
             for item in items:
                 thread, device = next(workers)
-                begun.append((item, thread.submit(on, device, item)))
-                if len(begun) == AHEAD * len(self._devices):
-                    first, future = begun.popleft()
+                pending.append((item, thread.submit(call, device, item)))
+                if len(pending) == AHEAD * len(self._devices):
+                    first, future = pending.popleft()
                     yield first, future.result()
-            for item, future in begun:
+            for item, future in pending:
                 yield item, future.result()
 
 

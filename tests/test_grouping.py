@@ -51,10 +51,10 @@ def test_those_of_one_shape_go_together(seeds, tmp_path, monkeypatch):
     ]
     configs, here = [seeds[0], *others, *seeds[1:]], jax.devices()
     monkeypatch.setattr(device, "memory_limit", lambda: None)
-    assert list(grouping.formed(configs, 2, here)) == [[0, 3], [4], [1], [2]]
-    assert list(grouping.formed(configs, 8, None)) == [[0, 3, 4], [1], [2]]
+    assert list(grouping.group_runs(configs, 2, here)) == [[0, 3], [4], [1], [2]]
+    assert list(grouping.group_runs(configs, 8, None)) == [[0, 3, 4], [1], [2]]
     for stack, there in ((1, here), (0, here), (0, None)):  # a CPU's one device takes one each
-        assert list(grouping.formed(configs, stack, there)) == [[0], [1], [2], [3], [4]]
+        assert list(grouping.group_runs(configs, stack, there)) == [[0], [1], [2], [3], [4]]
 
 
 def test_masks_of_their_own_keep_none_apart(seeds, tmp_path):
@@ -64,22 +64,24 @@ def test_masks_of_their_own_keep_none_apart(seeds, tmp_path):
         path = tmp_path / f"{number}.png"
         display.save(path, mask[..., None])
         configs.append(dataclasses.replace(seeds[number], mask=str(path)))
-    assert list(grouping.formed(configs, 2, None)) == [[0, 1]]
+    assert list(grouping.group_runs(configs, 2, None)) == [[0, 1]]
 
 
 def test_as_many_as_a_gpu_holds(seeds, monkeypatch):
     monkeypatch.setattr(grouping, "_is_cpu", lambda _: False)
     monkeypatch.setattr(compiler, "memory", lambda *_: 100)
     monkeypatch.setattr(device, "memory_limit", lambda: 250)
-    assert list(grouping.formed(seeds, 0, jax.devices())) == [[0, 1], [2]]
+    assert list(grouping.group_runs(seeds, 0, jax.devices())) == [[0, 1], [2]]
     monkeypatch.setattr(device, "memory_limit", lambda: None)
-    assert list(grouping.formed(seeds, 0, jax.devices())) == [[0, 1, 2]]
+    assert list(grouping.group_runs(seeds, 0, jax.devices())) == [[0, 1, 2]]
 
 
 def test_a_stack_that_cannot_fit_is_one_line(seeds, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "memory_limit", lambda: 2**12)
     many = Sweep(seeds[0], tmp_path / "set", seeds=3)
-    message = r"stack=3: models of 21x28 px need .* GiB together and 0.0 GiB are there: give 1 or"
+    message = (
+        r"stack=3: 3 models of 21x28 px need .* GiB, but only 0.0 GiB are available: give 1 or"
+    )
     with pytest.raises(InputError, match=message):
         many.train(stack=8)
     assert len(many.left()) == 3

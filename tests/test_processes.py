@@ -43,9 +43,7 @@ def test_flags_that_do():
 def test_a_set_is_for_ray(picture, capsys):
     with pytest.raises(SystemExit, match="2"):
         train.COMMAND.run("train", [str(picture), "--seeds=2", *TWO, "--process_id=0"])
-    assert "--coordinator has no effect on a set of images: give --engine=ray" in (
-        capsys.readouterr().err
-    )
+    assert "--coordinator has no effect on a sweep: give --engine=ray" in (capsys.readouterr().err)
 
 
 def _several(monkeypatch, rows):

@@ -136,15 +136,15 @@ def test_the_directory_of_something_else(folder, tmp_path):
     workdir = tmp_path / "set"
     (tmp_path / "other").mkdir()
     tiny.paint(tmp_path / "other/z.png")
-    with pytest.raises(InputError, match=r"pictures exists and is no set of runs: give another"):
+    with pytest.raises(InputError, match=r"pictures exists and is not a sweep: give another"):
         _fleet(folder, folder)
     with pytest.raises(InputError, match=r"a.png is a file: give another --workdir"):
         _fleet(folder, folder / "a.png")
     with pytest.raises(StoppedError):
         _fleet(folder, workdir).train(watcher=lambda _: True)
-    with pytest.raises(InputError, match=r"belongs to a set of other images, such as a: give"):
+    with pytest.raises(InputError, match=r"belongs to a sweep of other images, such as a: give"):
         _fleet(tmp_path / "other", workdir)
-    with pytest.raises(InputError, match=r"a set with config.num_iters=2, not 3: give another"):
+    with pytest.raises(InputError, match=r"a sweep with config.num_iters=2, not 3: give another"):
         Sweep(Config.create(images=str(folder), **SMALL | {"num_iters": 3}), workdir)
     about = json.loads((workdir / "set.json").read_text())
     for damage in (
@@ -163,7 +163,7 @@ def test_the_directory_of_something_else(folder, tmp_path):
     (workdir / "set.json").unlink()
     assert len(_fleet(folder, workdir).left()) == 3  # as it was told
     for wrong in ({"fine_tune": "run", "naive": "n.png", "task": "editing"}, {}):
-        with pytest.raises(InputError, match=r"is a run of its own|an image is missing"):
+        with pytest.raises(InputError, match=r"a sweep cannot fine-tune|an image is missing"):
             Sweep(Config.create(**SMALL | wrong), tmp_path / "new")
     with pytest.raises(InputError, match="seeds=0: give 1 or more"):
         _fleet(folder, tmp_path / "new", seeds=0)
@@ -190,7 +190,7 @@ def test_the_command_trains_a_folder(folder, tmp_path, monkeypatch, capsys):
     goes_on = [f"--workdir={tmp_path / 'set'}", "--compilation_cache=off"]
     with pytest.raises(SystemExit, match="2"):
         train.COMMAND.run("train", [*goes_on, "--config.num_iters=9"])
-    assert "a set with config.num_iters=2, not 9: give another" in capsys.readouterr().err
+    assert "a sweep with config.num_iters=2, not 9: give another" in capsys.readouterr().err
     train.COMMAND.run("train", goes_on)
     assert "3 of 3 runs are finished" in capsys.readouterr().out
     # One of them asked for again: the page has all.
@@ -216,7 +216,7 @@ def test_a_set_goes_on_from_another_directory(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     again = sweep.restored("../set")
     assert [member.name for member in again.members] == names
-    with pytest.raises(InputError, match="a set with 2 seeds of each image, not 1: give another"):
+    with pytest.raises(InputError, match="a sweep with 2 seeds of each image, not 1: give another"):
         sweep.restored("../set", seeds=1)
     # More images, and more seeds, make it larger.
     _stopped(Sweep(config, "../set", paths=["../pictures/a.png", "../pictures/c.png"], seeds=3))
@@ -225,7 +225,7 @@ def test_a_set_goes_on_from_another_directory(folder, tmp_path, monkeypatch):
     about = json.loads((tmp_path / "set/set.json").read_text())
     del about["images"], about["seeds"]
     (tmp_path / "set/set.json").write_text(json.dumps(about))
-    with pytest.raises(InputError, match="does not name its images: give them, and --seeds, once"):
+    with pytest.raises(InputError, match="did not record its images: give them, and --seeds, once"):
         sweep.restored("../set")
     assert len(Sweep(config, "../set", paths=["../pictures/a.png"], seeds=2).members) == 2
 
@@ -295,9 +295,7 @@ def test_many_outcomes_are_not_each_written_down(tmp_path, monkeypatch):
     many = Sweep(Config.create(), tmp_path / "set", paths=[str(tmp_path / "pictures")])
     written = []
     write = report.SweepReport.write
-    monkeypatch.setattr(
-        report.SweepReport, "write", lambda self, rows: written.append(1) or write(self, rows)
-    )
+    monkeypatch.setattr(report.SweepReport, "write", lambda self: written.append(1) or write(self))
 
     class Done:
         is_local = True

@@ -1,4 +1,4 @@
-"""Flags that select the executor: local devices or a Ray cluster."""
+"""Defines the flags that select the executor: local devices or a Ray cluster."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ _OF_RAY = ("address", "cpus", "gpus")
 def define(to: dict[str, Any]) -> None:
     """Adds the flags."""
     a, least = absl_flags, {**to, "lower_bound": 0}
-    a.DEFINE_integer("devices", 0, "How many to use; a CPU is divided [all].", **least)
-    a.DEFINE_enum("engine", "", ["", "ray"], "Who does the work [this process].", **to)
-    a.DEFINE_string("address", "", "Of a Ray cluster, HOST:PORT or auto.", **to)
-    a.DEFINE_float("cpus", 2.0, "Cores of each task, with --engine.", **least)
-    a.DEFINE_float("gpus", 0.0, "GPUs of each task, with --engine.", **least)
+    a.DEFINE_integer("devices", 0, "Number of devices; a CPU is divided [all].", **least)
+    a.DEFINE_enum("engine", "", ["", "ray"], "Where the work is done [this process].", **to)
+    a.DEFINE_string("address", "", "Address of a Ray cluster, HOST:PORT or auto.", **to)
+    a.DEFINE_float("cpus", 2.0, "CPU cores per task, with --engine.", **least)
+    a.DEFINE_float("gpus", 0.0, "GPUs per task, with --engine.", **least)
 
 
 def executor_of(flags: absl_flags.FlagValues) -> Ray | None:
-    """Returns the cluster that is asked for; None for this machine.
+    """Returns the selected cluster, or None for this machine.
 
     Raises:
-        InputError: a flag was given that has no effect.
+        InputError: a given flag has no effect.
     """
     if not flags.engine:
         if given := [name for name in _OF_RAY if flags[name].present]:

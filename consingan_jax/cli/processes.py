@@ -1,4 +1,4 @@
-"""Flags of multi-process training (`jax.distributed`), and joining the other processes."""
+"""Defines the flags of multi-process training, and joins processes by `jax.distributed`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,22 +10,22 @@ from absl import flags as absl_flags
 from consingan_jax import subprocess_io
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 
-JOIN_SECONDS = 120  # for which a process waits for the others
-SILENT_SECONDS = 20  # without a heartbeat, after which a process counts as dead
+JOIN_SECONDS = 120  # to wait for the other processes
+SILENT_SECONDS = 20  # without a heartbeat until a process counts as dead
 _FLAGS = ("coordinator", "num_processes", "process_id")
 
 
 def define(to: dict[str, Any]) -> None:
     """Adds the flags."""
     absl_flags.DEFINE_string(
-        "coordinator", "", "HOST:PORT of process 0, or auto, to train one run with several.", **to
+        "coordinator", "", "HOST:PORT of process 0, or auto: one run in several processes.", **to
     )
-    absl_flags.DEFINE_integer("num_processes", None, "How many there are.", lower_bound=1, **to)
-    absl_flags.DEFINE_integer("process_id", None, "Which this one is.", lower_bound=0, **to)
+    absl_flags.DEFINE_integer("num_processes", None, "Number of processes.", lower_bound=1, **to)
+    absl_flags.DEFINE_integer("process_id", None, "Index of this process.", lower_bound=0, **to)
 
 
 def check(flags: absl_flags.FlagValues) -> None:
-    """Raises an InputError unless the flags say who this process is, or none of them is given."""
+    """Raises an InputError unless the flags are complete, or none of them is given."""
     given = [name for name in _FLAGS if flags[name].present]
     if given and "devices" in flags and flags["devices"].present:
         raise InputError("--devices has no effect with --coordinator: all devices train")
@@ -48,17 +48,17 @@ def check(flags: absl_flags.FlagValues) -> None:
 
 @contextlib.contextmanager
 def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
-    """Joins the other processes for the block, if the flags name some.
+    """Joins the other processes within the block, if the flags ask for it.
 
-    Where one of them dies, the JAX runtime aborts the others with its own message.
+    If one of them dies, the JAX runtime aborts the others with a message of its own.
 
     Raises:
-        InputError: the others cannot be reached.
+        InputError: the other processes cannot be reached.
     """
     if not flags.coordinator:
         yield
         return
-    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM to itself
+    jax.config.update("jax_enable_preemption_service", False)  # it would handle SIGTERM
     try:
         jax.distributed.initialize(
             None if flags.coordinator == "auto" else flags.coordinator,
@@ -73,13 +73,16 @@ def joined(flags: absl_flags.FlagValues) -> Iterator[None]:
         raise InputError(f"--coordinator={flags.coordinator}: {reason}") from None
     print(
         f"process {jax.process_index()} of {jax.process_count()}; if one dies, all end soon with "
-        "an error of the JAX runtime: start all of them again, and the run continues from its last "
-        "checkpoint",
+        "an error of the JAX runtime: start all again to resume from the last checkpoint",
         flush=True,
     )
     try:
         yield
-    except (StoppedError, InputError, DivergedError):  # mostly in all of them alike
+    except (
+        StoppedError,
+        InputError,
+        DivergedError,
+    ):  # most are raised in all processes alike; others skip the shutdown, which waits for all
         subprocess_io.close()
         jax.distributed.shutdown()
         raise

@@ -1,14 +1,11 @@
 """`consingan train`: trains a model of one image, or a sweep over several."""
 
-import contextlib
 import dataclasses
 import glob
 import pathlib
 import shlex
-import signal
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import tqdm
 from absl import flags as absl_flags
@@ -18,48 +15,45 @@ from consingan_jax.cli import dry_run, executor_flags, processes, signals
 from consingan_jax.cli.flags import Command, Flags, as_config_dict, check_used, define_config
 from consingan_jax.cli.resolve_run import RUNS
 from consingan_jax.config import Config
-from consingan_jax.errors import InputError, StoppedError
-from consingan_jax.executors import LOCAL
+from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.runs.directory import RunDirectory, default_name
-from consingan_jax.sweeps import sweep
+from consingan_jax.sweeps import state, sweep
 from consingan_jax.tasks import TASKS
 from consingan_jax.training import trainer
-from consingan_jax.training.stopping import StopFlag
 
-USAGE = """Trains a generative model of one image. The same command again goes on where it stopped.
+USAGE = """Trains a generative model of one image. The same command again resumes the training.
 
-  consingan train photo.jpg --quick                      minutes on a laptop: see what it does
+  consingan train photo.jpg --quick                      minutes on a laptop, for a first look
   consingan train photo.jpg --fast                       the paper's size in a sixth of its time
   consingan train photo.jpg                              as in the paper: hours on a CPU
-  consingan train photo.jpg --task=retarget --dry_run    says what the run would be and cost
+  consingan train photo.jpg --task=retarget --dry_run    prints pyramid and cost only
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
   consingan train --config=FILE.py:quick                 a file with a function get_config
-  consingan train --workdir=RUN                          goes on with a run, or with a set
-  consingan train FOLDER [--seeds=4]                     a model of each image, of each seed
+  consingan train --workdir=RUN                          resumes a run or a sweep
+  consingan train FOLDER [--seeds=4]                     a sweep: a model of each image and seed
 
 --config.FIELD=VALUE sets any field of the configuration; --fields lists them."""
 VARIANTS = {
-    "quick": "A small size for a laptop's CPU.",
-    "fast": "The paper's size from cheaper iterations.",
+    "quick": "Small images, for a laptop's CPU.",
+    "fast": "The paper's size with cheaper iterations.",
 }
 
 
 def _define(flags: Flags, arguments: Sequence[str]) -> None:
-    to: dict[str, Any] = {"flag_values": flags}
-    absl_flags.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
-    absl_flags.DEFINE_bool("dry_run", False, "Say what the run would be and cost, then stop.", **to)
-    absl_flags.DEFINE_integer("seeds", 1, "Models of each image.", lower_bound=1, **to)
-    absl_flags.DEFINE_integer(
-        "stack", 0, "Models of a set that train together at most [as fit].", lower_bound=0, **to
-    )
+    a, to = absl_flags, cast(dict[str, Any], {"flag_values": flags})
+    least = {**to, "lower_bound": 0}
+    a.DEFINE_string("workdir", None, "Directory of the run [runs/IMAGE-TASK].", **to)
+    a.DEFINE_bool("dry_run", False, "Print the pyramid and the cost, then exit.", **to)
+    a.DEFINE_integer("seeds", 1, "Number of models of each image.", **least | {"lower_bound": 1})
+    a.DEFINE_integer("stack", 0, "Maximum of models of a sweep trained together [as fit].", **least)
     executor_flags.define(to)
     processes.define(to)
-    absl_flags.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
+    a.DEFINE_bool("fields", False, "List all fields of the configuration.", **to)
     _define_choice(flags)
-    chosen = Flags()  # what the fields are without --config=FILE depends on these
+    chosen = Flags()  # parsed first: the defaults of --config.FIELD depend on them
     _define_choice(chosen)
     absl_flags.DEFINE_string("config", None, "", flag_values=chosen)
     chosen(["train", *arguments], known_only=True)
@@ -67,9 +61,9 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
         variant = _variant(chosen)
         define_config(flags, arguments, as_config_dict(Config.create(chosen.task, variant)))
         return
-    given = [name for name in ("task", *VARIANTS) if chosen[name].present]
-    if given:
-        raise InputError(f"--config={chosen.config} and --{given[0]}: give one of them")
+    for name in ("task", *VARIANTS):
+        if chosen[name].present:
+            raise InputError(f"--config={chosen.config} and --{name}: give one of them")
     if not pathlib.Path(chosen.config.partition(":")[0]).is_file():
         raise InputError(f"--config={chosen.config}: no such file")
     define_config(flags, arguments, None)
@@ -82,7 +76,7 @@ def _define_choice(flags: Flags) -> None:
 
 
 def _variant(flags: Flags) -> str:
-    """Returns the name of the variant that is asked for, "" if none is."""
+    """Returns the name of the variant that the flags select, or ""."""
     asked = [name for name in VARIANTS if flags[name].value]
     if len(asked) > 1:
         raise InputError(f"--{asked[0]} and --{asked[1]}: give one of them")
@@ -92,11 +86,11 @@ def _variant(flags: Flags) -> str:
 def _work(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, str]:
     """Returns the sweep to train, or the configuration and the directory of the run.
 
-    A `--workdir` that exists goes on as it is unless images, a task, a variant or `--config=FILE`
-    are given. Otherwise several images, a folder, a pattern or `--seeds` train a sweep, and one
-    image trains a run.
+    An existing `--workdir` is resumed as it is unless images, a task, a variant or `--config=FILE`
+    are given. Otherwise several images, a folder, a pattern or `--seeds` start a sweep, and one
+    image a run.
     """
-    if (resumed := _resumed(flags, images)) is not None:
+    if resumed := _resumed(flags, images):
         return resumed
     config = _config(flags, images)
     chosen: Any = flags["config"]
@@ -114,14 +108,14 @@ def _work(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, st
 
 
 def _resumed(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, str] | None:
-    """Returns the work in `--workdir`; None if there is none, or if flags describe other work."""
+    """Returns the work in `--workdir`; None if there is none or the flags describe new work."""
     workdir = flags.workdir
     chosen: Any = flags["config"]
-    is_described = any(flags[name].present for name in ("task", *VARIANTS))
-    if not workdir or images or is_described or isinstance(chosen.config_filename, str):
+    is_new = images or any(flags[name].present for name in ("task", *VARIANTS))
+    if not workdir or is_new or isinstance(chosen.config_filename, str):
         return None
     changes = chosen.override_values
-    if sweep.is_set(workdir) and not changes.keys() & {"image", "images", "fine_tune"}:
+    if state.is_sweep(workdir) and not changes.keys() & {"image", "images", "fine_tune"}:
         seeds = flags.seeds if flags["seeds"].present else 0
         return sweep.restored(workdir, seeds=seeds, **changes)
     if restore.is_run(workdir) and not changes.keys() & {"images", "fine_tune"}:
@@ -132,7 +126,7 @@ def _resumed(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config,
 
 
 def _check_files(config: Config, workdir: str) -> None:
-    """Raises an InputError if a picture of a run is gone."""
+    """Raises an InputError if an image file of a run is gone."""
     for field in () if config.fine_tune else ("image", "mask"):
         path = getattr(config, field)
         if path and not pathlib.Path(path).exists():
@@ -143,17 +137,19 @@ def _check_files(config: Config, workdir: str) -> None:
 
 
 def _config(flags: Flags, images: Sequence[str]) -> Config:
-    """Returns the configuration that the flags and the first image describe."""
+    """Returns the configuration from the flags and the first image."""
     chosen: Any = flags["config"]
     given = flags.config.to_dict() if hasattr(flags.config, "to_dict") else flags.config
     if not isinstance(given, Mapping):
-        raise InputError("--config: get_config returns no configuration: return a ConfigDict")
+        raise InputError("--config: get_config must return a ConfigDict")
     config = Config.restore(given)
     if images:
         if "image" in chosen.override_values:
             raise InputError(f"image {images[0]} and --config.image: give one of them")
         if restore.is_run(images[0]):
-            raise InputError(f"{images[0]} is a run: --workdir={images[0]} goes on with it")
+            raise InputError(
+                f"{images[0]} is a run, not an image: --workdir={images[0]} resumes it"
+            )
         config = dataclasses.replace(config, image=images[0])
     if config.image and config.images:
         raise InputError(f"image {config.image} and config.images: give one of them")
@@ -163,14 +159,17 @@ def _config(flags: Flags, images: Sequence[str]) -> Config:
 
 
 def _is_sweep(flags: Flags, config: Config, images: Sequence[str]) -> bool:
-    is_many = len(images) > 1 or flags.seeds > 1 or bool(config.images)
-    if len(images) == 1 and not pathlib.Path(images[0]).is_file():
-        is_many |= pathlib.Path(images[0]).is_dir() or glob.has_magic(images[0])
-    return is_many or bool(flags.workdir and sweep.is_set(flags.workdir))
+    is_many = len(images) > 1 or flags.seeds > 1 or config.images or any(map(_is_many, images))
+    return bool(is_many or (flags.workdir and state.is_sweep(flags.workdir)))
+
+
+def _is_many(path: str) -> bool:
+    is_pattern = glob.has_magic(path) and not pathlib.Path(path).is_file()
+    return is_pattern or pathlib.Path(path).is_dir()
 
 
 def _stem(words: Sequence[str]) -> str:
-    """Returns the name of the file, the folder, or the folder of the files."""
+    """Returns the stem of the file or folder, or of the parent folder of several files."""
     place = pathlib.Path(words[0]).absolute()
     if len(words) > 1:
         place = place.parent
@@ -190,28 +189,30 @@ def _main(flags: Flags, images: Sequence[str]) -> None:
     work = _work(flags, images)
     if isinstance(work, sweep.Sweep):
         _main_of_sweep(flags, work)
-        return
-    asked, workdir = work
-    of_set = [*executor_flags.FLAGS[1:], "stack"]
-    unused = [name for name in of_set if flags[name].present]
-    if unused:
-        raise InputError(f"--{unused[0]} has no effect on one image: leave it out")
+    else:
+        _main_of_run(flags, *work)
+
+
+def _main_of_run(flags: Flags, asked: Config, workdir: str) -> None:
+    for name in (*executor_flags.FLAGS[1:], "stack"):
+        if flags[name].present:
+            raise InputError(f"--{name} has no effect on one image: leave it out")
     if flags.dry_run:
-        _say_device()
+        _print_device()
         for line in dry_run.dry_run(asked):
             print(line, flush=True)
         return
-    with _stoppable() as request, processes.joined(flags):
-        _say_device()
+    with signals.listening() as stop, processes.joined(flags):
+        _print_device()
         device.use_compilation_cache(flags.compilation_cache)
         finished = RunDirectory(workdir).is_finished()
-        model = trainer.train(asked, workdir, watcher=request, devices=flags.devices)
+        model = trainer.train(asked, workdir, watcher=stop, devices=flags.devices)
     print(f"{workdir} {'is finished already' if finished else 'is finished'}", end="; ")
     print(f"reconstruction RMSE {model.reconstruction_rmse():.4f} on [-1, 1]. To use it:")
     print(f"consingan sample {shlex.quote(workdir)} {model.task.sample_hint}")
 
 
-def _say_device() -> None:
+def _print_device() -> None:
     print(device.describe())
     if warning := device.warning():
         print(warning)
@@ -219,44 +220,28 @@ def _say_device() -> None:
 
 def _main_of_sweep(flags: Flags, runs: sweep.Sweep) -> None:
     if flags.coordinator:
-        raise InputError("--coordinator has no effect on a set of images: give --engine=ray")
-    if not flags.engine:  # which has other devices, and may need this one's memory
-        _say_device()
+        raise InputError("--coordinator has no effect on a sweep: give --engine=ray")
+    if not flags.engine:  # a cluster has other devices, and may need the memory of this one
+        _print_device()
     if flags.dry_run:
         for line in dry_run.of_set(runs):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)
-    _train_sweep(runs, flags)
-
-
-def _train_sweep(runs: sweep.Sweep, flags: Flags) -> None:
-    engine = executor_flags.executor_of(flags) or LOCAL
-    about: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
-    about |= {"measure": evaluation.quick_metrics, "say": tqdm.tqdm.write}
-    if flags.engine:  # an interruption ends its tasks, whose checkpoints stay
-        runs.train(engine=engine, **about)
+    options: dict[str, Any] = {"stack": flags.stack, "devices": flags.devices}
+    options |= {"measure": evaluation.quick_metrics, "say": tqdm.tqdm.write}
+    if cluster := executor_flags.executor_of(flags):
+        # Without signal handlers: an interrupt ends the tasks at once, and their checkpoints stay.
+        runs.train(engine=cluster, **options)
     else:
-        with _stoppable() as request:
-            runs.train(watcher=request, **about)
-    number, failed = len(runs.members), len(runs.errors)
-    print(f"{number - len(runs.left())} of {number} runs are finished: {runs.path}/index.html")
+        with signals.listening() as stop:
+            runs.train(watcher=stop, **options)
+    number, left, failed = len(runs.members), len(runs.left()), list(runs.errors.items())
+    print(f"{number - left} of {number} runs are finished: {runs.path}/index.html")
     if failed:
-        name, error = next(iter(runs.errors.items()))
-        others = f"; and {failed - 1} more, all in {runs.path}/summary.csv" if failed > 1 else ""
-        raise InputError(f"{name} failed: {error}{others}")
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[StopFlag]:
-    """Yields a watcher that hears signals; a training that they stop ends the process."""
-    with signals.listening() as request:
-        try:
-            yield request
-        except StoppedError as error:
-            print(f"consingan train: {error}", file=sys.stderr)
-            signals.end(request.signal or signal.SIGTERM)
-            raise
+        others = f"; {len(failed) - 1} more failed, see {runs.path}/summary.csv"
+        name, error = failed[0]
+        raise InputError(f"{name} failed: {error}{others if len(failed) > 1 else ''}")
 
 
 COMMAND = Command(USAGE, _define, _main)

@@ -1,4 +1,4 @@
-"""Groups runs with equal pyramid shapes, to train them in one program."""
+"""Groups runs with equal pyramid shapes, to train each group in one program."""
 
 import collections
 from collections.abc import Hashable, Iterator, Sequence
@@ -13,78 +13,78 @@ from consingan_jax.training import compiler
 from consingan_jax.training.placement import ALONE, placement_for
 from consingan_jax.training.step import StageStep
 
-MOST = 16  # runs of one device that are put together unasked
-SHARE = 0.8  # of its memory that they may take then
+MAX_RUNS = 16  # of one device in a group, if the user gives no number
+MEMORY_FRACTION = 0.8  # of a device that such a group may fill
 
 
 @numerics.independent
-def formed(
-    configs: Sequence[Config], stack: int, there: Sequence[jax.Device] | None
+def group_runs(
+    configs: Sequence[Config], stack: int, devices: Sequence[jax.Device] | None
 ) -> Iterator[list[int]]:
-    """Yields the runs that train together, by their places in `configs`.
+    """Yields groups of runs that train together, as indices into `configs`.
 
     Args:
-        configs: of the runs, alike but for image and seed.
-        stack: how many at most; 0: as many as the devices hold, on a CPU one each.
-        there: the devices; None where they are those of other machines, and nobody can say.
+        configs: configurations that differ in image and seed only.
+        stack: maximum number of runs in a group; 0 means as many as fit the devices, one per
+            device on a CPU.
+        devices: the devices of each group; None if they are those of other machines, unknown here.
 
     Raises:
-        InputError: so many cannot fit.
+        InputError: a group of `stack` runs cannot fit the memory.
     """
-    if not stack and (there is None or (_is_cpu(there) and len(there) == 1)):
+    if not stack and (devices is None or (_is_cpu(devices) and len(devices) == 1)):
         stack = 1
-    if stack == 1:
-        yield from ([place] for place in range(len(configs)))
+    if stack == 1:  # without loading the images
+        yield from ([i] for i in range(len(configs)))
         return
+    # The top stage's step compares equal exactly if one compiled program can serve both runs.
     alike: dict[Hashable, list[int]] = collections.defaultdict(list)
-    for place, config in enumerate(configs):
-        alike[_top(config) or place].append(place)
-    for program, places in alike.items():
-        size = min(len(places), stack or len(places))
-        if isinstance(program, StageStep) and there is not None and size > 1:
+    for i, config in enumerate(configs):
+        alike[_top_step(config) or i].append(i)
+    for step, indices in alike.items():
+        size = min(len(indices), stack or len(indices))
+        if isinstance(step, StageStep) and devices is not None and size > 1:
             if stack:
-                _check(program, size, there)
+                _check_memory(step, size, devices)
             else:
-                size = _fitting(program, there)
-        for first in range(0, len(places), size):
-            yield places[first : first + size]
+                size = _num_fitting(step, devices)
+        for first in range(0, len(indices), size):
+            yield indices[first : first + size]
 
 
-def _top(config: Config) -> StageStep | None:
-    """Returns the arithmetic of a run's last stage; None if its image cannot be read."""
+def _top_step(config: Config) -> StageStep | None:
+    """Returns the training step of the last stage; None if the image cannot be read."""
     try:
         inputs = load_inputs(config)
     except (InputError, OSError):
-        return None
+        return None  # the run fails with this error when it is trained
     return StageStep(inputs.config, inputs.arch, inputs.sizes)
 
 
-def _fitting(program: StageStep, there: Sequence[jax.Device]) -> int:
-    """Returns how many runs the devices hold."""
-    if _is_cpu(there):
-        return len(there)
-    limit, needed = device.memory_limit(), compiler.memory(program, ALONE)
-    each = MOST if limit is None else min(MOST, int(SHARE * limit / needed))
-    return max(1, each) * len(there)
+def _num_fitting(step: StageStep, devices: Sequence[jax.Device]) -> int:
+    if _is_cpu(devices):
+        return len(devices)
+    limit, needed = device.memory_limit(), compiler.memory(step, ALONE)
+    each = MAX_RUNS if limit is None else min(MAX_RUNS, int(MEMORY_FRACTION * limit / needed))
+    return max(1, each) * len(devices)
 
 
-def _check(program: StageStep, size: int, there: Sequence[jax.Device]) -> None:
-    """Raises an InputError if so many runs cannot fit."""
+def _check_memory(step: StageStep, size: int, devices: Sequence[jax.Device]) -> None:
     limit = device.memory_limit()
     if limit is None:
         return
-    placement = placement_for(size, 1, there)
-    needed = compiler.memory(program, placement)
-    if _is_cpu(there):  # whose devices share it
+    placement = placement_for(size, 1, devices)
+    needed = compiler.memory(step, placement)
+    if _is_cpu(devices):  # they share one memory
         needed *= placement.num_devices
     if needed > limit:
-        height, width = program.sizes[-1]
+        height, width = step.sizes[-1]
         raise InputError(
-            f"stack={size}: models of {height}x{width} px need {needed / 2**30:.1f} GiB together "
-            f"and {limit / 2**30:.1f} GiB are there: give {max(1, int(size * limit / needed))} or "
-            "less"
+            f"stack={size}: {size} models of {height}x{width} px need {needed / 2**30:.1f} GiB, "
+            f"but only {limit / 2**30:.1f} GiB are available: give "
+            f"{max(1, int(size * limit / needed))} or less"
         )
 
 
-def _is_cpu(there: Sequence[jax.Device]) -> bool:
-    return there[0].platform == "cpu"
+def _is_cpu(devices: Sequence[jax.Device]) -> bool:
+    return devices[0].platform == "cpu"

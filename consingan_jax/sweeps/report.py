@@ -1,7 +1,6 @@
-"""Writes index.html and summary.csv of a sweep, a row for each run."""
+"""Writes index.html and summary.csv of a sweep, with a row for each run."""
 
 import csv
-import dataclasses
 import html
 import importlib.resources
 import io
@@ -9,48 +8,37 @@ import os
 import pathlib
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from consingan_jax.config import Config
 from consingan_jax.files import write_text
 from consingan_jax.runs import logger
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.report import numbered, where
+from consingan_jax.sweeps.state import SweepRun, SweepState
 
 SECONDS = 30.0  # between two versions of the page while a run trains
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What there is to say of one run.
-
-    Attributes:
-        name: of its directory.
-        image: file of its training image.
-        seed: of the run.
-        state: in words.
-        seconds: that its iterations have taken; None before the first.
-        rmse: of the last reconstruction, on [-1, 1], likewise.
-        measures: of the finished model, by their names.
-        error: why it failed, else empty.
-        shown: its training image and its newest samples, as files below the set's directory.
-    """
+class Row(NamedTuple):
+    """A row of the report, about one run."""
 
     name: str
     image: str
     seed: int
-    state: str
-    seconds: float | None
-    rmse: float | None
+    state: str  # "finished", "failed", "waits", or the stage and iteration
+    seconds: float | None  # that the iterations took; None before the first
+    rmse: float | None  # of the last reconstruction, on [-1, 1]
     measures: Mapping[str, float]
     error: str
-    shown: tuple[str, ...]
+    shown: tuple[str, ...]  # training image and newest samples, relative to the sweep's directory
 
     @classmethod
     def of(
         cls, run: pathlib.Path, config: Config, *, error: str, measures: Mapping[str, float]
     ) -> "Row":
-        """Returns the row of a run as its directory has it now."""
+        """Reads the row of a run from its directory."""
         lines = list(logger.read(run / "metrics.jsonl"))
         newest = {line["stage"]: line.get("seconds", 0.0) for line in lines}
         state = where(config, lines) if lines else "waits"
@@ -70,24 +58,36 @@ class Row:
 
 
 class SweepReport:
-    """Writes both files of a set."""
+    """Writes index.html and summary.csv of a sweep, whose state it reads at every call."""
 
-    def __init__(self, path: pathlib.Path):
-        """Names the set's directory; touches nothing."""
-        self.path = path
+    def __init__(self, path: pathlib.Path, runs: Sequence[SweepRun], state: SweepState):
+        """Keeps its arguments; writes nothing."""
+        self.path, self._runs, self._state = path, runs, state
         self._written = 0.0
+        self._finished: dict[str, Row] = {}  # a finished run's files are read only once
 
-    def write_at_times(self, rows: Callable[[], Sequence[Row]]) -> None:
-        """Writes both files, if that was not done a moment ago."""
+    def write_if_old(self) -> None:
+        """Writes both files unless they were written within the last `SECONDS`."""
         if self.age() > SECONDS:
-            self.write(rows())
+            self.write()
 
     def age(self) -> float:
         """Returns the seconds since both files were written."""
         return time.monotonic() - self._written
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Writes both files."""
+    def _row(self, run: SweepRun) -> Row:
+        error = self._state.errors.get(run.name, "")
+        measures = self._state.measures.get(run.name, {})
+        row = self._finished.get(run.name)
+        if row is None:
+            row = Row.of(self.path / run.name, run.config, error=error, measures=measures)
+        if row.state == "finished":
+            self._finished[run.name] = row
+        return row._replace(error=error, measures=measures)
+
+    def write(self) -> None:
+        """Writes both files atomically."""
+        rows = list(map(self._row, self._runs))
         names = sorted({name for row in rows for name in row.measures})
         template = importlib.resources.files("consingan_jax.sweeps") / "report.html"
         states = [row.state for row in rows]
@@ -104,21 +104,19 @@ class SweepReport:
 
 def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    fields = ("name", "image", "seed", "state", "seconds", "rmse")
-    writer.writerow([*fields, *names, "error"])
-    for row in rows:
-        own = ["" if (value := getattr(row, field)) is None else value for field in fields]
-        writer.writerow([*own, *(row.measures.get(name, "") for name in names), row.error])
+    fields = ("name", "image", "seed", "state", "seconds", "rmse", *names, "error")
+    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row.measures, **row._asdict()} for row in rows)
     return text.getvalue()
 
 
 def _link(path: str) -> str:
-    return urllib.parse.quote(os.fsencode(path))
+    return urllib.parse.quote(os.fsencode(path))  # file names need not be UTF-8
 
 
 def _shown(row: Row, names: Sequence[str]) -> str:
-    """Returns the row of a page."""
+    """Returns a row of the page's table, in HTML."""
     link = _link(f"{row.name}/report.html")
     name = html.escape(row.name)
     title = f'<a href="{link}">{name}</a>' if row.shown else name

@@ -4,10 +4,8 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-import jax
 
 from consingan_jax import device, lock, numerics
 from consingan_jax.config import Config
@@ -17,57 +15,43 @@ from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation import restore
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
-from consingan_jax.sweeps import grouping, state
-from consingan_jax.sweeps.report import Row, SweepReport
-from consingan_jax.sweeps.state import SweepState
+from consingan_jax.sweeps import grouping
+from consingan_jax.sweeps.report import SweepReport
+from consingan_jax.sweeps.state import SweepRun, SweepState, read_matching
 from consingan_jax.sweeps.work import Measure, Result, WorkUnit, work_elsewhere
 from consingan_jax.training.progress import Progress, ProgressCallback
 
-SECONDS = 5.0  # between two versions of the set's files while runs end
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepRun:
-    """One of the runs: its name, which is also that of its directory, and its configuration."""
-
-    name: str
-    config: Config
-
-
-def is_set(path: str | os.PathLike) -> bool:
-    """Returns whether a directory is a set of runs."""
-    return (pathlib.Path(path) / state.IDENTITY).is_file()
-
-
-def _is_of_set(entry: pathlib.Path) -> bool:
-    """Returns whether a file or a directory may lie in a set's directory."""
-    own = entry.name.startswith(".") or entry.name in ("index.html", "summary.csv")
-    return own or (entry / restore.IDENTITY).is_file()
+SECONDS = 5.0  # between two versions of set.json and the report while runs end
 
 
 def restored(workdir: str | os.PathLike, *, seeds: int = 0, **changes: Any) -> "Sweep":
-    """Returns the set of runs that a directory holds, with the images it was last called for.
+    """Returns the sweep in a directory, with the images that it was last started with.
 
     Args:
-        workdir: the directory of the set.
-        seeds: how many runs of each image; 0: as many as there were.
-        changes: fields of the configuration that are asked for; they must be as they were.
+        workdir: directory of the sweep.
+        seeds: number of runs per image; 0 keeps the number.
+        changes: fields of the configuration; they must equal those of the sweep.
 
     Raises:
-        InputError: the set cannot be read, its images are gone, or its configuration is another.
+        InputError: the sweep cannot be read, its images are gone, or its configuration differs.
     """
-    known = SweepState.read(pathlib.Path(workdir))
-    if not known.images:
+    state = SweepState.read(pathlib.Path(workdir))
+    if not state.images:
         raise InputError(
-            f"workdir {workdir}: an earlier version has begun this set and does not name its "
+            f"workdir {workdir}: an earlier version began this sweep and did not record its "
             "images: give them, and --seeds, once more"
         )
-    config = dataclasses.replace(known.config, **changes)
-    return Sweep(config, workdir, paths=known.images, seeds=seeds or known.seeds)
+    config = dataclasses.replace(state.config, **changes)
+    return Sweep(config, workdir, paths=state.images, seeds=seeds or state.seeds)
 
 
 class Sweep:
-    """The runs of one configuration: what there is to do, and what has come of it."""
+    """Trains one configuration on several images or seeds; a later call trains what is left.
+
+    Attributes:
+        path: directory of the sweep, with a directory for each run.
+        members: the runs.
+    """
 
     def __init__(
         self,
@@ -77,60 +61,53 @@ class Sweep:
         paths: Sequence[str] = (),
         seeds: int = 1,
     ):
-        """Finds the images; touches nothing.
+        """Finds the images; writes nothing.
 
         Args:
-            config: of every run but for its image and seed.
-            paths: folders, files or patterns of images; without them `config.images` says which
-                they are, and without that there is one, `config.image`.
-            workdir: the directory of all, with one of its own for each run.
-            seeds: how many runs of each image, with the seeds from `config.seed` on.
+            config: configuration of all runs, except for image and seed.
+            workdir: directory of the sweep.
+            paths: folders, files or patterns of images; by default `config.images`, or
+                `config.image` alone.
+            seeds: number of runs per image, with the seeds from `config.seed` on.
 
         Raises:
             InputError: there are no images, or the directory belongs to something else.
         """
         if seeds < 1:
             raise InputError(f"seeds={seeds}: give 1 or more")
-        self.path = pathlib.Path(workdir)
-        mask = listing.from_anywhere(config.mask) if config.mask else ""
-        self._config, self._seeds = dataclasses.replace(config, mask=mask), seeds
-        asked = list(map(os.fspath, paths)) or [config.images or config.image]
-        self._words = list(map(listing.from_anywhere, asked))
         if config.fine_tune:
             raise InputError(
-                f"config.fine_tune={config.fine_tune}: a fine-tuning is a run of its own, and not "
-                "one of a set"
+                f"config.fine_tune={config.fine_tune}: a sweep cannot fine-tune: train each as a "
+                "run of its own"
             )
+        asked = list(map(os.fspath, paths)) or [config.images or config.image]
         if not all(asked):
             raise InputError("an image is missing: give its file, or a folder of images")
-        found = listing.images(asked)
-        self.members = [
-            SweepRun(
-                pathlib.Path(path).stem + (f"-seed_{seed}" if seeds > 1 else ""),
-                dataclasses.replace(config, images="", image=path, mask=own, seed=seed),
-            )
-            for path, own in zip(found, listing.masks(config.mask, found), strict=True)
-            for seed in range(config.seed, config.seed + seeds)
-        ]
-        self._known: SweepState | None = None
-        self._finished: dict[str, Row] = {}  # which change no more
-        self._errors: dict[str, str] = {}
-        self._measured: dict[str, dict[str, float]] = {}
-        self._check()
+        self.path = pathlib.Path(workdir)
+        self.members = list(_runs(config, listing.images(asked), seeds))
+        self._state = SweepState(
+            dataclasses.replace(config, mask=config.mask and listing.from_anywhere(config.mask)),
+            [run.name for run in self.members],
+            errors={},
+            measures={},
+            images=list(map(listing.from_anywhere, asked)),
+            seeds=seeds,
+        )
+        self._read_state()
 
     def run(self, member: SweepRun) -> RunDirectory:
         """Returns the directory of a run."""
         return RunDirectory(self.path / member.name)
 
     def left(self) -> list[SweepRun]:
-        """Returns the members that are not finished."""
-        return [member for member in self.members if not self.run(member).is_finished()]
+        """Returns the runs that are not finished."""
+        return [run for run in self.members if not self.run(run).is_finished()]
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """Why runs of this set have failed, by their names."""
-        names = [member.name for member in self.members]
-        return {name: self._errors[name] for name in names if name in self._errors}
+        """Reasons why runs of `members` failed, by run name."""
+        errors = self._state.errors
+        return {run.name: errors[run.name] for run in self.members if run.name in errors}
 
     def train(
         self,
@@ -142,179 +119,129 @@ class Sweep:
         measure: Measure | None = None,
         say: Callable[[str], object] = print,
     ) -> None:
-        """Trains what is left; what fails stops no other.
+        """Trains the runs that are not finished; a run that fails does not stop the others.
 
         Args:
             engine: executes the units of work; by default this process, one after the other.
-            stack: how many runs at most train together, of those whose pyramids have the same
-                shapes; 0: one for each of this machine's devices, on a GPU as many as its memory
-                holds.
-            devices: how many each unit trains on; 0: all that are there.
-            watcher: as for `trainer.train`; where it stops one run it stops all.
-            measure: is asked for measures of every finished model.
-            say: takes a line for each thing that happens.
+            stack: maximum number of runs with equal pyramid shapes that train together; 0 means
+                one per device of this machine, on a GPU as many as fit its memory.
+            devices: number of devices for each unit; 0 means all.
+            watcher: as for `trainer.train`; a run that it stops stops the sweep.
+            measure: measures every finished model.
+            say: takes a line about each run that ends.
 
         Raises:
-            InputError: another process trains this set, so many devices are not there, or the
-                stack cannot fit.
-            StoppedError: the watcher said so; the state is kept.
+            InputError: another process trains this sweep, there are fewer devices, or the stack
+                cannot fit.
+            StoppedError: the watcher asked for it; the state is saved.
         """
         if stack < 0:
             raise InputError(f"stack={stack}: give 1 or more, or 0 for as many as fit")
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
-            self._check()
-            report, shown = SweepReport(self.path), [*self.members, *self._not_asked_for()]
+            self._read_state()  # again: whoever held the lock may have changed it
+            report = SweepReport(self.path, [*self.members, *self._others()], self._state)
 
-            def rows() -> list[Row]:
-                return list(map(self._row, shown))
-
-            def write() -> None:
-                self._write()
-                report.write(rows())
-
-            def watch(moment: Progress) -> bool:
-                report.write_at_times(rows)
-                return bool(watcher and watcher(moment))
+            def watch(progress: Progress) -> bool:
+                report.write_if_old()
+                return bool(watcher and watcher(progress))
 
             def work_here(unit: WorkUnit) -> list[Result]:
                 results = unit.work(watch)
-                numerics.clear_programs()  # or those of all sizes stay in memory
+                numerics.clear_programs()  # the compiled programs of all sizes would fill memory
                 return results
 
-            there = device.select_devices(devices) if engine.is_local else None
-            units = self._units(stack, there, measure, devices)
-            number, total = 0, sum(len(unit.runs) for unit in units)
-            write()
+            left = self.left()
+            finished = [run for run in self.members if run not in left]
+            self._check_images(finished)
+            available = device.select_devices(devices) if engine.is_local else None
+            groups = grouping.group_runs([run.config for run in left], stack, available)
+            together = [[left[i] for i in group] for group in groups]
+            if measure:
+                together += [[run] for run in finished if run.name not in self._state.measures]
+            units = [self._unit(runs, measure, devices) for runs in together]
+            work = work_here if engine.is_local else work_elsewhere
+            self._write(report)
             try:
-                work = work_here if engine.is_local else work_elsewhere
-                for unit, results in engine.map(work, units):
-                    if results is None:
-                        report.write_at_times(rows)
-                        continue
-                    if isinstance(results, Exception):
-                        results = unit.failed(str(results))
-                    for run, result in zip(unit.runs, results, strict=True):
-                        number += 1
-                        how = self._take(name := pathlib.Path(run).name, result)
-                        say(f"{number} of {total}: {name} {how}")
-                    if report.age() > SECONDS:  # for many runs the page takes a while
-                        write()
+                self._collect(engine.map(work, units), sum(map(len, together)), report, say)
             finally:
-                write()
+                self._write(report)
 
-    def _check(self) -> None:
-        """Reads what is known of the set that is here, if there is one.
+    def _read_state(self) -> None:
+        """Takes over the errors and measures of the sweep on disk, if there is one.
 
         Raises:
-            InputError: the directory belongs to something else, or to another set.
+            InputError: the directory belongs to something else, or to another sweep.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"workdir {self.path} is a file: give another --workdir")
-        if not is_set(self.path):
-            if self.path.exists() and not all(map(_is_of_set, self.path.iterdir())):
-                raise InputError(
-                    f"workdir {self.path} exists and is no set of runs: give another --workdir"
-                )
-            return
-        self._known = known = SweepState.read(self.path)
-        self._errors, self._measured = known.errors, known.measures
-        if field := known.config.difference(self._config):
-            was = getattr(known.config, field)
-            raise InputError(
-                f"workdir {self.path} belongs to a set with config.{field}={was}, "
-                f"not {getattr(self._config, field)}: give another --workdir"
-            )
-        if known.seeds and (known.seeds == 1) != (self._seeds == 1):
-            raise InputError(
-                f"workdir {self.path} belongs to a set with {known.seeds} seeds of each image, not "
-                f"{self._seeds}: give another --workdir"
-            )
-        if set(known.names).isdisjoint(member.name for member in self.members):
-            raise InputError(
-                f"workdir {self.path} belongs to a set of other images, such as "
-                f"{min(known.names)}: give another --workdir"
-            )
+        self._on_disk = read_matching(self.path, self._state)
+        if self._on_disk:
+            self._state.errors, self._state.measures = self._on_disk.errors, self._on_disk.measures
 
-    def _look(self) -> tuple[list[SweepRun], list[SweepRun]]:
-        """Returns the members that are not finished, and those that are but were never measured.
-
-        Finds the finished ones, too, that are of other pictures than the images now are.
-        """
-        left, unmeasured = [], []
-        for member in self.members:
-            self._errors.pop(member.name, None)
-            run = self.run(member)
-            if not run.is_finished():
-                left.append(member)
-                continue
-            try:
-                run.check(load_inputs(member.config))
-            except InputError as error:
-                self._errors[member.name] = str(error)
-            if member.name not in self._measured:
-                unmeasured.append(member)
-        return left, unmeasured
-
-    def _not_asked_for(self) -> Iterator[SweepRun]:
-        """Yields the runs of the set that are there and not asked for now."""
-        asked = {member.name for member in self.members}
-        for name in self._known.names if self._known else ():
-            if name not in asked and restore.is_run(self.path / name):
-                with contextlib.suppress(InputError):  # a damaged one is met when it is asked for
+    def _others(self) -> Iterator[SweepRun]:
+        """Yields runs of the sweep on disk that are not asked for now."""
+        for name in self._on_disk.names if self._on_disk else ():
+            if name not in self._state.names and restore.is_run(self.path / name):
+                with contextlib.suppress(InputError):  # damaged; reported when it is asked for
                     yield SweepRun(name, RunDirectory(self.path / name).config())
 
-    def _units(
+    def _check_images(self, finished: Sequence[SweepRun]) -> None:
+        """Clears all errors, and adds one for each finished run whose image has been replaced."""
+        for run in self.members:
+            self._state.errors.pop(run.name, None)
+        for run in finished:
+            try:
+                self.run(run).check(load_inputs(run.config))
+            except InputError as error:
+                self._state.errors[run.name] = str(error)
+
+    def _unit(self, runs: Sequence[SweepRun], measure: Measure | None, devices: int) -> WorkUnit:
+        configs = tuple(run.config for run in runs)
+        return WorkUnit(configs, tuple(str(self.path / run.name) for run in runs), measure, devices)
+
+    def _collect(
         self,
-        stack: int,
-        there: Sequence[jax.Device] | None,
-        measure: Measure | None,
-        devices: int,
-    ) -> list[WorkUnit]:
-        """Returns what there is to do: runs that train together, then what was never measured."""
-        left, unmeasured = self._look()
-        groups = grouping.formed([member.config for member in left], stack, there)
-        together = [[left[place] for place in group] for group in groups]
-        together += [[member] for member in unmeasured if measure]
-        return [self._unit(group, measure, devices) for group in together]
+        finished: Iterable[tuple[WorkUnit, list[Result] | Exception | None]],
+        total: int,
+        report: SweepReport,
+        say: Callable[[str], object],
+    ) -> None:
+        """Records the results of all units."""
+        number = 0
+        for unit, results in finished:
+            if results is None:  # none yet, but runs elsewhere may have made progress
+                report.write_if_old()
+                continue
+            if isinstance(results, Exception):
+                results = unit.failed(str(results))
+            for path, result in zip(unit.runs, results, strict=True):
+                number += 1
+                name = pathlib.Path(path).name
+                self._record(name, result)
+                outcome = f"failed: {result.error}" if result.error else "is finished"
+                say(f"{number} of {total}: {name} {outcome}")
+            # Both files hold all runs, so writing them after every result would be quadratic.
+            if report.age() > SECONDS:
+                self._write(report)
 
-    def _unit(self, members: Sequence[SweepRun], measure: Measure | None, devices: int) -> WorkUnit:
-        return WorkUnit(
-            tuple(member.config for member in members),
-            tuple(str(self.path / member.name) for member in members),
-            measure,
-            devices,
-        )
-
-    def _take(self, name: str, result: Result) -> str:
-        """Notes what has come of a run, and returns it in words."""
-        self._errors.pop(name, None)
-        self._finished.pop(name, None)
+    def _record(self, name: str, result: Result) -> None:
+        self._state.errors.pop(name, None)
         if result.measures:
-            self._measured[name] = dict(result.measures)
-        if not result.error:
-            return "is finished"
-        self._errors[name] = result.error
-        return f"failed: {result.error}"
+            self._state.measures[name] = dict(result.measures)
+        if result.error:
+            self._state.errors[name] = result.error
 
-    def _write(self) -> None:
-        """Writes down what is known; a set stays what it was where a part of it was asked for."""
-        names, words, seeds = [member.name for member in self.members], self._words, self._seeds
-        known = self._known
-        if known and known.images and set(names) < set(known.names):
-            names, words, seeds = known.names, known.images, known.seeds
-        about = SweepState(self._config, names, self._errors, self._measured, words, seeds)
-        about.write(self.path)
+    def _write(self, report: SweepReport) -> None:
+        state, old = self._state, self._on_disk
+        if old and old.images and set(state.names) < set(old.names):
+            # Only a part of the sweep was asked for, which must not make the sweep smaller.
+            state = dataclasses.replace(state, names=old.names, images=old.images, seeds=old.seeds)
+        state.write(self.path)
+        report.write()
 
-    def _row(self, member: SweepRun) -> Row:
-        if member.name in self._finished:
-            return self._finished[member.name]
-        row = Row.of(
-            self.path / member.name,
-            member.config,
-            error=self._errors.get(member.name, ""),
-            measures=self._measured.get(member.name, {}),
-        )
-        if row.state == "finished":
-            self._finished[member.name] = row
-        return row
+
+def _runs(config: Config, images: Sequence[str], seeds: int) -> Iterator[SweepRun]:
+    for image, mask in zip(images, listing.masks(config.mask, images), strict=True):
+        for seed in range(config.seed, config.seed + seeds):
+            name = pathlib.Path(image).stem + (f"-seed_{seed}" if seeds > 1 else "")
+            own = dataclasses.replace(config, images="", image=image, mask=mask, seed=seed)
+            yield SweepRun(name, own)

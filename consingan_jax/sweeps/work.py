@@ -14,46 +14,33 @@ from consingan_jax.training import trainer
 from consingan_jax.training.progress import ProgressCallback
 
 POLL_SECONDS = 5.0  # between two attempts at a run that another process holds
-PATIENCE = 120.0  # seconds for which the lock of a machine that died may last
+PATIENCE = 120.0  # seconds; the lock of a machine that died lasts less
 
 Measure = Callable[[Model], Mapping[str, float]]
-"""From a finished model to measures by their names."""
+"""Computes metrics of a finished model, by name."""
 
 
 class Result(NamedTuple):
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes:
-        error: the reason of a failure, else empty.
-        measures: of the finished model, by their names.
-        is_held: whether it failed because another process trains it.
-    """
-
-    error: str
+    error: str  # reason of the failure, else empty
     measures: Mapping[str, float] = {}
-    is_held: bool = False
+    is_held: bool = False  # whether it failed because another process trains the run
 
 
 class WorkUnit(NamedTuple):
-    """A run, or several whose pyramids have the same shapes.
-
-    Attributes:
-        configs: the configurations of the runs.
-        runs: their directories.
-        measure: measures the finished models, if not None.
-        devices: as for `trainer.train`.
-    """
+    """A run, or several runs with equal pyramid shapes that train together."""
 
     configs: tuple[Config, ...]
-    runs: tuple[str, ...]
+    runs: tuple[str, ...]  # directories
     measure: Measure | None = None
-    devices: int = 0
+    devices: int = 0  # as for `trainer.train`
 
     def __str__(self) -> str:
         return " ".join(pathlib.Path(run).name for run in self.runs)
 
     def work(self, watcher: ProgressCallback | None = None) -> list[Result]:
-        """Trains the runs, or the rest of them, and returns the result of each.
+        """Trains what is left of the runs, and returns the result of each.
 
         Raises:
             StoppedError: the watcher asked for it.
@@ -81,7 +68,7 @@ class WorkUnit(NamedTuple):
         return [Result(reason)] * len(self.runs)
 
     def only(self, indices: Sequence[int]) -> "WorkUnit":
-        """Returns the unit with some of its runs."""
+        """Returns a unit with some of the runs."""
         return self._replace(
             configs=tuple(self.configs[i] for i in indices),
             runs=tuple(self.runs[i] for i in indices),
@@ -96,9 +83,10 @@ class WorkUnit(NamedTuple):
 
 
 def work_elsewhere(unit: WorkUnit) -> list[Result]:
-    """Does a unit in a worker process of a cluster.
+    """Executes a unit in a worker process of a cluster.
 
-    The machine that worked on it before may have died and left its locks, which expire.
+    If the machine that worked on it before has died, its locks remain until they expire, so that
+    held runs are tried again for `PATIENCE` seconds.
     """
     try:
         results = unit.work()
@@ -111,4 +99,4 @@ def work_elsewhere(unit: WorkUnit) -> list[Result]:
                 results[i] = result
         return results
     finally:
-        jax.clear_caches()  # the next unit in this process may have other sizes
+        jax.clear_caches()  # Ray reuses the process for units of other sizes
