@@ -140,13 +140,13 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=3000000", "--out=big.zarr"], "give a size from 1 to 2000000 px"),
         (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
-        (["--out=big.jpg"], "out=big.jpg: one picture goes into .png, .npy, .zarr or .tif"),
+        (["--out=big.jpg"], "out=big.jpg: one image goes into .png, .npy, .zarr or .tif"),
         (["--reconstruct", "--out=one.png"], "--naive and --reconstruct write into a directory"),
         (["--out=big.zarr", "--cpus=2"], "--cpus has no effect without --engine=ray"),
         (["--devices=2"], "--devices has no effect on samples: leave it out"),
         (["--out=big.zarr", "--devices=999"], "devices=999: only 1 available: give 1"),
         (["--out=big.zarr", "--engine=ray", "--devices=2"], "give --cpus and --gpus"),
-        (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file takes one picture"),
+        (["--num_samples=2", "--out=big.zarr"], "num_samples=2: one file holds one sample"),
     ],
 )
 def test_what_cannot_be_is_one_line(run, arguments, message):

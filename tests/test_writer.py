@@ -139,7 +139,7 @@ def test_what_is_complete(path):
         assert write(path, make)[0] == f"{path}: 9 of 9 tiles are there already"
         assert (to_bytes(beside(path, "preview.png")) == before).all()
     assert make.places == []
-    with pytest.raises(InputError, match="is another picture, with seed=0 and not 1"):
+    with pytest.raises(InputError, match="is another image, with seed=0 and not 1"):
         write(path, make, seed=1)
 
 
@@ -206,7 +206,7 @@ def _everything(directory):
     [
         (
             {"seed": 1},
-            "is another picture, with seed=0 and not 1: give that value or",
+            "is another image, with seed=0 and not 1: give that value or",
         ),
         ({"tile": (32, 32)}, r"with tile=\[32, 40\] and not \[32, 32\]"),
         ({"shape": (70, 91, 3)}, r"with shape=\[70, 90, 3\] and not \[70, 91, 3\]"),
@@ -226,7 +226,7 @@ def test_what_is_not_ours(name, path):
     file = path.with_name(path.name + name)
     path.parent.mkdir()
     file.write_text("of the user")
-    with pytest.raises(InputError, match=f"{file.name} is .*delete it"):
+    with pytest.raises(InputError, match=f"{file.name} exists already: delete it"):
         write(path, Make())
     assert _everything(path.parent) == {file: b"of the user"}
 
@@ -259,7 +259,7 @@ def test_too_little_room(path, monkeypatch):
     _free(monkeypatch, 2**20)
     make = Make(shape, tile)
     need = 3 if path.suffix == ".zarr" else 6  # with the copy
-    words = f"up to {need} MiB more are needed and 1 MiB are free there"
+    words = f"up to {need} MiB more are needed, but only 1 MiB are free"
     with pytest.raises(InputError, match=words):
         write(path, make, shape, tile)
     assert _everything(path.parent) == {} and make.places == []
@@ -273,7 +273,7 @@ def test_too_little_room(path, monkeypatch):
 
 def test_the_largest_pictures_are_refused_at_once(path):
     side = 2**31 - 1 if path.suffix == ".tif" else 2**53 - 1
-    with pytest.raises(InputError, match=r"MiB more are needed and"):
+    with pytest.raises(InputError, match=r"MiB more are needed, but"):
         write(path, Make(), (side, side, 3), (1, 1))
 
 
@@ -295,7 +295,9 @@ def test_a_full_disk(full, path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ZarrArray, "open", lambda self, about: setattr(self, "_array", Array()))
         patch.setattr(ZarrArray, "read", lambda *_: picture((1, 1, 3)))
-        message = "No space left on device, with 4 of 9 tiles written: .* the same command goes on"
+        message = (
+            "No space left on device, with 4 of 9 tiles written: .* give the same command again"
+        )
         with pytest.raises(OSError, match=message) as caught:
             write(path, Make())
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)

@@ -25,35 +25,35 @@ from consingan_jax.tiled.writer import Make
 
 
 def is_file(path: str) -> bool:
-    """Returns whether a name is that of a file for one picture, and not of a directory.
+    """Returns whether a path names an image file, and not a directory.
 
     Raises:
-        InputError: it is that of a picture in a format that is not written.
+        InputError: the suffix is that of an image format that is not written.
     """
     suffix = pathlib.Path(path).suffix.lower()
     if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
-        raise InputError(f"out={path}: one picture goes into .png, .npy, .zarr or .tif")
+        raise InputError(f"out={path}: one image goes into .png, .npy, .zarr or .tif")
     return suffix in (".png", ".npy") or is_large(path)
 
 
 def is_large(path: str) -> bool:
-    """Returns whether a file of this name is written tile by tile."""
+    """Returns whether a file with this suffix is written tile by tile."""
     return pathlib.Path(path).suffix.lower() in writer.FORMATS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Sample:
-    """Makes the tiles of one sample, in this process or in another."""
+    """Computes the tiles of one sample, in this process or, pickled, in another."""
 
     model: Model
     asked: dict[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.model, "asked": self.asked}  # not `input`: no random key can be sent
+        # Without `input`, which each process computes on its own devices.
+        return {"model": self.model, "asked": self.asked}
 
     @functools.cached_property
     def input(self) -> tuple[NoiseSource, TiledRenderer]:
-        """What it is made of."""
         return sampling.windowed_sample(self.model, **self.asked)
 
     @numerics.independent
@@ -65,7 +65,7 @@ class _Sample:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Animation:
-    """Makes the tiles of one animation, all frames of each."""
+    """Computes the tiles of one animation, each with all frames."""
 
     model: Model
     tile: Size
@@ -94,20 +94,21 @@ def sample(
     """Writes one sample; yields a line for each thing done.
 
     Args:
-        model: what makes it.
-        path: of the file, as for `writer.write`, which also says what is raised.
-        seed: of the sample.
+        model: the model.
+        path: path of the file, as for `writer.write`.
+        seed: seed of the sample.
         start_stage: as for `Model.sample`.
         executor: computes the tiles.
-        size: height and width, likewise.
+        size: `height` and `width`, as for `Model.sample`.
 
     Raises:
-        InputError: the model makes whole images only, or an argument is out of range.
+        InputError: the model generates whole images only, or an argument is out of range; also
+            the errors of `writer.write`.
     """
     make = _Sample(model, {"seed": seed, "start_stage": start_stage, **size})
     source, renderer = make.input
     memory = renderer.memory(source) / 2**20
-    yield f"{_plan(renderer)}; one takes {memory:,.0f} MiB, however large the picture is"
+    yield f"{_plan(renderer)}; one takes {memory:,.0f} MiB, however large the image is"
     identity = {"seed": seed, "start_stage": start_stage}
     yield from _write(model, path, make, renderer, identity, executor)
 
@@ -123,10 +124,10 @@ def animation(
     executor: Executor = LOCAL,
     **walk: Any,
 ) -> Iterator[str]:
-    """Writes one animation, all frames of a tile at a time; `walk` as for `Model.animate`."""
+    """Writes one animation like `sample`; `walk` is as for `Model.animate`."""
     renderer = sampling.renderer(model, height, width, windowed=True)
     asked = {"height": height, "width": width, **walk}
-    model.animate(seed, **asked, window=(0, 0, *renderer.tile))  # refuses what cannot be
+    model.animate(seed, **asked, window=(0, 0, *renderer.tile))  # raises at wrong arguments
     of_tile = (walk["frames"], *renderer.tile, model.arch.channels)
     memory = math.prod(of_tile) * model.encoding.number_type.itemsize / 2**20
     yield f"{_plan(renderer)}; all frames of one take {memory:,.0f} MiB"
@@ -144,30 +145,29 @@ def _write(
     executor: Executor,
     *frames: int,
 ) -> Iterator[str]:
-    """Writes an image of a model, or frames, whose tiles `make` computes."""
     return writer.write(
         path,
         (*frames, *renderer.sizes[-1], model.arch.channels),
         make,
         identity={"model": fingerprint(model), **identity},
         tile=renderer.tile,
-        # But for the suffix, which the user gives.
+        # The user gives the suffix: two that differ in it alone are one format.
         encoding=dataclasses.replace(model.encoding, suffix=writer.PLAIN.suffix),
         executor=executor,
     )
 
 
 def check_alone(num_samples: int | None) -> None:
-    """Raises an InputError if several pictures are asked for in one file."""
+    """Raises an InputError if several samples are asked for in one file."""
     if num_samples not in (None, 1):
         raise InputError(
-            f"num_samples={num_samples}: one file takes one picture, and --seed says which; give "
-            "a directory as --out, or leave --num_samples out"
+            f"num_samples={num_samples}: one file holds one sample, that of --seed: give a "
+            "directory as --out, or leave --num_samples out"
         )
 
 
 def fingerprint(model: Model) -> str:
-    """Returns what tells a model from all others: a digest of its arrays."""
+    """Returns a digest of the model's arrays, which identifies the model."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(model.tree()):
         digest.update(np.asarray(leaf).tobytes())
@@ -175,9 +175,6 @@ def fingerprint(model: Model) -> str:
 
 
 def _plan(renderer: TiledRenderer) -> str:
-    (height, width), (down, across) = (
-        renderer.tile,
-        TileGrid(renderer.sizes[-1], renderer.tile).grid,
-    )
-    words = "tile" if down * across == 1 else "tiles"
-    return f"{down * across:,} {words} of {height}x{width} px"
+    height, width = renderer.tile
+    number = math.prod(TileGrid(renderer.sizes[-1], renderer.tile).grid)
+    return f"{number:,} {'tile' if number == 1 else 'tiles'} of {height}x{width} px"

@@ -1,4 +1,4 @@
-"""Tiled BigTIFF files."""
+"""Writes tiled BigTIFF files."""
 
 import json
 import pathlib
@@ -12,12 +12,12 @@ from consingan_jax.data import formats
 from consingan_jax.files import whole
 from consingan_jax.tiled.zarr import ZarrArray
 
-SIDE = 256  # pixels, of the tiles in the file: what viewers like
-LONGEST = 2**31 - 1  # pixels a side; the format has 2**32 - 1, but GDAL counts with a sign
+SIDE = 256  # of the tiles in the file, pixels; a size that viewers read quickly
+LONGEST = 2**31 - 1  # pixels a side; the format allows 2**32 - 1, but GDAL uses signed integers
 
 
 def about(path: pathlib.Path) -> dict[str, Any] | None:
-    """Returns what `write` was told of a file; None of other files."""
+    """Returns the description that `write` stored in a file; None for other files."""
     try:
         with tifffile.TiffFile(path) as file:
             return dict(json.loads(file.pages.first.description))
@@ -31,9 +31,9 @@ def write(
     """Copies an array to a BigTIFF, a page for each frame, uncompressed.
 
     Args:
-        path: the file, which appears when it is complete.
+        path: the file; it appears when it is complete.
         array: `[H, W, C]` or `[T, H, W, C]`.
-        about: goes into the description of the first page, as JSON.
+        about: description of the first page, stored as JSON.
         meaning: as for `formats.tiff_tags`.
     """
     *frames, height, width, channels = array.shape
@@ -51,7 +51,7 @@ def write(
 
 
 def _tiles(array: ZarrArray, frame: int) -> Iterator[np.ndarray]:
-    """Yields the tiles of a page, row by row, padded with zeros at the right and below."""
+    """Yields the tiles of a page row by row, zero-padded on the right and at the bottom."""
     height, width, channels = array.shape[-3:]
     for top in range(0, height, SIDE):
         for left in range(0, width, SIDE):

@@ -1,8 +1,10 @@
 """Writes an image of any size tile by tile, resumably and in constant memory."""
 
 import contextlib
+import dataclasses
 import errno
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -27,7 +29,7 @@ TIFF = (".tif", ".tiff")
 FORMATS = (".zarr", *TIFF)
 PLAIN = PixelFormat()
 Make = Callable[[int, int], np.ndarray]
-"""From (top, left) of a window to its numbers, `[h, w, C]` or `[T, h, w, C]`."""
+"""Maps (top, left) of a tile to its pixels, `[h, w, C]` or `[T, h, w, C]`."""
 
 
 def write(
@@ -40,150 +42,169 @@ def write(
     encoding: PixelFormat = PLAIN,
     executor: Executor = LOCAL,
 ) -> Iterator[str]:
-    """Writes an image window by window, or continues it; yields a line for each thing done.
+    """Writes an image tile by tile, or resumes it; yields a line about each thing done.
 
-    The pixels go to a Zarr array, whose chunks say which windows are done: whenever the process is
-    killed, the same call continues. A TIFF is copied from it at the end. Beside the image lies a
-    preview, NAME.preview.png.
+    The pixels go to a Zarr array with one chunk per tile and frame. A chunk that exists is done,
+    so that the same call resumes a killed process. A TIFF is copied from the array at the end.
+    A preview, NAME.preview.png, is written next to the image.
 
     Args:
-        path: ends in .zarr, .tif or .tiff.
+        path: file name ending in .zarr, .tif or .tiff.
         shape: `[H, W, C]`, or `[T, H, W, C]` for an animation.
-        make: from (top, left) of a window to its numbers, `[h, w, C]` or `[T, h, w, C]`.
-        identity: identifies the image, in plain JSON types; only one of the same is continued.
-        tile: (height, width) of the windows; a smaller image is one window.
-        encoding: what the numbers mean, and their type.
-        executor: computes the windows, here or elsewhere.
+        make: maps (top, left) of a tile to its pixels, `[h, w, C]` or `[T, h, w, C]`.
+        identity: identifies the image, in JSON types; only an equal one is resumed.
+        tile: (height, width) of the tiles; a smaller image has tiles of its own size.
+        encoding: type and meaning of the pixel values.
+        executor: computes the tiles.
 
     Raises:
         InputError: the path is taken by something else or by another process, the format cannot
             hold the image, or the disk has too little room for it.
-        OSError: the disk became full; what is written stays.
+        OSError: the disk is full; what is written stays.
     """
     path = pathlib.Path(path)
+    is_tiff = _check_suffix(path, shape)
+    tiles = TileGrid((shape[-3], shape[-2]), tile)
+    pixels = path.with_name(f"{path.name}.zarr") if is_tiff else path
+    image = _Image(path, ZarrArray(pixels, shape, tiles.size, encoding.number_type), tiles)
+    identity = {**identity, "shape": shape, "tile": tiles.size}
+    if encoding != PLAIN:  # earlier versions wrote plain images without this key
+        identity["encoding"] = encoding.to_dict()
+    # As JSON gives it back, with lists for tuples, so that it can be compared.
+    identity = json.loads(json.dumps({"format": checkpoint.FORMAT, **identity}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.hold(path.parent, path.name), image.explained_full_disk():
+        if is_tiff and path.exists():
+            _check_identity(path, tiff.about(path), identity)
+            yield f"{path} is complete already"
+            return
+        done = image.open(identity)
+        if len(done) == image.num_tiles and image.preview.exists() and not is_tiff:
+            yield f"{path} is complete already"
+            return
+        yield from image.fill(make, done, executor, encoding)
+        if is_tiff:
+            meaning = {} if encoding.labels else encoding.meaning(shape[-1])
+            tiff.write(path, image.array, identity, meaning)
+            shutil.rmtree(pixels)
+    size = f"{shape[-3]}x{shape[-2]} px (height x width)"
+    yield Artifact(f"{path}: {size}; small: {image.preview}", image.preview)
+
+
+def _check_suffix(path: pathlib.Path, shape: tuple[int, ...]) -> bool:
+    """Returns whether the file is a TIFF; raises an InputError if the format cannot hold it."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(
-            f"out={path}: a picture of this size is written tile by tile: give a name ending in "
+            f"out={path}: an image of this size is written tile by tile: give a name ending in "
             f"{', '.join(FORMATS)}"
         )
     if suffix in TIFF and max(shape[-3:-1]) > tiff.LONGEST:
         raise InputError(f"out={path}: {suffix} has at most {tiff.LONGEST} px a side: give .zarr")
-    windows = TileGrid((shape[-3], shape[-2]), tile)
-    pixels = path.with_name(f"{path.name}.zarr") if suffix in TIFF else path
-    array = ZarrArray(pixels, shape, windows.size, encoding.number_type)
-    deep = {} if encoding == PLAIN else {"encoding": encoding.to_dict()}
-    identity = {**identity, "shape": shape, "tile": windows.size, **deep}
-    about = json.loads(json.dumps({"format": checkpoint.FORMAT, **identity}))
-    preview = path.with_name(f"{path.name}.preview.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock.hold(path.parent, path.name), _full_disk(path, array, windows):
-        if suffix in TIFF and path.exists():
-            _check(path, tiff.about(path), about)
-            yield f"{path} is complete already"
-            return
-        if pixels.exists():
-            _check(pixels, array.attributes(), about)
-        elif preview.exists():
-            raise InputError(f"{preview} is there already: delete it or give another --out")
-        done = _done(array, windows) if pixels.exists() else []
-        _check_room(path, array, windows, len(done))
-        array.open(about)
-        complete = len(done) == windows.grid[0] * windows.grid[1]
-        if complete and preview.exists() and pixels == path:
-            yield f"{path} is complete already"
-            return
-        yield from _fill(path, array, windows, done, make, encoding, executor, preview)
-        if suffix in TIFF:
-            meaning = {} if encoding.labels else encoding.meaning(shape[-1])
-            tiff.write(path, array, about, meaning)
-            shutil.rmtree(pixels)
-    height, width = windows.canvas
-    yield Artifact(f"{path}: {height}x{width} px (height x width); small: {preview}", preview)
+    return suffix in TIFF
 
 
-def _check(path: pathlib.Path, found: dict[str, Any] | None, about: dict[str, Any]) -> None:
-    """Raises an InputError unless what is there is the image that is asked for."""
+def _check_identity(
+    path: pathlib.Path, found: dict[str, Any] | None, identity: dict[str, Any]
+) -> None:
+    """Raises an InputError unless the file is the image that is asked for."""
     if not found or "format" not in found:
-        raise InputError(f"{path} is there already: delete it or give another --out")
+        raise InputError(f"{path} exists already: delete it or give another --out")
     checkpoint.check_format(path, found["format"])
-    for field, value in about.items():
+    for field, value in identity.items():
         if found.get(field) != value:
             raise InputError(
-                f"{path} is another picture, with {field}={found.get(field)!r} and not {value!r}: "
+                f"{path} is another image, with {field}={found.get(field)!r} and not {value!r}: "
                 "give that value or another --out"
             )
 
 
-def _done(array: ZarrArray, windows: TileGrid) -> list[int]:
-    """Returns the numbers of the windows that are written."""
-    total = windows.grid[0] * windows.grid[1]
-    return [number for number in range(total) if array.has(*windows.new(number)[:2])]
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Image:
+    """An image on disk that may be incomplete."""
 
+    path: pathlib.Path
+    array: ZarrArray  # elsewhere than `path` if that is a TIFF
+    tiles: TileGrid  # one tile per chunk of a frame
 
-def _check_room(path: pathlib.Path, array: ZarrArray, windows: TileGrid, done: int) -> None:
-    """Raises an InputError if what is missing does not fit on the disk."""
-    total = windows.grid[0] * windows.grid[1]
-    need = array.num_bytes() * (total - done) // total
-    need += array.num_bytes() if path != array.path else 0  # the copy
-    free = shutil.disk_usage(path.parent).free
-    if need > free:
-        raise InputError(
-            f"out={path}: up to {need / 2**20:,.0f} MiB more are needed and {free / 2**20:,.0f} "
-            "MiB are free there: make room or give another --out"
-        )
+    @property
+    def num_tiles(self) -> int:
+        return math.prod(self.tiles.grid)
 
+    @property
+    def preview(self) -> pathlib.Path:
+        return self.path.with_name(f"{self.path.name}.preview.png")
 
-@contextlib.contextmanager
-def _full_disk(path: pathlib.Path, array: ZarrArray, windows: TileGrid) -> Iterator[None]:
-    """Says what to do when the disk has become full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        total = windows.grid[0] * windows.grid[1]
-        raise OSError(
-            error.errno,
-            f"{os.strerror(error.errno)}, with {len(_done(array, windows))} of {total} tiles "
-            "written: make room, and the same command goes on",
-            str(path),
-        ) from None
+    def open(self, identity: dict[str, Any]) -> list[int]:
+        """Opens or creates the array, and returns the numbers of the tiles that are written."""
+        if self.array.path.exists():
+            _check_identity(self.array.path, self.array.attributes(), identity)
+        elif self.preview.exists():
+            raise InputError(f"{self.preview} exists already: delete it or give another --out")
+        done = self._done()
+        missing = self.num_tiles - len(done)
+        need = self.array.num_bytes() * missing // self.num_tiles
+        if self.path != self.array.path:
+            need += self.array.num_bytes()  # array and TIFF exist together until the copy is done
+        free = shutil.disk_usage(self.path.parent).free
+        if need > free:
+            raise InputError(
+                f"out={self.path}: up to {need / 2**20:,.0f} MiB more are needed, but only "
+                f"{free / 2**20:,.0f} MiB are free: make room or give another --out"
+            )
+        self.array.open(identity)
+        return done
 
+    def _done(self) -> list[int]:
+        if not self.array.path.exists():  # the number of tiles may be astronomical
+            return []
+        return [i for i in range(self.num_tiles) if self.array.has(*self.tiles.new(i)[:2])]
 
-def _fill(
-    path: pathlib.Path,
-    array: ZarrArray,
-    windows: TileGrid,
-    done: Sequence[int],
-    make: Make,
-    encoding: PixelFormat,
-    executor: Executor,
-    file: pathlib.Path,
-) -> Iterator[str]:
-    """Computes the windows that are missing, then the preview."""
-    total = windows.grid[0] * windows.grid[1]
-    if done:
-        yield f"{path}: {len(done)} of {total} tiles are there already"
-    preview = Preview(*array.shape[-3:])
-    for number in tqdm.tqdm(done, file.name, unit="tile", leave=False, disable=not done):
-        part = windows.new(number)
-        preview.add(*part[:2], array.read(*part))
-    missing = sorted(set(range(total)) - set(done))
-    with tqdm.tqdm(
-        desc=path.name, total=total, initial=len(done), unit="tile", dynamic_ncols=True
-    ) as bar:
-        for number, pixels in executor.map(lambda number: make(*windows.place(number)), missing):
-            if pixels is None:
-                continue
-            if isinstance(pixels, Exception):
-                raise pixels
-            top, left, height, width = windows.new(number)
-            pixels = np.asarray(pixels)
-            assert pixels.shape == (*array.shape[:-3], *windows.size, array.shape[-1]), pixels.shape
-            assert pixels.dtype == array.dtype, pixels.dtype
-            pixels = pixels[..., -height:, -width:, :]  # what no earlier window has
-            array.write(top, left, pixels)
-            preview.add(top, left, pixels.reshape(-1, *pixels.shape[-3:])[0])
-            bar.update()
-    display.save(file, encoding.decode(preview.pixels()))
+    @contextlib.contextmanager
+    def explained_full_disk(self) -> Iterator[None]:
+        """Adds to the error of a full disk how to go on."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OSError(
+                error.errno,
+                f"{os.strerror(error.errno)}, with {len(self._done())} of {self.num_tiles} tiles "
+                "written: make room, then give the same command again",
+                str(self.path),
+            ) from None
+
+    def fill(
+        self, make: Make, done: Sequence[int], executor: Executor, encoding: PixelFormat
+    ) -> Iterator[str]:
+        """Computes and writes the missing tiles, then the preview."""
+        name, total = self.path.name, self.num_tiles
+        if done:
+            yield f"{self.path}: {len(done)} of {total} tiles are there already"
+        preview = Preview(*self.array.shape[-3:])
+        # It is not saved before the end: what earlier calls have written is read again.
+        for i in tqdm.tqdm(done, self.preview.name, unit="tile", leave=False, disable=not done):
+            part = self.tiles.new(i)
+            preview.add(*part[:2], self.array.read(*part))
+        missing = sorted(set(range(total)) - set(done))
+        bar = tqdm.tqdm(desc=name, total=total, initial=len(done), unit="tile", dynamic_ncols=True)
+        with bar:
+            for i, pixels in executor.map(lambda i: make(*self.tiles.place(i)), missing):
+                if pixels is None:
+                    continue
+                if isinstance(pixels, Exception):
+                    raise pixels
+                self._write(i, np.asarray(pixels), preview)
+                bar.update()
+        display.save(self.preview, encoding.decode(preview.pixels()))
+
+    def _write(self, i: int, pixels: np.ndarray, preview: Preview) -> None:
+        *frames, _, _, channels = self.array.shape
+        assert pixels.shape == (*frames, *self.tiles.size, channels), pixels.shape
+        assert pixels.dtype == self.array.dtype, pixels.dtype
+        top, left, height, width = self.tiles.new(i)
+        # The last tile of an axis overlaps the one before; its own part is whole chunks.
+        pixels = pixels[..., -height:, -width:, :]
+        self.array.write(top, left, pixels)
+        preview.add(top, left, pixels.reshape(-1, *pixels.shape[-3:])[0])
