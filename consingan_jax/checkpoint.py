@@ -1,8 +1,7 @@
-"""Trees of arrays on disk, with a format number. The only file that imports Orbax.
+"""Saves and loads trees of arrays with a format number. The only module that imports Orbax.
 
-A tree is written beside its place and renamed when complete, so a killed process leaves the old
-one. Arrays are written as numpy, so that a tree from one device is read on any other. With each
-goes a digest of its contents, which is compared when it is read.
+Checkpoints appear when they are complete, so a killed process leaves the one before. Arrays are
+saved as numpy arrays, to be loaded on any device, with a digest that is verified when loading.
 """
 
 import contextlib
@@ -25,12 +24,12 @@ from orbax.checkpoint import v1 as ocp
 from consingan_jax import subprocess_io
 from consingan_jax.errors import DamagedError, InputError, from_tensorstore
 
-FORMAT = 2  # of everything that a run or a model saves; 1 kept all of z*, and drew noise whole
-MOST_BYTES = 100  # of arrays for each byte of a file; zeros are stored in few
-_DIGEST = "sha256"  # its name in the metadata; the first versions wrote none
+FORMAT = 2  # of all files of runs and models; 1 stored all of z* and drew whole noise grids
+MAX_RATIO = 100  # of array bytes to file bytes; zeros compress well
+_DIGEST = "sha256"  # key of the digest in the metadata; the first versions wrote none
 _STEP = re.compile(r"stage_(\d+)_step_(\d{6,})")
 _TEMPORARY = re.compile(_STEP.pattern + r"\.orbax-checkpoint-tmp.*")
-_PATTERN = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
+_GLOB = re.compile(r"[\[\]*?\\\udc80-\udcff]")  # TensorStore looks for its files by a glob
 
 _T = TypeVar("_T")
 
@@ -40,15 +39,15 @@ def save(path: pathlib.Path, tree: Any, metadata: dict[str, Any]) -> None:
     """Writes a tree of arrays, and metadata of plain JSON types, as one Orbax checkpoint.
 
     Raises:
-        InputError: something is there already.
+        InputError: the path exists.
         OSError: the disk is full, or the directory cannot be written.
     """
     if path.exists():
         raise InputError(f"{path} exists already: delete it or give another directory")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that is a glob itself is given at the end.
-    name = f".{uuid.uuid4().hex}.checkpoint" if _PATTERN.search(path.name) else path.name
-    with _plain(path.parent) as parent:
+    # A name with glob characters is given at the end, by renaming.
+    name = f".{uuid.uuid4().hex}.checkpoint" if _GLOB.search(path.name) else path.name
+    with _glob_free(path.parent) as parent:
         tree, about = jax.device_get(tree), {"format": FORMAT, **metadata}
         with from_tensorstore(path):
             about |= {_DIGEST: _digest(tree, about)}
@@ -62,74 +61,74 @@ def load(path: pathlib.Path, like: Any = None) -> Any:
     """Returns the tree that `save` wrote.
 
     Args:
-        path: the checkpoint's directory.
-        like: a tree of arrays or shapes whose containers the result shall have; without it
-            every container is a dict or a list.
+        path: directory of the checkpoint.
+        like: a tree of arrays or shapes with the containers of the result; by default all are
+            dicts and lists.
 
     Raises:
-        DamagedError: it cannot be read, or is not what was written.
-        InputError: it is of a newer format.
+        DamagedError: the checkpoint cannot be read, or its content has changed.
+        InputError: the checkpoint is of a newer format.
     """
-    about = _about(path)
+    about = _read_metadata(path)
     digest = about.pop(_DIGEST, None)
-    with _plain(path) as place, _damage(path):
+    with _readable(path) as place:
         if like is None:
             tree = ocp.load(place)
         else:
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
             tree = ocp.load(place, empty)
         if digest is not None and digest != _digest(tree, about):
-            raise ValueError("its contents are not those that were written")
+            raise ValueError("the content differs from what was saved")
     return tree
 
 
 def metadata(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the metadata that `save` wrote; raises as `load` does, but compares no digest."""
-    about = _about(path)
+    """Returns the metadata that `save` wrote; raises as `load` does, but verifies no digest."""
+    about = _read_metadata(path)
     about.pop(_DIGEST, None)
     return about
 
 
 @subprocess_io.alone
-def _about(path: pathlib.Path) -> dict[str, Any]:
-    with _plain(path) as place, _damage(path):
-        held = _held(place)
+def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
+    with _readable(path) as place:
+        held = _num_bytes(place)
         found = ocp.metadata(place)
         if not found.custom_metadata:  # Orbax reads a damaged file as an empty one
-            raise ValueError("what it says of itself cannot be read")
+            raise ValueError("the metadata cannot be read")
         about = dict(found.custom_metadata)
-        # Nothing is read that asks for much more memory than it has content.
+        # A damaged shape could ask for more memory than the machine has.
         arrays = [leaf for leaf in jax.tree.leaves(found.metadata) if hasattr(leaf, "shape")]
         wanted = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in arrays)
-        if wanted > MOST_BYTES * max(held, 2**20):
-            raise ValueError(f"its {held:,} bytes ask for arrays of {wanted:,}")
+        if wanted > MAX_RATIO * max(held, 2**20):
+            raise ValueError(f"its {held:,} bytes ask for arrays of {wanted:,} bytes")
     check_format(path, about.get("format"))
     return about
 
 
-def _held(place: pathlib.Path) -> int:
-    """Returns the bytes of all files of a checkpoint; raises a ValueError if one lies elsewhere."""
+def _num_bytes(place: pathlib.Path) -> int:
+    """Returns the size of all files; raises a ValueError if one is a link out of the checkpoint."""
     root, total = place.resolve(), 0
     for file in place.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(root):
-            raise ValueError(f"{file.name} is a link out of it: put there what it leads to")
+            raise ValueError(f"{file.name} is a link out of it: replace the link by the file")
         total += file.stat().st_size
     return total
 
 
 def _digest(tree: Any, about: dict[str, Any]) -> str:
-    """Returns a digest of all arrays, of their places in the tree, and of the metadata."""
+    """Returns a digest of the arrays, their paths in the tree, and the metadata."""
     total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     named = jax.tree_util.tree_flatten_with_path(tree)[0]
     leaves = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in named}
-    for name in sorted(leaves):  # containers come back as others, in another order
+    for name in sorted(leaves):  # loading turns tuples into lists, and may change the order
         array = np.ascontiguousarray(leaves[name])
         total.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     return total.hexdigest()
 
 
 def check_format(path: pathlib.Path, found: Any) -> None:
-    """Raises an InputError if what `path` holds is of a format that this version cannot read."""
+    """Raises an InputError if `found`, the format of `path`, is not known to this version."""
     if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise InputError(
             f"{path} has the format {found}, but this version of consingan_jax reads formats up to "
@@ -145,28 +144,27 @@ def exists(path: pathlib.Path) -> bool:
 def save_step(
     directory: pathlib.Path, tree: Any, metadata: dict[str, Any], *, stage: int, step: int
 ) -> None:
-    """Writes the checkpoint of one moment of a run and reads it back.
-
-    Then removes the others but the last before it, which stands in should this one be damaged
-    later. One of a later moment is damaged already, or the run would have gone on from there.
+    """Saves the checkpoint of a step, verifies it, and removes all others but the one before.
 
     Raises:
-        DamagedError: what was written reads otherwise; the one before it is there.
+        DamagedError: the saved checkpoint cannot be read back; the others are kept.
     """
     path = directory / f"stage_{stage}_step_{step:06d}"
     if path.exists():
         shutil.rmtree(path)
     save(path, tree, metadata)
     load(path)
-    there = steps(directory)
-    kept = there[there.index(path) :][:2]
+    found = steps(directory)
+    # Later ones are damaged, or the run would have resumed from them. The one before is kept
+    # in case this one is damaged later.
+    kept = found[found.index(path) :][:2]
     for one in directory.iterdir():
-        if one not in kept and _is_ours(one):
+        if one not in kept and _is_step(one):
             shutil.rmtree(one)
 
 
 def steps(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the complete checkpoints that `save_step` wrote, the last one first."""
+    """Returns the complete checkpoints of `save_step`, the latest first."""
     found = [
         (int(match[1]), int(match[2]), path)
         for path in (directory.iterdir() if directory.is_dir() else [])
@@ -176,20 +174,20 @@ def steps(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def latest_step(directory: pathlib.Path) -> pathlib.Path | None:
-    """Returns the last complete checkpoint that `save_step` wrote, if there is one."""
+    """Returns the latest complete checkpoint of `save_step`, if any."""
     return next(iter(steps(directory)), None)
 
 
 def read_latest(directory: pathlib.Path, read: Callable[[pathlib.Path], _T]) -> _T | None:
-    """Returns what `read` makes of the last checkpoint that is whole, None if there is none.
+    """Applies `read` to the latest undamaged checkpoint; returns None if there is no checkpoint.
 
-    Warns of damaged ones that are passed over.
+    Warns about damaged ones that are skipped.
 
     Raises:
         DamagedError: all are damaged.
     """
     damage: dict[pathlib.Path, DamagedError] = {}
-    # Looked up anew each time: a run that trains puts newer ones in the place of older ones.
+    # Listed anew each time: a run in training may have replaced them.
     while left := [path for path in steps(directory) if path not in damage]:
         try:
             made = read(left[0])
@@ -206,47 +204,43 @@ def read_latest(directory: pathlib.Path, read: Callable[[pathlib.Path], _T]) -> 
 
 
 def check_place(directory: pathlib.Path) -> None:
-    """Raises an InputError if no checkpoint can be read back from below a directory."""
-    with _plain(directory):
+    """Raises an InputError if checkpoints in a directory could not be loaded."""
+    with _glob_free(directory):
         pass
 
 
-def _is_ours(path: pathlib.Path) -> bool:
-    """Returns whether `save_step` wrote this, or was writing it when it was killed."""
-    ours = _STEP.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)
-    return bool(ours) and path.is_dir()
+def _is_step(path: pathlib.Path) -> bool:
+    """Returns whether this is a checkpoint of `save_step`, complete or not."""
+    return bool(_STEP.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)) and path.is_dir()
 
 
 @contextlib.contextmanager
-def _damage(path: pathlib.Path) -> Iterator[None]:
-    """Names the checkpoint that cannot be read; Orbax and TensorStore fail in many ways."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DamagedError(f"{path} is a damaged checkpoint: {reason}") from None
+def _readable(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Like `_glob_free`, and turns all errors of the block into a DamagedError."""
+    with _glob_free(path) as place:
+        try:
+            yield place
+        except Exception as error:  # Orbax and TensorStore raise many types
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DamagedError(f"{path} is a damaged checkpoint: {reason}") from None
 
 
 @contextlib.contextmanager
-def _plain(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path to the same directory that is no glob: through a link where need be."""
+def _glob_free(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path to the same directory without pattern characters, if need be by a link."""
     path = path.absolute()
-    if not _PATTERN.search(str(path)):
+    if not _GLOB.search(str(path)):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="consingan_jax-") as shelter:
         link = pathlib.Path(shelter) / "directory"
         try:
+            if _GLOB.search(str(link)):
+                raise OSError("the temporary directory has such a path too")
             link.symlink_to(path, target_is_directory=True)
         except OSError:
-            raise _unreadable(path) from None
-        if _PATTERN.search(str(link)):
-            raise _unreadable(path)
+            raise InputError(
+                f"{path}: checkpoints cannot be read back from a path with any of [ ] * ? \\ on "
+                "this system: give another directory"
+            ) from None
         yield link
-
-
-def _unreadable(path: pathlib.Path) -> InputError:
-    return InputError(
-        f"{path}: checkpoints cannot be read back from a path with any of [ ] * ? \\ on this "
-        "system: give another directory"
-    )

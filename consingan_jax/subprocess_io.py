@@ -1,7 +1,7 @@
 """Runs Orbax calls in a subprocess, because Orbax synchronises across all JAX processes.
 
-Orbax does: even told that one process alone is active, it asks all of them for the path
-(orbax-checkpoint 0.12).
+It does so even if told that only one process is active (orbax-checkpoint 0.12), and a call from
+one process would wait for the others forever.
 """
 
 import concurrent.futures
@@ -16,17 +16,17 @@ from typing import Any, TypeVar, cast
 import jax
 import numpy as np
 
-_Function = TypeVar("_Function", bound=Callable)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def alone(function: _Function) -> _Function:
-    """Lets a function work in a process of its own where this one trains together with others.
+    """Runs a function in a subprocess if this process trains together with others.
 
-    Arrays among the arguments go there as numpy arrays.
+    Arrays among the arguments are sent as numpy arrays.
     """
 
     @functools.wraps(function)
-    def outer(*args):
+    def outer(*args: Any) -> Any:
         if not jax.distributed.is_initialized():
             return function(*args)
         return _worker().submit(outer, *jax.tree.map(_on_host, args)).result()
@@ -35,7 +35,7 @@ def alone(function: _Function) -> _Function:
 
 
 def close() -> None:
-    """Ends the other process, if there is one."""
+    """Ends the subprocess, if there is one."""
     if _worker.cache_info().currsize:
         _worker().shutdown()
         _worker.cache_clear()
@@ -49,14 +49,14 @@ def _worker() -> concurrent.futures.Executor:
 
 def _begin_worker() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.SIG_IGN)  # what it writes is what an interruption keeps
+        signal.signal(number, signal.SIG_IGN)  # it writes the checkpoint of an interrupted training
     jax.config.update("jax_platforms", "cpu")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    assert parent is not None, "it was spawned"
+    assert parent is not None
     parent.join()
     os._exit(1)
 

@@ -68,7 +68,7 @@ def test_a_checkpoint_is_read_from_its_own_directory_alone(tree, tmp_path):
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     for path in ("one", "same"):
-        with pytest.raises(DamagedError, match=r"manifest.ocdbt is a link out of it: put there"):
+        with pytest.raises(DamagedError, match=r"manifest.ocdbt is a link out of it: replace"):
             checkpoint.load(tmp_path / path)
 
 
