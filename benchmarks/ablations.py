@@ -21,7 +21,7 @@ import numpy as np
 from absl import app, flags
 
 from consingan_jax.config import Config
-from consingan_jax.data import display
+from consingan_jax.images import display
 from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.training import trainer
 

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from consingan_jax.data import display
+from consingan_jax.images import display
 from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.measures.metrics import Estimate

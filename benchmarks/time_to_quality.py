@@ -31,8 +31,8 @@ from tensorboardX.proto import event_pb2
 
 from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
-from consingan_jax.data import display
 from consingan_jax.generation import restore
+from consingan_jax.images import display
 from consingan_jax.measures import evaluation, sample_sets, tables
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.nn.resize import Size

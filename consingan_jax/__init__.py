@@ -12,11 +12,11 @@ from typing import Any
 
 from consingan_jax import versions  # noqa: F401 - first, because it checks them
 from consingan_jax.config import Config
-from consingan_jax.data.display import ImageArray, to_uint8
-from consingan_jax.data.loading import load as load_image
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
+from consingan_jax.images.display import ImageArray, to_uint8
+from consingan_jax.images.loading import load as load_image
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.sweeps.sweep import Sweep
 from consingan_jax.training.progress import Progress

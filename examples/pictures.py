@@ -10,8 +10,8 @@ import sys
 import numpy as np
 
 import consingan_jax
-from consingan_jax.data import display
 from consingan_jax.generation import video
+from consingan_jax.images import display
 
 HERE = pathlib.Path(__file__).parent
 

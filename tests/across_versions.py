@@ -18,8 +18,9 @@ from absl import app, logging
 import consingan_jax
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import loading, noise, pyramid
+from consingan_jax.data import noise, pyramid
 from consingan_jax.generation.architecture import architecture
+from consingan_jax.images import loading
 from consingan_jax.training import compiler
 from consingan_jax.training.step import StageStep
 

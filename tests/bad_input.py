@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from consingan_jax import __main__ as program
-from consingan_jax.data import display, formats
+from consingan_jax.images import display, formats
 
 UNCONDITIONAL = "--config=configs/unconditional.py"
 SMALL = [f"--config.{field}" for field in ("max_size=60", "num_stages=2", "num_iters=1")]

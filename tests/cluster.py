@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from consingan_jax import checkpoint
-from consingan_jax.data import display, loading
+from consingan_jax.images import display, loading
 from tests import tiny
 
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 4, "How many images.")

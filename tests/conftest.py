@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from consingan_jax import numerics
-from consingan_jax.data import display
+from consingan_jax.images import display
 from consingan_jax.training import trainer
 from tests import tiny
 

@@ -19,9 +19,10 @@ from absl import app, flags
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import loading, noise, pyramid
+from consingan_jax.data import noise, pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.model import Model
+from consingan_jax.images import loading
 from consingan_jax.measures import evaluation
 from consingan_jax.measures.sample_sets import SampleSet
 from consingan_jax.training import compiler, placement

@@ -31,8 +31,8 @@ from PIL import Image
 import consingan_jax
 from consingan_jax.cli import sample, train
 from consingan_jax.config import Config
-from consingan_jax.data import display, loading, masks
 from consingan_jax.errors import InputError
+from consingan_jax.images import display, loading, masks
 from consingan_jax.training import trainer
 from tests import tiny as small
 

@@ -26,11 +26,12 @@ import numpy as np
 
 from consingan_jax import tasks
 from consingan_jax.config import Config
-from consingan_jax.data import loading, pyramid
+from consingan_jax.data import pyramid
 from consingan_jax.data.noise import NoiseSource
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.torch_import import read_config, read_params
+from consingan_jax.images import loading
 from consingan_jax.nn import conv, layers
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.intervals import span, upsample_to

@@ -27,9 +27,9 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from consingan_jax.config import Config
-from consingan_jax.data import loading, masks, pixels
 from consingan_jax.errors import InputError
 from consingan_jax.generation import video
+from consingan_jax.images import loading, masks, pixels
 from consingan_jax.measures import sample_sets
 from consingan_jax.studio.service import StudioService
 from consingan_jax.tiled import writer

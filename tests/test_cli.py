@@ -20,7 +20,7 @@ from consingan_jax import checkpoint, device, tasks
 from consingan_jax.cli import evaluate, flags, report, sample, train
 from consingan_jax.cli import resolve_run as run_of_a_command
 from consingan_jax.config import Config
-from consingan_jax.data import display, loading
+from consingan_jax.images import display, loading
 from consingan_jax.training import trainer
 from tests import tiny
 

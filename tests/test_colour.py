@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from consingan_jax.data import loading
+from consingan_jax.images import loading
 from consingan_jax.measures import colour, evaluation, patches, tables
 
 PAPER = pathlib.Path(__file__).parent.parent / "../shared/paper"

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from consingan_jax.data import display, formats, masks
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite
+from consingan_jax.images import display, formats, masks
 
 
 @pytest.fixture

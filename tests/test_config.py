@@ -10,8 +10,9 @@ import consingan_jax
 from consingan_jax import config as module
 from consingan_jax import tasks
 from consingan_jax.config import Config
-from consingan_jax.data import loading, noise, pyramid
+from consingan_jax.data import noise, pyramid
 from consingan_jax.errors import InputError
+from consingan_jax.images import loading
 from consingan_jax.nn import layers
 
 ROOT = pathlib.Path(__file__).parent.parent

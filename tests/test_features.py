@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax.data import loading
 from consingan_jax.errors import InputError
+from consingan_jax.images import loading
 from consingan_jax.measures import features, metrics
 
 SCENE = pathlib.Path(__file__).parent.parent / "examples/scene.png"

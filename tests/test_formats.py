@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from consingan_jax.config import Config
-from consingan_jax.data import display, image_file, loading
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
+from consingan_jax.images import display, image_file, loading
+from consingan_jax.images.pixels import PixelFormat
 
 SHAPE = (12, 17)
 

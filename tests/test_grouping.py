@@ -12,9 +12,9 @@ import pytest
 import consingan_jax
 from consingan_jax import checkpoint, device, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.architecture import architecture
+from consingan_jax.images import display, loading
 from consingan_jax.sweeps import grouping
 from consingan_jax.sweeps.sweep import Sweep
 from consingan_jax.training import compiler, placement, trainer

@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(consingan_jax.__file__).parent
 # From the top down; a room may import from those behind it. The shared modules are the last.
 ROOMS = [
     *("__main__", "cli", "studio", "__init__", "sweeps", "training", "runs", "measures", "tiled"),
-    *("generation", "data", "nn", ""),
+    *("generation", "data", "images", "nn", ""),
 ]
 NEVER = {("training", "measures")}  # neighbours that do not know each other
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -91,12 +91,12 @@ def test_no_module_has_another_name():
     [
         (
             "PIL",
-            "data/decoders.py data/display.py data/formats.py data/loading.py data/profiles.py "
-            "generation/video.py",
+            "images/decoders.py images/display.py images/formats.py images/loading.py "
+            "images/profiles.py generation/video.py",
         ),
         ("orbax", "checkpoint.py"),
         ("tensorstore", "tiled/zarr.py"),
-        ("imagecodecs", "data/decoders.py data/formats.py data/profiles.py"),
+        ("imagecodecs", "images/decoders.py images/formats.py images/profiles.py"),
         ("ray", "ray_executor.py"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import display
+from consingan_jax.images import display
 from consingan_jax.runs import inputs
 
 

@@ -15,10 +15,10 @@ import tifffile
 import consingan_jax
 from consingan_jax import executors
 from consingan_jax.cli import sample
-from consingan_jax.data import display, loading
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.executors import LocalExecutor
 from consingan_jax.generation import sampling
+from consingan_jax.images import display, loading
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.tiled import render
 
 SIZE = {"height": 70, "width": 90}

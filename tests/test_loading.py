@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from consingan_jax.data import display, loading
+from consingan_jax.images import display, loading
 
 GREY = np.array([[0, 128], [255, 64]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)

@@ -9,9 +9,10 @@ from orbax.checkpoint import v1 as ocp
 
 import consingan_jax
 from consingan_jax import checkpoint
-from consingan_jax.data import display, noise
+from consingan_jax.data import noise
 from consingan_jax.errors import InputError
 from consingan_jax.generation import sampling
+from consingan_jax.images import display
 from tests import tiny
 
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 import consingan_jax
-from consingan_jax.data import display, loading
 from consingan_jax.generation import video
 from consingan_jax.generation.output import Output
+from consingan_jax.images import display, loading
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from PIL import Image
 
 import consingan_jax
 from consingan_jax.config import Config
-from consingan_jax.data import display, formats, loading, masks
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
+from consingan_jax.images import display, formats, loading, masks
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.training import trainer
 from tests import tiny
 

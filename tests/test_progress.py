@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from consingan_jax import checkpoint
-from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.images import display, formats
 from consingan_jax.runs import logger, report
 from consingan_jax.training import background, process_group, trainer
 from consingan_jax.training.progress import Progress

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
+from consingan_jax.images import display
 from consingan_jax.runs import report
 from consingan_jax.runs.report import Page
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from consingan_jax.data import display
+from consingan_jax.images import display
 from consingan_jax.measures import sample_sets
 
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import display, loading
 from consingan_jax.errors import DivergedError, InputError, StoppedError
+from consingan_jax.images import display, loading
 from consingan_jax.studio import form
 from consingan_jax.studio.queue import TrainingQueue
 from consingan_jax.studio.service import StudioService

@@ -10,8 +10,8 @@ import pytest
 import consingan_jax
 from consingan_jax.cli import train
 from consingan_jax.config import Config
-from consingan_jax.data import display, listing, loading
 from consingan_jax.errors import InputError, StoppedError
+from consingan_jax.images import display, listing, loading
 from consingan_jax.runs import inputs
 from consingan_jax.sweeps import report, sweep, work
 from consingan_jax.sweeps.sweep import Sweep

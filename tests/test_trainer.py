@@ -13,8 +13,8 @@ import pytest
 import consingan_jax
 from consingan_jax import checkpoint, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import display, loading
 from consingan_jax.errors import DamagedError, DivergedError, InputError
+from consingan_jax.images import display, loading
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
 from consingan_jax.runs import directory, inputs

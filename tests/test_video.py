@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import video
+from consingan_jax.images import display
 
 
 def _durations(path):

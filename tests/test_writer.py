@@ -13,9 +13,9 @@ import pytest
 import tifffile
 
 from consingan_jax import lock
-from consingan_jax.data import display, loading
 from consingan_jax.errors import InputError
 from consingan_jax.generation.tiles import TileGrid
+from consingan_jax.images import display, loading
 from consingan_jax.tiled import preview, tiff, writer
 from consingan_jax.tiled.zarr import ZarrArray
 from tests.test_zarr import read_zarr

@@ -5,8 +5,8 @@ import signal
 
 import numpy as np
 
-from consingan_jax.data import display
 from consingan_jax.generation import inputs
+from consingan_jax.images import display
 
 CONFIG = {  # stage 2 has a frozen stage below it
     "num_layers": 1,

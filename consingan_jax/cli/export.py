@@ -10,11 +10,11 @@ from absl import flags as absl_flags
 
 from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole, write_text
 from consingan_jax.generation import export, restore, sampling
 from consingan_jax.generation.model import Model
+from consingan_jax.images import display
 
 USAGE = """Exports a model as a program that samples without this package, and a model card.
 

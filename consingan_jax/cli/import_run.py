@@ -7,9 +7,9 @@ from absl import flags as absl_flags
 
 from consingan_jax.cli import resolve_run
 from consingan_jax.cli.flags import Command, Flags
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation import torch_import
+from consingan_jax.images import display
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.runs.report import Page

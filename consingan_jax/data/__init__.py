@@ -1,1 +1,1 @@
-"""Input data: image files, the pyramid, noise, training windows."""
+"""Training data: pyramids, noise, augmentation, sampling of windows."""

@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from consingan_jax import tasks
 from consingan_jax.config import Config
-from consingan_jax.data import display, formats
 from consingan_jax.errors import InputError
+from consingan_jax.images import display, formats
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data.display import ImageArray, as_picture, to_png
 from consingan_jax.errors import InputError
 from consingan_jax.generation import animation, inputs, sampling
 from consingan_jax.generation.composite import (
@@ -20,6 +19,7 @@ from consingan_jax.generation.composite import (
 )
 from consingan_jax.generation.sampling import Length, Window
 from consingan_jax.generation.trained import TrainedGenerator
+from consingan_jax.images.display import ImageArray, as_picture, to_png
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from consingan_jax import checkpoint
-from consingan_jax.data import display, loading, masks
-from consingan_jax.data.loading import LoadedImage
 from consingan_jax.errors import InputError
 from consingan_jax.generation import composite, restore, video
 from consingan_jax.generation.composite import CompositeResult
 from consingan_jax.generation.model import Model
+from consingan_jax.images import display, loading, masks
+from consingan_jax.images.loading import LoadedImage
 
 GRID = 24  # largest number of samples in the grid, besides the training image
 # The animations of the published program.

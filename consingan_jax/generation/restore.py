@@ -9,10 +9,10 @@ import jax
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
 from consingan_jax.data.noise import ReconstructionNoise
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.files import missing
 from consingan_jax.generation.model import Model
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn.layers import Architecture
 
 IDENTITY = "run.json"  # the file that makes a directory a run

@@ -10,7 +10,7 @@ import numpy as np
 from consingan_jax import checkpoint, tasks
 from consingan_jax.config import Config
 from consingan_jax.data.noise import ReconstructionNoise
-from consingan_jax.data.pixels import PixelFormat
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.images import display
 
 SUFFIXES = (".gif", ".webp", ".png", ".mp4")
 WEBP_SIDE = 16383  # largest number of pixels per side

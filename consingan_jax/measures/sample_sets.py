@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from consingan_jax.config import Config
-from consingan_jax.data import display, formats, loading, pyramid
-from consingan_jax.data.display import ImageArray
-from consingan_jax.data.loading import LoadedImage
+from consingan_jax.data import pyramid
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
+from consingan_jax.images import display, formats, loading
+from consingan_jax.images.display import ImageArray
+from consingan_jax.images.loading import LoadedImage
 
 MAX_CROP = 1  # pixels by which the sides of a sample and its image may differ
 _Sizes = dict[pathlib.Path, tuple[int, ...]]

@@ -12,10 +12,10 @@ import numpy as np
 
 from consingan_jax import checkpoint, lock
 from consingan_jax.config import Config
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import remove_parts, write_text
 from consingan_jax.generation.restore import IDENTITY
+from consingan_jax.images import display
 from consingan_jax.runs.inputs import TrainingInputs
 
 _README = """# A model of {image}

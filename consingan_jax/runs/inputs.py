@@ -8,14 +8,15 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import loading, pyramid, window_sampling
-from consingan_jax.data.loading import LoadedImage
-from consingan_jax.data.pixels import PixelFormat
+from consingan_jax.data import pyramid, window_sampling
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
+from consingan_jax.images import loading
+from consingan_jax.images.loading import LoadedImage
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
 

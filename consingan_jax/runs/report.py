@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consingan_jax.config import Config
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.files import write_text
+from consingan_jax.images import display
 from consingan_jax.runs import logger
 from consingan_jax.runs.directory import RunDirectory
 

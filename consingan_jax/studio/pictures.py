@@ -4,9 +4,9 @@ import itertools
 import pathlib
 from collections.abc import Iterator
 
-from consingan_jax.data import formats
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
+from consingan_jax.images import formats
 
 
 class PictureFolder:

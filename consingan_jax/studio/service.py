@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consingan_jax.data import display, formats, loading
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
 from consingan_jax.generation import restore
 from consingan_jax.generation.composite import check_takes_composites
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.output import Artifact, Output
+from consingan_jax.images import display, formats, loading
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.runs import report
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs, load_inputs

@@ -9,10 +9,10 @@ from typing import Any
 
 from consingan_jax import device, lock, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import listing
 from consingan_jax.errors import InputError
 from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation import restore
+from consingan_jax.images import listing
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.sweeps import grouping

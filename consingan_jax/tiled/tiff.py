@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from consingan_jax.data import formats
 from consingan_jax.files import whole
+from consingan_jax.images import formats
 from consingan_jax.tiled.zarr import ZarrArray
 
 SIDE = 256  # of the tiles in the file, pixels; a size that viewers read quickly

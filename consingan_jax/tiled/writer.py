@@ -15,12 +15,12 @@ import numpy as np
 import tqdm
 
 from consingan_jax import checkpoint, lock
-from consingan_jax.data import display
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
 from consingan_jax.executors import LOCAL, Executor
 from consingan_jax.generation.output import Artifact
 from consingan_jax.generation.tiles import TileGrid
+from consingan_jax.images import display
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.tiled import tiff
 from consingan_jax.tiled.preview import Preview
 from consingan_jax.tiled.zarr import ZarrArray

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from consingan_jax import checkpoint
-from consingan_jax.data import display
 from consingan_jax.errors import InputError
 from consingan_jax.generation.composite import CompositeResult
+from consingan_jax.images import display
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.logger import MetricsLog
 from consingan_jax.runs.notebook import LivePicture

@@ -12,10 +12,10 @@ import numpy as np
 
 from consingan_jax import checkpoint, numerics
 from consingan_jax.data import noise
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import TiledRenderer
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn import resize
 from consingan_jax.nn.layers import Params
 from consingan_jax.runs.inputs import TrainingInputs

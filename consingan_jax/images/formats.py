@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from consingan_jax.data import decoders, profiles
-from consingan_jax.data.image_file import DecodeOptions, ImageFile, is_installed
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing, whole
+from consingan_jax.images import decoders, profiles
+from consingan_jax.images.image_file import DecodeOptions, ImageFile, is_installed
 
 MAX_PIXELS = 10**8  # default limit on the pixels of an image
 LOSSLESS = (".png", ".tif", ".tiff", ".npy")  # suffixes that can be written, by preference

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax.data import formats
-from consingan_jax.data.image_file import ImageFile
-from consingan_jax.data.profiles import FLOAT_WHITE
 from consingan_jax.errors import InputError
+from consingan_jax.images import formats
+from consingan_jax.images.image_file import ImageFile
+from consingan_jax.images.profiles import FLOAT_WHITE
 
 
 @dataclasses.dataclass(frozen=True)

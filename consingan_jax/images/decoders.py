@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from consingan_jax.data import image_file
-from consingan_jax.data.image_file import DecodeOptions, ImageFile, require, split_alpha, supported
 from consingan_jax.errors import InputError
+from consingan_jax.images import image_file
+from consingan_jax.images.image_file import (
+    DecodeOptions,
+    ImageFile,
+    require,
+    split_alpha,
+    supported,
+)
 
 _MAX_CHANNELS = 16  # a longer last axis after a first axis of at most this: channels come first
 _CODECS = {b"\x89PNG": "png", b"v/1\x01": "exr", b"#?R": "rgbe", b"\xff\x4f": "jpeg2k"}

@@ -5,9 +5,9 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from consingan_jax.data import formats
 from consingan_jax.errors import InputError
 from consingan_jax.files import missing
+from consingan_jax.images import formats
 
 
 def images(what: str | Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-from consingan_jax.data.image_file import is_installed
+from consingan_jax.images.image_file import is_installed
 
 FLOAT_WHITE = 2.0  # floats count to 1, or to 255 if a value is above this
 _SPACES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}  # ICC's names

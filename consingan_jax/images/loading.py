@@ -9,12 +9,12 @@ import numpy as np
 from PIL import ImageColor
 
 from consingan_jax.config import Config
-from consingan_jax.data import formats, masks, pixels
-from consingan_jax.data.display import ImageArray
-from consingan_jax.data.formats import MAX_PIXELS
-from consingan_jax.data.image_file import ImageFile
-from consingan_jax.data.pixels import PixelFormat
 from consingan_jax.errors import InputError
+from consingan_jax.images import formats, masks, pixels
+from consingan_jax.images.display import ImageArray
+from consingan_jax.images.formats import MAX_PIXELS
+from consingan_jax.images.image_file import ImageFile
+from consingan_jax.images.pixels import PixelFormat
 
 FAINT = 0.1  # fraction of the range; an image that spans less is warned of
 CUT = 0.01  # fraction of the values; more outside of the range are warned of

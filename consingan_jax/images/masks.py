@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from consingan_jax.data import formats
-from consingan_jax.data.image_file import ImageFile
-from consingan_jax.data.pixels import natural_range
 from consingan_jax.errors import InputError
+from consingan_jax.images import formats
+from consingan_jax.images.image_file import ImageFile
+from consingan_jax.images.pixels import natural_range
 from consingan_jax.nn.resize import Size
 
 MAX_CLASSES = 256

@@ -1,0 +1,1 @@
+"""Image files: reading them in any format, their meaning, and writing them."""
