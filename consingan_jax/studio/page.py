@@ -30,10 +30,8 @@ def build(service: StudioService) -> gr.Blocks:
     """Returns the page of a service."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
         gr.Markdown(f"# {TITLE}\nFrom one picture, new ones.")
-        run = gr.Dropdown(
-            service.names(), label="Run", value=_first(service.names()), elem_id="run"
-        )
-        # Whoever opens the page anew finds the runs that were added meanwhile.
+        run = gr.Dropdown([], label="Run", elem_id="run")
+        # Lists are filled at every load: they grow while the page is closed.
         page.load(lambda: _choices(service.names()), None, run)
         with gr.Tab("Train"), gr.Row():
             with gr.Column():
@@ -54,19 +52,14 @@ def build(service: StudioService) -> gr.Blocks:
 def _form(service: StudioService, page: gr.Blocks, run: gr.Dropdown) -> Dependency:
     """Adds what a training needs; returns the event that one was started."""
     upload = gr.UploadButton("Upload a picture", file_types=FILES, elem_id="upload")
-    picture = gr.Dropdown(
-        service.pictures.names(),
-        label="Picture to train on",
-        info="Pictures that were uploaded here; a run keeps its own.",
-        value=_first(service.pictures.names()),
-    )
+    info = "Pictures that were uploaded here; a run keeps its own."
+    picture = gr.Dropdown([], label="Picture to train on", info=info)
     preview = gr.Image(interactive=False, show_label=False, height=200, buttons=[])
     notes = gr.Markdown(elem_id="understood")
     task = gr.Dropdown(list(TASKS), label="Task", value="generation")
     preset = gr.Radio(_presets("generation"), label="Preset", value="quick")
-    settings = gr.Textbox(
-        label="Other settings", lines=2, placeholder="num_iters=1000\nmax_size=120"
-    )
+    hint = "num_iters=1000\nmax_size=120"
+    settings = gr.Textbox(label="Other settings", lines=2, placeholder=hint)
     button = gr.Button("Train", variant="primary", elem_id="train")
     asked = [picture, task, preset, settings]
 
@@ -214,11 +207,7 @@ def _presets(task: str) -> list[str]:
 def _choices(names: Sequence[str], chosen: str | None = None) -> gr.Dropdown:
     """Returns an update of a list: one of its names is chosen, else the first."""
     names = list(dict.fromkeys(names))
-    return gr.Dropdown(names, value=chosen or _first(names))
-
-
-def _first(names: Sequence[str]) -> str | None:
-    return names[0] if names else None
+    return gr.Dropdown(names, value=chosen or next(iter(names), None))
 
 
 def _answer(function: Callable) -> Callable:
