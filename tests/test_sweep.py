@@ -167,7 +167,7 @@ def test_the_directory_of_something_else(folder, tmp_path):
             Sweep(Config.create(**SMALL | wrong), tmp_path / "new")
     with pytest.raises(InputError, match="seeds=0: give 1 or more"):
         _fleet(folder, tmp_path / "new", seeds=0)
-    with pytest.raises(InputError, match="a set of images is trained by"):
+    with pytest.raises(InputError, match="several images are trained by"):
         trainer.train(Config.create(images=str(folder), **SMALL), tmp_path / "new")
 
 

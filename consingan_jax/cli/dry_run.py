@@ -47,8 +47,8 @@ def dry_run(config: Config) -> Iterator[str]:
 
 
 @numerics.independent
-def of_set(sweep: Sweep) -> Iterator[str]:
-    """Yields lines on every run of a set, and on what all of them cost.
+def of_sweep(sweep: Sweep) -> Iterator[str]:
+    """Yields lines on every run of a sweep, and on what all of them cost.
 
     A run that cannot work is reported instead of raised. Times a large matmul; writes nothing.
     """

@@ -224,7 +224,7 @@ def _main_of_sweep(flags: Flags, runs: sweep.Sweep) -> None:
     if not flags.engine:  # a cluster has other devices, and may need the memory of this one
         _print_device()
     if flags.dry_run:
-        for line in dry_run.of_set(runs):
+        for line in dry_run.of_sweep(runs):
             print(line, flush=True)
         return
     device.use_compilation_cache(flags.compilation_cache)

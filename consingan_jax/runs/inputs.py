@@ -85,7 +85,7 @@ def load_inputs(config: Config) -> TrainingInputs:
 def _check_image(config: Config) -> None:
     if config.images:
         raise InputError(
-            f"config.images={config.images}: a set of images is trained by "
+            f"config.images={config.images}: several images are trained by "
             "`consingan train FOLDER`, in Python by `Sweep`; give config.image for one"
         )
     if not config.image:
