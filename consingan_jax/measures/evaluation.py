@@ -12,7 +12,7 @@ import tqdm
 
 from consingan_jax import numerics
 from consingan_jax.generation.model import Model
-from consingan_jax.measures import colour, features, metrics, patches, sample_sets
+from consingan_jax.measures import colour, features, metrics, patches, sample_sets, structure
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.measures.sample_sets import SampleSet
 from consingan_jax.nn import resize
@@ -33,6 +33,19 @@ COLUMNS = {
     "vgg_sifd": Column("VGG-SIFD", "distance of VGG features; lower is closer"),
     "sifid_64": Column("SIFID-64", "distance of Inception features; lower is closer", True),
     "sifid_192": Column("SIFID-192", "distance of Inception features; lower is closer", True),
+    "relu3_3_frechet": Column("FD-3_3", "distance of VGG relu3_3; lower is closer", True),
+    "relu3_3": Column("near-3_3", "to the nearest relu3_3, both ways; lower is closer", True),
+    "relu4_3": Column("near-4_3", "to the nearest relu4_3, both ways; lower is closer", True),
+    "edges_7": Column("edges-7", "to the nearest 7x7 edges, both ways; lower is closer", True),
+    "edges_11": Column("edges-11", "to the nearest 11x11 edges, both ways; lower is closer", True),
+    "coherence_7": Column(
+        "coh-7", "of a sample's 7x7 patches to the image's; lower: none invented"
+    ),
+    "completeness_7": Column(
+        "com-7", "of the image's 7x7 patches to a sample's; lower: none missing"
+    ),
+    "coherence_11": Column("coh-11", "likewise, 11x11", True),
+    "completeness_11": Column("com-11", "likewise, 11x11", True),
     "lpips_diversity": Column("LPIPS-div", "distance of two samples; higher is more diverse"),
     "pixel_diversity": Column("div-mean", "spread of a pixel; higher is more diverse"),
     "pixel_diversity_rms": Column("div-rms", "spread of a pixel; higher is more diverse"),
@@ -85,7 +98,7 @@ def evaluate(sample_set: SampleSet, networks: Networks | None) -> Row:
     if len(samples) > 1 and not _is_constant(real.mean(-1)):
         mean_std, rms = metrics.pixel_diversity(jnp.stack(samples), jnp.asarray(real))
         row |= {"pixel_diversity": mean_std, "pixel_diversity_rms": rms}
-    row |= _patches(real, samples) | _colours(real, samples)
+    row |= _patches(real, samples) | _structure(real, samples) | _colours(real, samples)
     if sample_set.reconstruction is not None:
         error = metrics.rmse(sample_set.reconstruction, real)
         row["reconstruction_rmse"] = Estimate(error, None, 1)
@@ -98,7 +111,14 @@ def quick_metrics(model: Model) -> dict[str, float]:
     row = evaluate(sample_sets.of_model(model, num_samples=QUICK_SAMPLES, seed=0), None)
     return {
         COLUMNS[name].heading: estimate.value
-        for name in ("swd_1", "rgb", "pixel_diversity_rms", "same_place")
+        for name in (
+            "swd_1",
+            "rgb",
+            "edges_11",
+            "coherence_11",
+            "pixel_diversity_rms",
+            "same_place",
+        )
         if (estimate := row[name]) is not None
     }
 
@@ -164,6 +184,20 @@ def _network_metrics(real: np.ndarray, samples: Sequence[np.ndarray], networks: 
     if networks.inception is not None:
         extract = functools.partial(features.inception_features, networks.inception)
         row["sifid_64"], row["sifid_192"] = frechet(extract)
+    of_real, *of_samples = (
+        features.vgg_structure(networks.vgg, image[None]) for image in (real, *samples)
+    )
+    moments = metrics.moments(of_real[0])
+    row["relu3_3_frechet"] = metrics.mean(
+        [metrics.frechet_distance(metrics.moments(one), moments) for one, _ in of_samples]
+    )
+    for number, name in enumerate(("relu3_3", "relu4_3")):
+        row[name] = metrics.mean(
+            [
+                np.mean(structure.of_features(one[number], of_real[number])).item()
+                for one in of_samples
+            ]
+        )
     if len(samples) > 1:
         layers = [features.lpips_features(networks.lpips, image[None]) for image in samples]
         row["lpips_diversity"] = metrics.lpips_diversity(layers)
@@ -186,6 +220,20 @@ def _patches(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
     # The range of `place`: a copy has the highest rate, and shuffled content that of chance.
     for name, image in (("copy", real), ("shuffled", patches.shuffled(real))):
         row[f"same_place_{name}"] = Estimate(patches.copy_rate(image, real), None, 1)
+    return row
+
+
+def _structure(real: np.ndarray, samples: Sequence[np.ndarray]) -> Row:
+    row: Row = {}
+    for side in (7, 11):
+        if min(real.shape[:2]) < side:
+            continue
+        found = [structure.of_patches(image, real, side) for image in samples]
+        row[f"coherence_{side}"] = metrics.mean([one.coherence for one in found])
+        row[f"completeness_{side}"] = metrics.mean([one.completeness for one in found])
+        edges = [np.mean(structure.of_edges(image, real, side)).item() for image in samples]
+        if np.isfinite(edges).all():  # else one image is flat everywhere
+            row[f"edges_{side}"] = metrics.mean(edges)
     return row
 
 

@@ -25,7 +25,7 @@ from consingan_jax.errors import InputError
 MEAN = np.array([-0.030, -0.088, -0.188], np.float32)
 STD = np.array([0.458, 0.448, 0.450], np.float32)
 LEAST_SIDE = 31  # pixels; on smaller images AlexNet's or Inception's last features are empty
-_VGG_LAYERS = ("Conv_0", "Conv_1")
+_VGG_BLOCKS = ((0, 1), (2, 3), (4, 5, 6), (7, 8, 9))  # convolutions; a pooling lies between two
 _SHA256 = {
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
     "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
@@ -58,9 +58,9 @@ def read_arrays(data: bytes) -> Any:
 
 @functools.cache
 def vgg_weights() -> Weights:
-    """Loads VGG16's first two convolutions; raises InputError without the extra `metrics`."""
+    """Loads VGG16's first four blocks; raises InputError without the extra `metrics`."""
     layers = _from_package("vgg16")["VGG16_0"]
-    return {name: layers[name] for name in _VGG_LAYERS}
+    return {name: layers[name] for block in _VGG_BLOCKS for name in map("Conv_{}".format, block)}
 
 
 @functools.cache
@@ -87,9 +87,21 @@ def _from_package(network: str) -> Weights:
 @numerics.jit
 def vgg_relu1_2(weights: Weights, images: jax.Array) -> jax.Array:
     """Returns VGG16's features `[N, H, W, 64]` before the first pooling."""
-    x = _normal(images)
-    for name in _VGG_LAYERS:
-        x = jax.nn.relu(_conv(x, weights[name], padding=1))
+    return _vgg_block(weights, _normal(images), 0)
+
+
+@numerics.jit
+def vgg_structure(weights: Weights, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns VGG16's relu3_3 `[N, H/4, W/4, 256]` and relu4_3 `[N, H/8, W/8, 512]`."""
+    blocks = [_vgg_block(weights, _normal(images), 0)]
+    for number in range(1, len(_VGG_BLOCKS)):
+        blocks.append(_vgg_block(weights, _max_pool(blocks[-1], 2), number))
+    return blocks[2], blocks[3]
+
+
+def _vgg_block(weights: Weights, x: jax.Array, number: int) -> jax.Array:
+    for layer in _VGG_BLOCKS[number]:
+        x = jax.nn.relu(_conv(x, weights[f"Conv_{layer}"], padding=1))
     return x
 
 
@@ -184,6 +196,6 @@ def _conv(x: jax.Array, weights: Weights, *, stride: int = 1, padding: int) -> j
     return y + weights["bias"].reshape(1, 1, 1, -1)
 
 
-def _max_pool(x: jax.Array) -> jax.Array:
-    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+def _max_pool(x: jax.Array, side: int = 3) -> jax.Array:
+    window, strides = (1, side, side, 1), (1, 2, 2, 1)
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, "VALID")
