@@ -52,6 +52,26 @@ def test_the_time_left_counts_the_operations_of_the_stages_to_come(monkeypatch):
     progress.close()
 
 
+def test_a_log_file_has_a_few_lines_for_a_stage(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(logger.time, "perf_counter", lambda: now[0])
+    progress = logger.ProgressBar([10, 40], iterations=[100, 20])
+    progress.start(0, 0, "stage 0: compiling")
+    progress.begin("stage 0")
+    for step in range(1, 101):
+        now[0] += 1
+        progress.describe("stage 0: pictures")
+        progress.describe("stage 0")
+        progress.advance(step, {"reconstruction_rmse": 0.1})
+    progress.close()
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "stage 0: compiling"
+    assert [line.split(",")[0] for line in others] == [
+        f"stage 0: iteration {step} of 100" for step in (1, 32, 63, 94, 100)
+    ]
+    assert others[-1].endswith("100 of 100, 1.00it/s, rec 0.1000, run ETA 01:20")
+
+
 def test_lines_that_cannot_be_read_are_dropped(tmp_path):
     file = tmp_path / "metrics.jsonl"
     file.write_bytes(b'{"stage": 0, "step": 5}\n\x00\xff\n{"step": 6}\n{"stage": 0, "step": 7}\n')

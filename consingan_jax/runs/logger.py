@@ -1,8 +1,10 @@
 """Logs of a run: metrics.jsonl, TensorBoard, progress bar."""
 
 import json
+import math
 import operator
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +13,9 @@ import numpy as np
 import tqdm
 
 from consingan_jax.files import write_text
+from consingan_jax.runs import notebook
+
+LINE_SECONDS = 30.0  # between two lines on a stage where no bar can be shown
 
 
 def stage_name(stage: int, num_stages: int) -> str:
@@ -93,7 +98,10 @@ def _keep_lines(path: pathlib.Path, keep: Callable[[dict[str, Any]], bool]) -> l
 
 
 class ProgressBar:
-    """A bar per stage, with iterations per second and the time left for the whole run."""
+    """A bar per stage, with iterations per second and the time left for the whole run.
+
+    Where stderr is a file or a pipe, it prints lines instead: a bar there is one endless line.
+    """
 
     def __init__(self, operations: Sequence[int], *, iterations: Sequence[int]):
         """Prepares the bars.
@@ -104,7 +112,8 @@ class ProgressBar:
         """
         self._operations = operations
         self._iterations = iterations
-        self._bar = tqdm.tqdm(disable=True)
+        self._is_live = sys.stderr.isatty() or notebook.is_here()
+        self._bar, self._prints = tqdm.tqdm(disable=True), False
         self._stage = 0
 
     def start(self, stage: int, done: int, title: str, *, is_shown: bool = True) -> None:
@@ -118,8 +127,12 @@ class ProgressBar:
             desc=title,
             unit="it",
             dynamic_ncols=True,
-            disable=not is_shown,
+            disable=not (is_shown and self._is_live),
         )
+        self._prints, self._printed_at = is_shown and not self._is_live, -math.inf
+        self._title = title
+        if self._prints:
+            print(title, file=sys.stderr, flush=True)
 
     def begin(self, title: str) -> None:
         """Starts the clock, as the iterations start now."""
@@ -129,6 +142,7 @@ class ProgressBar:
 
     def describe(self, title: str) -> None:
         """Changes the title of the bar."""
+        self._title = title
         self._bar.set_description_str(title)
 
     def restart_clock(self) -> None:
@@ -143,9 +157,16 @@ class ProgressBar:
         self._last = now
         left = tqdm.tqdm.format_interval(self.time_left(step))
         error = metrics["reconstruction_rmse"]
-        self._bar.set_postfix_str(f"rec {error:.4f}, run ETA {left}", refresh=False)
+        news = f"rec {error:.4f}, run ETA {left}"
+        self._bar.set_postfix_str(news, refresh=False)
         self._bar.update(step - self._done)
         self._done = step
+        is_last = step == self._iterations[self._stage]
+        if self._prints and (is_last or now - self._printed_at > LINE_SECONDS):
+            rate = 1 / (self.seconds_per_iteration() or math.inf)
+            place = f"iteration {step} of {self._iterations[self._stage]}, {rate:.2f}it/s"
+            print(f"{self._title}: {place}, {news}", file=sys.stderr, flush=True)
+            self._printed_at = now
 
     def seconds_per_iteration(self) -> float | None:
         """Returns the mean over this stage, None before the first iteration."""
