@@ -1,8 +1,7 @@
 """Evaluates all metrics of a training image and its samples."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TextIO
 
 import jax
@@ -169,37 +168,25 @@ def _is_small(image: np.ndarray) -> bool:
 
 
 def _network_metrics(real: np.ndarray, samples: Sequence[np.ndarray], networks: Networks) -> Row:
-    def frechet(extract: Callable[[np.ndarray], Sequence[jax.Array]]) -> list[Estimate]:
-        """Returns the mean distance of a sample to the image, for each layer of `extract`."""
-        of_real, *of_samples = (
-            list(map(metrics.moments, extract(image[None]))) for image in (real, *samples)
-        )
-        rows = [list(map(metrics.frechet_distance, one, of_real)) for one in of_samples]
-        return [metrics.mean(layer) for layer in zip(*rows, strict=True)]
+    def frechet(layers: Iterable[jax.Array]) -> Estimate:
+        """Returns the mean distance of a sample to the image, whose features come first."""
+        of_real, *of_samples = map(metrics.moments, layers)
+        return metrics.mean([metrics.frechet_distance(one, of_real) for one in of_samples])
 
-    row: Row = {}
-    (row["vgg_sifd"],) = frechet(lambda x: [features.vgg_relu1_2(networks.vgg, x)])
+    images = [image[None] for image in (real, *samples)]
+    row: Row = {"vgg_sifd": frechet(features.vgg_relu1_2(networks.vgg, x) for x in images)}
     if _is_small(real):
         return row
     if networks.inception is not None:
-        extract = functools.partial(features.inception_features, networks.inception)
-        row["sifid_64"], row["sifid_192"] = frechet(extract)
-    of_real, *of_samples = (
-        features.vgg_structure(networks.vgg, image[None]) for image in (real, *samples)
-    )
-    moments = metrics.moments(of_real[0])
-    row["relu3_3_frechet"] = metrics.mean(
-        [metrics.frechet_distance(metrics.moments(one), moments) for one, _ in of_samples]
-    )
-    for number, name in enumerate(("relu3_3", "relu4_3")):
-        row[name] = metrics.mean(
-            [
-                np.mean(structure.of_features(one[number], of_real[number])).item()
-                for one in of_samples
-            ]
-        )
+        stems = [features.inception_features(networks.inception, x) for x in images]
+        row["sifid_64"], row["sifid_192"] = map(frechet, zip(*stems, strict=True))
+    relu3_3, relu4_3 = zip(*(features.vgg_structure(networks.vgg, x) for x in images), strict=True)
+    row["relu3_3_frechet"] = frechet(relu3_3)
+    for name, (of_real, *of_samples) in {"relu3_3": relu3_3, "relu4_3": relu4_3}.items():
+        nearest = [structure.of_features(one, of_real) for one in of_samples]
+        row[name] = metrics.mean([np.mean(both).item() for both in nearest])
     if len(samples) > 1:
-        layers = [features.lpips_features(networks.lpips, image[None]) for image in samples]
+        layers = [features.lpips_features(networks.lpips, x) for x in images[1:]]
         row["lpips_diversity"] = metrics.lpips_diversity(layers)
     return row
 

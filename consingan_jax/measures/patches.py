@@ -78,25 +78,25 @@ def _same_place_share(sample: jax.Array, real: jax.Array) -> jax.Array:
     return (far <= SAME_PLACE).all(1).mean()
 
 
-def patches(image: jax.Array, step: int) -> jax.Array:
-    """Returns the patches `[n, 49 C]` of an image at every `step` pixels."""
-    rows, columns = _corners(image.shape, step)
-    offsets = np.arange(PATCH)
+def patches(image: jax.Array, step: int, side: int = PATCH) -> jax.Array:
+    """Returns the patches `[n, side * side * C]` of an image at every `step` pixels."""
+    rows, columns = _corners(image.shape, step, side)
+    offsets = np.arange(side)
     rows = (rows[:, None] + offsets)[:, None, :, None]
     columns = (columns[:, None] + offsets)[None, :, None, :]
-    return image[rows, columns].reshape(-1, PATCH * PATCH * image.shape[-1])
+    return image[rows, columns].reshape(-1, side * side * image.shape[-1])
 
 
 def places(shape: Sequence[int], step: int) -> np.ndarray:
     """Returns the relative places `[n, 2]` in [0, 1] of the patches that `patches` returns."""
-    rows, columns = _corners(shape, step)
+    rows, columns = _corners(shape, step, PATCH)
     ends = max(shape[0] - PATCH, 1), max(shape[1] - PATCH, 1)
     grid = np.meshgrid(rows / ends[0], columns / ends[1], indexing="ij")
     return np.stack(grid, -1).reshape(-1, 2).astype(np.float32)
 
 
-def _corners(shape: Sequence[int], step: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(0, shape[0] - PATCH + 1, step), np.arange(0, shape[1] - PATCH + 1, step)
+def _corners(shape: Sequence[int], step: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(0, shape[0] - side + 1, step), np.arange(0, shape[1] - side + 1, step)
 
 
 def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:

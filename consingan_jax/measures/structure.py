@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import numerics
+from consingan_jax.measures import patches
 
 QUERIES = 512  # patches or features drawn from an image; their nearest neighbours are exact
 BATCH = 256  # queries whose distances to all candidates are in memory at a time
@@ -84,16 +85,14 @@ def _cosine(queries: jax.Array, candidates: jax.Array) -> jax.Array:
 
 
 def _patches(image: np.ndarray, side: int) -> np.ndarray:
-    """Returns all patches `[n, C * side * side]` of an image."""
-    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))
-    return windows.reshape(-1, image.shape[-1] * side * side)
+    return np.asarray(patches.patches(jnp.asarray(image), 1, side))
 
 
-def _normalised(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns patches of mean 0 and length 1, and which ones are flat, whose vectors are 0."""
     # Flat candidates stay, as zeros that are never the nearest: shapes that depended on an image's
     # content would compile the program again for each.
-    centred = patches - patches.mean(1, keepdims=True)
+    centred = vectors - vectors.mean(1, keepdims=True)
     is_flat = centred.std(1) < FLAT
     return np.where(is_flat[:, None], 0, _unit(centred)), is_flat
 
