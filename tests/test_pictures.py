@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 
@@ -390,6 +391,40 @@ def test_what_is_not_read_has_a_way_out(name, data, line, tmp_path):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=line):
         formats.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_pages_of_a_tiff_in_a_circle(target, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((2, 8, 9), np.uint16), metadata=None)
+    with tifffile.TiffFile(path) as file:
+        places = [page.offset for page in file.pages]
+    data = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", data, places[1])  # each of 12 bytes; then the next page
+    struct.pack_into("<I", data, places[1] + 2 + 12 * tags, places[target])
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged or unusual TIFF: its pages go round in a circle"):
+        formats.read(path)
+
+
+def test_a_damaged_tiff_is_one_line(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 9), np.uint16), metadata=None)
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, first)
+    for tag in range(3, tags):
+        struct.pack_into("<H", data, first + 2 + 12 * tag + 2, 0)  # no such type
+    path.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-m", "consingan_jax", "train", path, "--dry_run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "a damaged or unusual TIFF" in line
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int16, np.int32, np.int64, np.float64, ">u2"])

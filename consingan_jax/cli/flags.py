@@ -33,9 +33,11 @@ class Command:
 
     def run(self, name: str, arguments: Sequence[str]) -> None:
         """Parses the arguments, which follow the name, and works; if that fails, exits."""
-        # Orbax reports every file that it writes, and every failure a second time.
+        # Orbax reports every file that it writes, and every failure a second time; decoders report
+        # each damaged field of a file, before the exception that ends in one message.
         logging.set_verbosity(logging.FATAL)
-        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
+        for library in ("asyncio", "pydicom", "tifffile"):
+            standard_logging.getLogger(library).setLevel(standard_logging.CRITICAL)
         for stream in (sys.stdout, sys.stderr):  # a path need not be valid text
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="surrogateescape")

@@ -5,6 +5,7 @@ import io
 import pathlib
 import re
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,9 @@ def decode_tiff(path: pathlib.Path, options: DecodeOptions) -> ImageFile | None:
 
 
 def _decode_tiff(file: Any, path: pathlib.Path, options: DecodeOptions) -> ImageFile | None:
-    page = next((page for page in file.pages if not page.is_reduced), file.pages[0])  # no thumbnail
+    page = next(
+        (page for page in _pages(file) if not page.is_reduced), file.pages[0]
+    )  # no thumbnail
     image_file.check_pixels(path, page.imagelength, page.imagewidth, options)
     is_plain, is_8_bits = page.photometric in (0, 1, 2), page.bitspersample <= 8  # grey or RGB
     if page.imagedepth > 1 or not (is_plain or is_8_bits):
@@ -141,9 +144,23 @@ def _decode_tiff(file: Any, path: pathlib.Path, options: DecodeOptions) -> Image
     )
 
 
+def _pages(file: Any) -> Iterator[Any]:
+    """Yields the pages of a TIFF.
+
+    Raises:
+        ValueError: the file is damaged: a page names an earlier one as the next.
+    """
+    seen = set()
+    for page in file.pages:  # each has the place of the next, so damage can make a circle of them
+        if page.offset in seen:
+            raise ValueError("its pages go round in a circle")
+        seen.add(page.offset)
+        yield page
+
+
 def _tiff_values(file: Any, page: Any, channels: int) -> tuple[np.ndarray, int, int]:
     """Returns the values, how many pages there are, and how many of them became channels."""
-    alike = [p for p in file.pages if (p.shape, p.dtype) == (page.shape, page.dtype)]
+    alike = [p for p in _pages(file) if (p.shape, p.dtype) == (page.shape, page.dtype)]
     series = file.series[0]
     # ImageJ keeps a large stack behind one page, so that only the series tells how many there are.
     in_series = series.size // page.size if page is file.pages[0] else 1
