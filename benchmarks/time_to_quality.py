@@ -1,18 +1,25 @@
 """How good our trained models are and how long they took, beside the samples that were published.
 
     python -m benchmarks.time_to_quality --runs=DIRECTORY,... [--published=../shared/paper]
+    python -m benchmarks.time_to_quality --image=../shared/paper/lsun/Real/45.jpg \\
+        --ways=paper --ways=fast --ways=fast,ema_decay=0.999 --every=120
 
-Takes runs, or patterns of them, of images of the paper's user study. Prints a table for each image:
-its published samples, then ten samples of every run, seeds 0 to 9, at the model's own size; each
-measure with its error over the samples. Leaves a sheet for each image in --out: the training image
-with the published samples, and with those of every run.
+The first takes runs, or patterns of them, of images of the paper's user study. It prints a table
+for each image: its published samples, then ten samples of every run, seeds 0 to 9, at the model's
+own size; each measure with its error over the samples. It leaves a sheet for each image in --out:
+the training image with the published samples, and with those of every run.
+
+The second trains the image in several ways, each a variant with changed settings, and measures ten
+samples at the end of a stage, and every so many seconds of the last one, on the levels of the
+pyramid; a line in --out/IMAGE/WAY.jsonl each. It draws the measures over seconds in
+--out/IMAGE/curves.png, the published samples as a line. Given again, it goes on where it was.
 
 The seconds of a run are those of the processes that trained it, compilation, pictures and
 checkpoints included; pauses between them do not count, what a kill undid counts twice. Those of the
 published way are measured with PyTorch (`benchmarks.train_step`) at the sizes of the image's
 levels, times the iterations, and kept in --out/baseline.json for the next call: let the machine do
 nothing else meanwhile. The ratio is theirs to ours. Needs the extra `metrics`, and PyTorch or
---baseline_seconds.
+--baseline_seconds; the second also matplotlib.
 """
 
 import glob
@@ -20,15 +27,15 @@ import importlib.util
 import itertools
 import json
 import pathlib
-import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from absl import app, flags
-from tensorboardX.proto import event_pb2
 
+from benchmarks import curves
+from benchmarks.curves import MEASURES, NUM_SAMPLES, OF_ONE, training_seconds
 from consingan_jax import checkpoint, device
 from consingan_jax.config import Config
 from consingan_jax.generation import restore
@@ -44,21 +51,12 @@ _BASELINE_SECONDS = flags.DEFINE_float(
     "baseline_seconds", None, "Of a training the published way, instead of measuring them."
 )
 
-NUM_SAMPLES = 10
-MEASURES = (
-    "vgg_sifd",
-    "lpips_diversity",
-    "pixel_diversity_rms",
-    "swd_1",
-    "same_place",
-    "rgb",
-    "dark_chroma",
-    "dark_chroma_real",
-    "bright_chroma",
-    "bright_chroma_real",
-    "reconstruction_rmse",
+_IMAGE = flags.DEFINE_string("image", "", "An image of the user study to train on.")
+_WAYS = flags.DEFINE_multi_string(
+    "ways", ["paper", "fast"], "A variant, or paper; then NAME=VALUE of fields, with commas."
 )
-OF_ONE = ("dark_chroma_real", "bright_chroma_real", "reconstruction_rmse")  # not over samples
+_EVERY = flags.DEFINE_float("every", 120.0, "Seconds of the last stage between two measurements.")
+
 SECONDS = 8  # to measure the published way at a stage
 PUBLISHED = "published"
 
@@ -86,23 +84,6 @@ def of_published(published: pathlib.Path, name: str) -> sample_sets.SampleSet:
     data, number = name.split("/")
     found = sample_sets.of_folders(f"{published / data}/Real", f"{published / data}/ConSinGAN")
     return next(one for one in found if one.name == number)
-
-
-def training_seconds(run: pathlib.Path) -> float | None:
-    """Returns the seconds of the processes that trained a run, by TensorBoard's events of each."""
-    files = sorted((run / "tensorboard").glob("events.*"))
-    times = [list(event_times(file.read_bytes())) for file in files]
-    return sum(max(one) - min(one) for one in times if one) if files else None
-
-
-def event_times(data: bytes) -> Iterator[float]:
-    """Yields the time of every whole event in a file of TensorBoard's, in seconds since 1970."""
-    at = 0
-    while at + 12 <= len(data):  # length, checksum, event, checksum
-        (length,) = struct.unpack_from("<Q", data, at)
-        event, at = data[at + 12 : at + 12 + length], at + 16 + length
-        if at <= len(data):
-            yield event_pb2.Event.FromString(event).wall_time
 
 
 def published_seconds(size: Size, kept: pathlib.Path) -> float | None:
@@ -162,6 +143,13 @@ def sheet(several: Sequence[sample_sets.SampleSet]) -> np.ndarray:
 def main(_):
     """Measures, prints and draws."""
     published, out = pathlib.Path(_PUBLISHED.value), pathlib.Path(_OUT.value)
+    if _IMAGE.value:
+        image = pathlib.Path(_IMAGE.value).absolute()
+        data = image.parent.parent
+        name = f"{data.name}/{image.stem}"
+        reference = of_published(data.parent, name)
+        curves.compare(image, reference, _WAYS.value, out / name.replace("/", ""), _EVERY.value)
+        return
     found, networks = by_image(_RUNS.value, published), evaluation.networks()
     out.mkdir(parents=True, exist_ok=True)
     for name, runs in found.items():

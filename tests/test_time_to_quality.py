@@ -1,16 +1,21 @@
 """What is pure in the benchmark: which runs are of which image, seconds added up, the table."""
 
+import dataclasses
 import json
 import struct
 
+import jax
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
-from benchmarks import time_to_quality
+from benchmarks import curves, time_to_quality
+from consingan_jax.config import Config
+from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
 from consingan_jax.measures.metrics import Estimate
 from consingan_jax.measures.sample_sets import SampleSet
+from consingan_jax.training import trainer
 
 
 def _events(*times):
@@ -23,24 +28,24 @@ def _events(*times):
 
 
 def test_a_pause_between_two_processes_does_not_count(tmp_path):
-    assert time_to_quality.training_seconds(tmp_path) is None
+    assert curves.training_seconds(tmp_path) is None
     (tmp_path / "tensorboard").mkdir()
     files = {"events.1": _events(100, 130, 160), "events.2": _events(5000, 5007), "events.3": b""}
     for name, data in files.items():
         (tmp_path / "tensorboard" / name).write_bytes(data)
-    assert time_to_quality.training_seconds(tmp_path) == 60 + 7
+    assert curves.training_seconds(tmp_path) == 60 + 7
 
 
 def test_an_event_that_a_kill_cut_off_is_left_out():
     whole = _events(1.0, 2.0)
-    assert list(time_to_quality.event_times(whole)) == [1, 2]
-    assert list(time_to_quality.event_times(whole[:-1])) == [1]
-    assert list(time_to_quality.event_times(whole + b"123")) == [1, 2]
+    assert list(curves.event_times(whole)) == [1, 2]
+    assert list(curves.event_times(whole[:-1])) == [1]
+    assert list(curves.event_times(whole + b"123")) == [1, 2]
 
 
 def test_the_seconds_of_a_run(finished_run):
     """The tiny run takes more than nothing, and less than the suite may."""
-    assert 0 < time_to_quality.training_seconds(finished_run) < 300
+    assert 0 < curves.training_seconds(finished_run) < 300
 
 
 def test_the_published_way_is_measured_once(tmp_path, monkeypatch):
@@ -125,3 +130,29 @@ def test_the_sheet_is_a_row_for_each():
     sheet = time_to_quality.sheet([few, many])
     assert sheet.shape == (2 * 4 + 2, 4 * 6 + 3 * 2, 3)
     assert (sheet[:4, 16:] == 1).all() and (sheet[6:, 16:22] == 0).all()
+
+
+def test_a_way_is_a_variant_with_changes():
+    assert curves.config_of("paper", "a.png") == Config(image="a.png")
+    changed = curves.config_of("fast,num_iters=900;700,loss=relativistic", "a.png")
+    fast = Config.create(variant="fast", image="a.png")
+    assert changed == dataclasses.replace(fast, num_iters=(900, 700), loss="relativistic")
+
+
+def test_a_run_is_measured_at_the_end_of_its_stages_and_goes_on(tiny_config, tmp_path):
+    config, run = Config(**tiny_config), tmp_path / "run"
+    measured = []
+
+    def measure(model):
+        measured.append((len(model.sizes) - 1, model.step))
+        return {"swd_1": 0.5}
+
+    lines = curves.follow(config, run, 0.0, measure)
+    moments = [(line["stage"], line["step"]) for line in lines]
+    assert moments == measured == sorted(set(moments))
+    assert (0, 4) in moments and (1, 4) in moments and moments[-1] == (2, 4)
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    assert curves.follow(config, run, 0.0, lambda _: {}) == lines  # nothing is left to do
+    whole = trainer.train(config, tmp_path / "whole")
+    assert jax.tree.all(jax.tree.map(np.array_equal, restore.load(run).params, whole.params))

@@ -91,6 +91,18 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     assert moments == sorted(set(moments))
 
 
+def test_a_killed_run_keeps_the_mean_of_its_weights(tiny_config, tmp_path, monkeypatch):
+    config = tiny_config | {"ema_decay": 0.9, "gp_every": 2, "loss": "relativistic"}
+    whole = trainer.train(config, str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 3)
+        with pytest.raises(KilledError):
+            trainer.train(config | {"checkpoint_minutes": 1e-9}, str(tmp_path / "run"))
+    resumed = trainer.train(config, str(tmp_path / "run"))
+    assert _equal(resumed, whole)
+    assert not _equal(whole, trainer.train(config | {"ema_decay": 0.0}, str(tmp_path / "last")))
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_over(
     tiny_config, finished_run, tmp_path, monkeypatch
 ):

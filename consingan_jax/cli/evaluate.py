@@ -13,6 +13,7 @@ from consingan_jax.cli.flags import Command, Flags, check_used
 from consingan_jax.errors import InputError
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation, sample_sets, tables
+from consingan_jax.runs.report import EVALUATION, Page
 
 USAGE = """Measures samples against their training images.
 
@@ -21,8 +22,9 @@ USAGE = """Measures samples against their training images.
   consingan evaluate --real=FOLDER --samples=FOLDER         K.png with K.png or K_<j>.png
   consingan evaluate [--real=FOLDER] --compare A B ...      runs or folders side by side
 
-Prints a table, a line for each image; --out also keeps it as text, CSV and JSON. --max_size=64
-shrinks everything to 64 px first, to compare pictures of different resolutions."""
+Prints a table, a line for each image; --out also keeps it as text, CSV and JSON. The table of a run
+is kept in RUN/evaluation/ and shown in RUN/report.html. --max_size=64 shrinks everything to 64 px
+first, to compare pictures of different resolutions; that is kept in --out only."""
 
 
 def _define(flags: Flags, _: Sequence[str]) -> None:
@@ -70,6 +72,18 @@ def _sample_sets(source: str, flags: Flags) -> list[sample_sets.SampleSet]:
     return [sample_sets.shrunk(one, size) for one in found] if size else found
 
 
+def _keep(run: pathlib.Path, measured: tables.Table) -> None:
+    """Writes the table of a run into its directory, and shows it on its page."""
+    page = Page(run)
+    if not page.path.exists():  # a model on its own has none
+        return
+    try:
+        tables.save(run / EVALUATION, {str(run): measured})
+        page.write()
+    except OSError as error:  # a run of somebody else's can be measured too
+        print(f"not kept in {run}: {error.strerror}")
+
+
 def _main(flags: Flags, arguments: Sequence[str]) -> None:
     sources = _sources(flags, arguments)
     networks = evaluation.networks(flags.inception)
@@ -83,6 +97,8 @@ def _main(flags: Flags, arguments: Sequence[str]) -> None:
                 print(line)
         measured[source] = evaluation.table(sets, networks, progress=sys.stderr)
         print(tables.text(measured[source]), flush=True)
+        if restore.is_run(source) and not flags.max_size:
+            _keep(pathlib.Path(source), measured[source])
     if len(measured) > 1:
         print(f"\n{tables.comparison(measured)}")
     if flags.out:

@@ -16,6 +16,7 @@ from consingan_jax.images import display
 from consingan_jax.runs import logger
 from consingan_jax.runs.directory import RunDirectory
 
+EVALUATION = "evaluation"  # directory in a run, with the tables of `consingan evaluate`
 # Limits that keep a page below 10 MB however long the run is.
 MOMENTS = 36  # grids of samples
 LEVELS = 30  # of the pyramid
@@ -68,6 +69,7 @@ class Page:
                 {"size": _size(path), "source": self._pack(path, LEVEL)}
                 for path in _spread(levels, LEVELS)
             ],
+            "measures": self._measures(),
             "commands": self._commands(config),
             "settings": config.changes(),
         }
@@ -93,6 +95,14 @@ class Page:
         keys = ("stage", "step", "source")
         pictures = [dict(zip(keys, moment, strict=True)) for moment in moments if moment[-1]]
         return {"samples": pictures, "shows": words}
+
+    def _measures(self) -> str:
+        """Returns the last table of `consingan evaluate`; empty if there is none."""
+        try:
+            text = (self.run / EVALUATION / "evaluation.txt").read_text("utf-8", "replace")
+        except OSError:
+            return ""
+        return text.partition("\n")[2].rstrip()  # without the name of the run
 
     def _commands(self, config: Config) -> list[dict[str, str]]:
         run, task = shlex.quote(str(self.run)), config.task_spec

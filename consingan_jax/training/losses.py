@@ -26,8 +26,20 @@ def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
     return jnp.square(norm - 1).mean()
 
 
+def zero_centred_penalty(scores: Scores, x: jax.Array) -> jax.Array:
+    """Returns the mean over pixels of ||d sum(scores) / dx||^2, the norm over channels."""
+    gradient = jax.grad(lambda images: scores(images).sum())(x)
+    return jnp.square(gradient).sum(-1).mean()
+
+
 def critic_loss(
-    scores: Scores, real: jax.Array, fake: jax.Array, mix: jax.Array, *, gp_weight: float
+    scores: Scores,
+    real: jax.Array,
+    fake: jax.Array,
+    mix: jax.Array,
+    *,
+    gp_weight: float,
+    relativistic: bool = False,
 ) -> tuple[jax.Array, Metrics]:
     """Returns the critic's loss and its terms.
 
@@ -36,16 +48,26 @@ def critic_loss(
         real: `[N, H, W, C]`.
         fake: `[N, H, W, C]`.
         mix: scalar in [0, 1], the share of `real` in the image at which the penalty is taken.
-        gp_weight: weight of the gradient penalty.
+        gp_weight: weight of the gradient penalty; 0: none is computed.
+        relativistic: whether the loss is that of R3GAN (Huang et al., NeurIPS 2024): each score of
+            a real patch is compared with that of the fake patch at its place, and the penalty is
+            zero-centred, at `real` and at `fake` instead of between them.
     """
     # One pass for both images: the critic has no normalisation that could mix them.
-    of_real, of_fake = jnp.split(scores(jnp.concatenate([real, fake])), 2)
-    penalty = gp_weight * gradient_penalty(scores, mix * real + (1 - mix) * fake)
+    both = jnp.concatenate([real, fake])
+    of_real, of_fake = jnp.split(scores(both), 2)
+    penalty = jnp.zeros(())
+    if gp_weight and relativistic:
+        penalty = gp_weight * zero_centred_penalty(scores, both)
+    elif gp_weight:
+        penalty = gp_weight * gradient_penalty(scores, mix * real + (1 - mix) * fake)
     terms = {
         "critic_real": -of_real.mean(),
         "critic_fake": of_fake.mean(),
         "gradient_penalty": penalty,
     }
+    if relativistic:
+        return jax.nn.softplus(of_fake - of_real).mean() + penalty, terms
     return terms["critic_real"] + terms["critic_fake"] + penalty, terms
 
 
@@ -56,9 +78,13 @@ def generator_loss(
     real: jax.Array,
     *,
     rec_weight: float,
+    relativistic: bool = False,
 ) -> tuple[jax.Array, Metrics]:
     """Returns the generator's loss and its terms; all images are `[N, H, W, C]`."""
-    adversarial = -scores(fake).mean()
+    if relativistic:
+        adversarial = jax.nn.softplus(scores(real) - scores(fake)).mean()
+    else:
+        adversarial = -scores(fake).mean()
     error = jnp.square(reconstruction - real).mean()
     terms = {"generator": adversarial, "reconstruction_mse": error}
     return adversarial + rec_weight * error, terms

@@ -84,6 +84,25 @@ def repeated_update(
     return jax.lax.scan(update, (params, opt_state), length=num_updates)[0]
 
 
+def moving_average(
+    average: Params | None, params: Params, step: jax.Array, *, decay: float
+) -> Params | None:
+    """Returns the exponential mean of parameters after one more iteration.
+
+    Args:
+        average: the mean so far, of the parameters after each of `step` iterations; or None.
+        params: the parameters after this iteration.
+        step: int32 scalar, number of iterations before.
+        decay: weight of the mean so far; less in the first iterations, or the initial parameters
+            would count for long.
+    """
+    if average is None:
+        return None
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    # Frozen parameters stay exactly what they are.
+    return jax.tree.map(lambda mean, new: mean + share * (new - mean), average, params)
+
+
 def _adam(
     rate: float, config: Config, *, stage: int, updates_per_iter: int
 ) -> optax.GradientTransformation:

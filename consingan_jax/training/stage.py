@@ -78,7 +78,7 @@ class StageState:
     def model(self) -> Model:
         """Returns the model trained so far."""
         return Model(
-            params=self.state.generator,
+            params=self.state.sampled,
             fixed=self.fixed,
             noise_amps=self.data.noise_amps,
             real=np.asarray(self.data.real),
@@ -95,11 +95,13 @@ class StageState:
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays of its checkpoint: the model, and what only training needs."""
-        return {"model": self.model().tree(), "training": _without_generator(self.state)}
+        return {"model": self.model().tree(), "training": _beside_model(self.state)}
 
 
-def _without_generator(state: TrainState) -> dict[str, Any]:
-    return {name: value for name, value in vars(state).items() if name != "generator"}
+def _beside_model(state: TrainState) -> dict[str, Any]:
+    """Returns the arrays of a state that the model does not have."""
+    left_out = "generator" if state.average is None else "average"
+    return {n: v for n, v in vars(state).items() if v is not None and n != left_out}
 
 
 # A function of its own so that runs of equal shapes share one compilation.
@@ -155,7 +157,7 @@ class StageFactory:
     def grown(self, below: StageState) -> StageState:
         """Returns the stage above a trained one; it starts from a copy of its parameters."""
         program = self.program(below.number + 1)
-        params = program.generator.grow(below.state.generator)
+        params = program.generator.grow(below.state.sampled)
         amps = self._with_new_amp(program, params, below)
         # The optimisers start anew, as in the published program. Their states would not fit: there
         # is one more group of parameters, and the others learn at lower rates from here on.
@@ -170,15 +172,16 @@ class StageFactory:
         stored = restore.noise_of(about)
         # Orbax needs the containers of the tree: the optimiser states are named tuples of optax.
         model = {
-            "params": state.generator,
+            "params": state.sampled,
             "z_star": compiler.noise_shapes(program)[: stored.num_stored],
             "noise_amps": data.noise_amps,
             "real": data.real,
         }
-        like = {"model": model, "training": _without_generator(state)}
+        like = {"model": model, "training": _beside_model(state)}
         tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
         model = tree["model"]
-        state = TrainState(generator=model["params"], **tree["training"])
+        name = "generator" if state.average is None else "average"
+        state = TrainState(**{name: model["params"]}, **tree["training"])
         fixed = noise.ReconstructionNoise(model["z_star"], stored.seed)
         return self._stage(program, state, model["noise_amps"], fixed)
 

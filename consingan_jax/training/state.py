@@ -19,6 +19,7 @@ class TrainState:
         generator_opt: optax state of the generator, fresh at every stage.
         critic_opt: optax state of the critic, fresh at every stage.
         step: int32 scalar, number of iterations done in this stage.
+        average: exponential mean of the generator's parameters; None if `ema_decay` is 0.
     """
 
     generator: Params
@@ -26,6 +27,12 @@ class TrainState:
     generator_opt: Any
     critic_opt: Any
     step: jax.Array
+    average: Params | None = None
+
+    @property
+    def sampled(self) -> Params:
+        """The parameters of the model: the mean if there is one, else the generator's."""
+        return self.generator if self.average is None else self.average
 
 
 @struct.dataclass(eq=False)

@@ -53,6 +53,8 @@ class StageStep:
         self.critic_optimizer = optimizer.critic_optimizer(config, stage=self.stage)
         self.window = window_sampling.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1
+        self._ema_decay = config.stage(self.stage).ema_decay
+        self._relativistic = config.loss == "relativistic"
         self._own_windows = self.num_windows // parts  # of each device
         self._identity = (config.of_any_picture(), arch, self.sizes, parts)
 
@@ -79,6 +81,8 @@ class StageStep:
             generator_opt=self.generator_optimizer(generator).init(generator),
             critic_opt=self.critic_optimizer.init(critic),
             step=jnp.zeros((), jnp.int32),
+            # A copy, since the memory of a state is given to the next one, once.
+            average=jax.tree.map(jnp.copy, generator) if self._ema_decay else None,
         )
 
     def view(self, key: jax.Array, step: jax.Array) -> Crop:
@@ -155,14 +159,19 @@ class StageStep:
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         fake, _ = jnp.split(pair, 2)
         critic_step = functools.partial(self._critic_step, real, fake)
+        numbers = state.step * len(mixes) + jnp.arange(len(mixes))
         (critic, critic_opt), critic_metrics = jax.lax.scan(
-            critic_step, (state.critic, state.critic_opt), mixes
+            critic_step, (state.critic, state.critic_opt), (mixes, numbers)
         )
 
         def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
             scores, weight = functools.partial(self.critic.scores, critic), self.config.rec_weight
             fake, reconstruction = jnp.split(pair, 2)
-            return losses.generator_loss(scores, fake, reconstruction, real, rec_weight=weight)
+            return losses.generator_loss(
+                *(scores, fake, reconstruction, real),
+                rec_weight=weight,
+                relativistic=self._relativistic,
+            )
 
         # Differentiating in the images computes no gradient of the critic's parameters.
         image_gradient, metrics = jax.grad(loss, has_aux=True)(pair)
@@ -175,7 +184,10 @@ class StageStep:
         generator, generator_opt = optimizer.repeated_update(
             adam, gradient, state.generator, state.generator_opt, num_updates=g_steps
         )
-        state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1)
+        average = optimizer.moving_average(
+            state.average, generator, state.step, decay=self._ema_decay
+        )
+        state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1, average)
         return state, {**critic_metrics, **metrics}
 
     def run(
@@ -229,15 +241,33 @@ class StageStep:
         return images
 
     def _critic_step(
-        self, real: jax.Array, fake: jax.Array, carry: tuple, mix: jax.Array
+        self, real: jax.Array, fake: jax.Array, carry: tuple, mix_and_number: tuple
     ) -> tuple[tuple, losses.Metrics]:
-        def loss(critic: Params) -> tuple[jax.Array, losses.Metrics]:
-            scores = functools.partial(self.critic.scores, critic)
-            return losses.critic_loss(scores, real, fake, mix, gp_weight=self.config.gp_weight)
-
         critic, critic_opt = carry
-        gradient, metrics = self._over_devices(jax.grad(loss, has_aux=True)(critic))
-        updates, critic_opt = self.critic_optimizer.update(gradient, critic_opt, critic)
+        mix, number = mix_and_number
+        every = self.config.gp_every
+
+        def gradient(critic: Params, gp_weight: float) -> tuple[Params, losses.Metrics]:
+            def loss(critic: Params) -> tuple[jax.Array, losses.Metrics]:
+                scores = functools.partial(self.critic.scores, critic)
+                return losses.critic_loss(
+                    *(scores, real, fake, mix),
+                    gp_weight=gp_weight,
+                    relativistic=self._relativistic,
+                )
+
+            return jax.grad(loss, has_aux=True)(critic)
+
+        # A penalty in every k-th step, k times as heavy, is as strong on average (lazy
+        # regularisation: Karras et al., 2020).
+        weighted = functools.partial(gradient, gp_weight=self.config.gp_weight * every)
+        if every == 1:
+            own = weighted(critic)
+        else:
+            without = functools.partial(gradient, gp_weight=0.0)
+            own = jax.lax.cond(number % every == 0, weighted, without, critic)
+        of_all, metrics = self._over_devices(own)
+        updates, critic_opt = self.critic_optimizer.update(of_all, critic_opt, critic)
         return (optax.apply_updates(critic, updates), critic_opt), metrics
 
     def _over_devices(self, tree: Any) -> Any:
