@@ -4,6 +4,7 @@ import ast
 import json
 import pathlib
 import re
+import shutil
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from consingan_jax.generation.model import Model
 from consingan_jax.measures import evaluation, sample_sets
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.measures.sample_sets import SampleSet
+from consingan_jax.runs.directory import RunDirectory
+from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import trainer
 from consingan_jax.training.progress import Progress
 
@@ -65,35 +68,50 @@ def _value(text: str) -> Any:
 
 
 def follow(
-    config: Config, run: pathlib.Path, every: float, measure: Callable[[Model], dict[str, float]]
+    config: Config,
+    run: pathlib.Path,
+    measure: Callable[[Model], dict[str, float]],
+    *,
+    every: float,
+    start: pathlib.Path | None = None,
+    last: int | None = None,
 ) -> list[dict[str, float]]:
-    """Trains a run to its end, and measures its model now and then.
+    """Trains a run, and measures its model now and then.
 
     Args:
         config: its configuration.
         run: its directory; the lines are beside it, in `RUN.jsonl`.
-        every: seconds of the last stage between two measurements; other stages have one, at their
-            end.
         measure: measures a model.
+        every: seconds of the stage `last` between two measurements; other stages have one, at their
+            end.
+        start: checkpoint at the end of a stage of another run of the image, to go on from.
+        last: the last stage to train; by default that of the run.
 
     Returns:
         The lines: "stage", "step", "seconds" of training so far, and the measures.
     """
     kept = run.with_suffix(".jsonl")
     lines = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    model = None
-    while model is None:
-        watcher = _StopForMeasurement(every)
+    last = config.num_stages - 1 if last is None else last
+    if start and not run.exists():
+        directory = RunDirectory(run)
+        with directory.acquire(load_inputs(config)):
+            shutil.copytree(start, directory.checkpoints / start.name)
+    is_over = False
+    while not is_over:
+        watcher = _StopForMeasurement(every, last)
         try:
             model = trainer.train(config, run, watcher=watcher)
         except StoppedError:
             if not watcher.is_due:  # Ctrl-C
                 raise
-        reached = model or restore.load(run)
-        moment = {"stage": len(reached.sizes) - 1, "step": reached.step}
+            model = restore.load(run)
+        stage = len(model.sizes) - 1
+        is_over = stage == last and model.step == config.stage(stage).num_iters
+        moment = {"stage": stage, "step": model.step}
         if any(moment.items() <= line.items() for line in lines):  # measured by an earlier call
             continue
-        lines.append({**moment, "seconds": training_seconds(run), **measure(reached)})
+        lines.append({**moment, "seconds": training_seconds(run), **measure(model)})
         with kept.open("a") as file:
             file.write(json.dumps(lines[-1]) + "\n")
         print(lines[-1], flush=True)
@@ -103,8 +121,8 @@ def follow(
 class _StopForMeasurement:
     """Stops a training when a measurement is due."""
 
-    def __init__(self, every: float):
-        self.is_due, self._every = False, every
+    def __init__(self, every: float, last: int):
+        self.is_due, self._every, self._last = False, every, last
         self._first: Progress | None = None  # with iterations of this call
         self._began = 0.0
 
@@ -113,11 +131,9 @@ class _StopForMeasurement:
             return False
         if self._first is None:
             self._first, self._began = now, time.monotonic()
-        is_last = now.stage + 1 == now.num_stages
-        if is_last:
-            self.is_due = time.monotonic() - self._began >= self._every
-        else:
-            self.is_due = now.step == now.iterations and now.step > self._first.step
+        is_at_end = now.step == now.iterations and now[:4] != self._first[:4]
+        passed = time.monotonic() - self._began
+        self.is_due = is_at_end or (now.stage == self._last and passed >= self._every)
         return self.is_due
 
 
@@ -126,7 +142,7 @@ def compare(
     published: SampleSet,
     ways: Sequence[str],
     out: pathlib.Path,
-    every: float,
+    **options: Any,
 ) -> None:
     """Trains an image in several ways, and draws its measures over the seconds.
 
@@ -135,7 +151,7 @@ def compare(
         published: its published samples.
         ways: as for `config_of`.
         out: directory of the runs, their lines and the chart.
-        every: as for `follow`.
+        options: as for `follow`.
     """
     networks = evaluation.networks()
 
@@ -144,10 +160,10 @@ def compare(
         return _values(evaluation.evaluate(drawn, networks))
 
     out.mkdir(parents=True, exist_ok=True)
-    found = {
-        way: follow(config_of(way, image), out / re.sub(r"[^\w.=-]", "_", way), every, measure)
-        for way in ways
-    }
+    found = {}
+    for way in ways:
+        run = out / re.sub(r"[^\w.=-]", "_", way)
+        found[way] = follow(config_of(way, image), run, measure, **options)
     draw(found, _values(evaluation.evaluate(published, networks)), out / "curves.png")
 
 

@@ -12,7 +12,9 @@ the training image with the published samples, and with those of every run.
 The second trains the image in several ways, each a variant with changed settings, and measures ten
 samples at the end of a stage, and every so many seconds of the last one, on the levels of the
 pyramid; a line in --out/IMAGE/WAY.jsonl each. It draws the measures over seconds in
---out/IMAGE/curves.png, the published samples as a line. Given again, it goes on where it was.
+--out/IMAGE/curves.png, the published samples as a line. Given again, it goes on where it was. With
+--start=RUN/checkpoints/stage_K_step_N, the end of a stage of a run of the same image, all ways go
+on from there, and with --last=K they end with stage K.
 
 The seconds of a run are those of the processes that trained it, compilation, pictures and
 checkpoints included; pauses between them do not count, what a kill undid counts twice. Those of the
@@ -55,6 +57,10 @@ _IMAGE = flags.DEFINE_string("image", "", "An image of the user study to train o
 _WAYS = flags.DEFINE_multi_string(
     "ways", ["paper", "fast"], "A variant, or paper; then NAME=VALUE of fields, with commas."
 )
+_START = flags.DEFINE_string(
+    "start", "", "With --image: a checkpoint at a stage's end to go on from."
+)
+_LAST = flags.DEFINE_integer("last", None, "With --image: the last stage to train.")
 _EVERY = flags.DEFINE_float("every", 120.0, "Seconds of the last stage between two measurements.")
 
 SECONDS = 8  # to measure the published way at a stage
@@ -148,7 +154,12 @@ def main(_):
         data = image.parent.parent
         name = f"{data.name}/{image.stem}"
         reference = of_published(data.parent, name)
-        curves.compare(image, reference, _WAYS.value, out / name.replace("/", ""), _EVERY.value)
+        curves.compare(
+            *(image, reference, _WAYS.value, out / name.replace("/", "")),
+            every=_EVERY.value,
+            start=pathlib.Path(_START.value) if _START.value else None,
+            last=_LAST.value,
+        )
         return
     found, networks = by_image(_RUNS.value, published), evaluation.networks()
     out.mkdir(parents=True, exist_ok=True)

@@ -147,12 +147,28 @@ def test_a_run_is_measured_at_the_end_of_its_stages_and_goes_on(tiny_config, tmp
         measured.append((len(model.sizes) - 1, model.step))
         return {"swd_1": 0.5}
 
-    lines = curves.follow(config, run, 0.0, measure)
+    lines = curves.follow(config, run, measure, every=0.0)
     moments = [(line["stage"], line["step"]) for line in lines]
     assert moments == measured == sorted(set(moments))
     assert (0, 4) in moments and (1, 4) in moments and moments[-1] == (2, 4)
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds) and seconds[0] > 0
-    assert curves.follow(config, run, 0.0, lambda _: {}) == lines  # nothing is left to do
+    assert curves.follow(config, run, lambda _: {}, every=0.0) == lines  # nothing is left to do
     whole = trainer.train(config, tmp_path / "whole")
     assert jax.tree.all(jax.tree.map(np.array_equal, restore.load(run).params, whole.params))
+
+
+def test_a_run_goes_on_from_a_stage_of_another(tiny_config, tmp_path):
+    config = Config(**tiny_config)
+    lines = curves.follow(config, tmp_path / "below", lambda _: {}, every=9e9, last=0)
+    assert [(line["stage"], line["step"]) for line in lines] == [(0, 4)]
+    start = tmp_path / "below/checkpoints/stage_0_step_000004"
+    other = dataclasses.replace(config, d_steps=(3, 1, 1))
+    curves.follow(other, tmp_path / "run", lambda _: {}, every=9e9, start=start, last=1)
+    model, whole = restore.load(tmp_path / "run"), trainer.train(other, tmp_path / "whole")
+    assert len(model.sizes) == 2 and model.step == 4
+    first = [one.params["head"] for one in (restore.load(tmp_path / "below"), model)]
+    assert not jax.tree.all(jax.tree.map(np.array_equal, *first))  # it trains on with stage 1
+    curves.follow(other, tmp_path / "run", lambda _: {}, every=9e9, start=start)
+    run = restore.load(tmp_path / "run")
+    assert jax.tree.all(jax.tree.map(np.array_equal, run.params, whole.params))
