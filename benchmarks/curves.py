@@ -160,11 +160,13 @@ def compare(
         return _values(evaluation.evaluate(drawn, networks))
 
     out.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found, longest = {}, 0
     for way in ways:
         run = out / re.sub(r"[^\w.=-]", "_", way)
         found[way] = follow(config_of(way, image), run, measure, **options)
-    draw(found, _values(evaluation.evaluate(published, networks)), out / "curves.png")
+        longest = max(restore.load(run).sizes[-1])
+    reference = sample_sets.shrunk(published, longest)  # for ways that end below the top level
+    draw(found, _values(evaluation.evaluate(reference, networks)), out / "curves.png")
 
 
 def _values(row: Row) -> dict[str, float]:
