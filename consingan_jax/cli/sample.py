@@ -19,6 +19,7 @@ from consingan_jax.tiled import render
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
   consingan sample [RUN] --num_samples=8 --width=2x --height=300   new images
+  consingan sample RUN --tile=both                                 tiles without a seam
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
   consingan sample RUN --reconstruct                               the training image
@@ -28,7 +29,7 @@ Image j depends on seed + j alone. Without a RUN the last one in runs/ is taken.
 RUN/generated unless --out says otherwise."""
 
 # The flags that each action reads, besides the run and --out.
-_SIZE = ("width", "height", "start_stage", "start_scale")
+_SIZE = ("width", "height", "start_stage", "start_scale", "tile")
 _WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
@@ -48,6 +49,8 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("seed", 0, "Seed of the first image; image j has seed + j.", **least)
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
+    directions = "horizontal, vertical or both: it repeats without a seam in this direction."
+    a.DEFINE_string("tile", None, directions, **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
     a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
@@ -120,7 +123,7 @@ def _outputs(output: Output, flags: Flags) -> Iterator[str]:
 
 def _samples(output: Output, flags: Flags) -> Iterator[str]:
     asked = {"seed": flags.seed, "start_stage": flags.start_stage or 0}
-    asked |= {"width": flags.width, "height": flags.height}
+    asked |= {"width": flags.width, "height": flags.height, **_tile(flags)}
     if not render.is_file(flags.out):
         return output.samples(num_samples=flags.num_samples or 8, **asked)
     render.check_alone(flags.num_samples)
@@ -131,7 +134,7 @@ def _samples(output: Output, flags: Flags) -> Iterator[str]:
 
 def _animations(output: Output, flags: Flags) -> Iterator[str]:
     names = ("seed", "frames", "alpha", "loop", "width", "height")
-    walk: dict[str, Any] = {name: flags[name].value for name in names}
+    walk: dict[str, Any] = {name: flags[name].value for name in names} | _tile(flags)
     if not flags.out:  # the published set: several values of beta and of the start stage
         chosen = {"beta": flags.beta, "start_stage": flags.start_stage}
         return output.animations(fps=flags.fps, **chosen, **walk)
@@ -140,6 +143,11 @@ def _animations(output: Output, flags: Flags) -> Iterator[str]:
     if render.is_large(flags.out):
         return render.animation(output.model, flags.out, executor=_executor(flags), **walk)
     return output.animation(flags.out, fps=flags.fps, **walk)
+
+
+def _tile(flags: Flags) -> dict[str, str]:
+    # Not as None: what identifies a large image that is continued must not change.
+    return {"tile": flags.tile} if flags.tile is not None else {}
 
 
 def _executor(flags: Flags) -> Executor:

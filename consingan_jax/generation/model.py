@@ -46,6 +46,7 @@ class Model(TrainedGenerator):
         width: Length = None,
         height: Length = None,
         start_stage: int = 0,
+        tile: str | None = None,
     ) -> np.ndarray:
         """Generates images (paper, section 3).
 
@@ -57,6 +58,8 @@ class Model(TrainedGenerator):
             width: pixels, or a factor such as "2x"; None keeps the model's own width.
             height: likewise.
             start_stage: stages below it use z* instead of noise, which keeps the layout.
+            tile: "horizontal", "vertical" or "both": copies of the image side by side in this
+                direction have no seam.
 
         Returns:
             `[num_samples, height, width, C]`, float32 in [-1, 1].
@@ -64,9 +67,8 @@ class Model(TrainedGenerator):
         Raises:
             InputError: an argument is out of range.
         """
-        images = self.samples(
-            seed, num_samples, width=width, height=height, start_stage=start_stage
-        )
+        size = {"width": width, "height": height}
+        images = self.samples(seed, num_samples, **size, start_stage=start_stage, tile=tile)
         return np.stack(list(images)).view(ImageArray)
 
     @numerics.independent
@@ -78,13 +80,15 @@ class Model(TrainedGenerator):
         width: Length = None,
         height: Length = None,
         start_stage: int = 0,
+        tile: str | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the images `[H, W, C]` of `sample`, one in memory at a time."""
         if num_samples < 1:
             raise InputError(f"num_samples={num_samples}: give 1 or more")
         inputs.check_seed(seed, num_samples)
         inputs.check_stage(self, start_stage)
-        renderer = sampling.renderer(self, height, width)
+        wraps = inputs.wrapped_axes(self, tile, from_z_star=start_stage > 0)
+        renderer = sampling.renderer(self, height, width, wraps=wraps)
         # A generator expression, so that each input is drawn when its image is asked for.
         return renderer.pictures(
             inputs.sample_input(self, number, renderer.sizes[0], start_stage=start_stage)
@@ -178,6 +182,7 @@ class Model(TrainedGenerator):
         loop: bool = False,
         width: Length = None,
         height: Length = None,
+        tile: str | None = None,
         window: Window | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the frames `[H, W, C]` of a random walk of the noise around z*.
@@ -191,6 +196,7 @@ class Model(TrainedGenerator):
             loop: whether the last frame leads to the first as any frame to the next.
             width: as for `sample`.
             height: as for `sample`.
+            tile: as for `sample`, with models of the task animation.
             window: (top, left, height, width) of the part of the frames to generate, as in
                 `window`, at most 945 px a side; the canvas may then have 2,000,000 px a side.
 
@@ -208,7 +214,8 @@ class Model(TrainedGenerator):
             *(key, alpha, beta, start_stage),
             period=frames if loop else animation.NO_PERIOD,
         )
-        view = sampling.crop(self, height, width, window)
+        wraps = inputs.wrapped_axes(self, tile, from_z_star=True)
+        view = sampling.crop(self, height, width, window, wraps=wraps)
         return animation.frames(
             self.params, self.noise_amps, walk, frames, generator=self.generator, view=view
         )

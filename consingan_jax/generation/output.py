@@ -13,7 +13,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite, restore, video
+from consingan_jax.generation import composite, inputs, restore, video
 from consingan_jax.generation.composite import CompositeResult
 from consingan_jax.generation.model import Model
 from consingan_jax.images import display, loading, masks
@@ -23,6 +23,7 @@ GRID = 24  # largest number of samples in the grid, besides the training image
 # The animations of the published program.
 BETAS = (0.8, 0.85, 0.9, 0.95)
 START_STAGES = (0, 1, 2)
+SHEET_SIDE = 1024  # pixels; larger pictures of repeated tiles are shrunk
 SHEET_FRAMES = 6  # of each animation on the contact sheet
 
 
@@ -60,15 +61,25 @@ class Output:
     ckpt: str
 
     def samples(
-        self, *, seed: int, num_samples: int, start_stage: int, **size: Any
+        self,
+        *,
+        seed: int,
+        num_samples: int,
+        start_stage: int,
+        tile: str | None = None,
+        **size: Any,
     ) -> Iterator[Artifact]:
-        """Writes samples, one file per seed, and a grid of the first ones."""
+        """Writes samples, one file per seed, and a grid of the first ones.
+
+        If they are tiles, a second picture shows the first one side by side with its copies.
+        """
         encoding = self.model.encoding
         encoding.check(pathlib.Path(f"samples{encoding.suffix}"), self.model.arch.channels)
-        images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
+        images = self.model.samples(seed, num_samples, start_stage=start_stage, tile=tile, **size)
         first = next(images)  # its size names the directory
         name = f"{first.shape[0]}x{first.shape[1]}"
-        out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
+        kind = f"-from_stage_{start_stage}" if start_stage else ""
+        out = self._directory(name + kind + (f"-tile_{tile}" if tile else ""))
         cells, files = [display.shrunk(self.model.real[0], display.CELL)], []
         for number, image in enumerate(itertools.chain([first], images), seed):
             files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", image)[0])
@@ -76,6 +87,14 @@ class Output:
         display.save(out / "grid.png", display.grid(cells))
         line = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
         yield Artifact(line, out / "grid.png", files)
+        if tile:
+            copies = [3 if wraps else 1 for wraps in inputs.TILES[tile]]
+            repeated = np.tile(first, (*copies, 1))
+            display.save(out / "repeated.png", display.shrunk(repeated, SHEET_SIDE))
+            rows, columns = copies
+            yield Artifact(
+                f"the first one {rows}x{columns} times: {out}/repeated.png", out / "repeated.png"
+            )
 
     def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Artifact]:
         """Writes one sample as a .png or .npy."""

@@ -125,6 +125,7 @@ class TiledRenderer:
         generator: the generator network.
         sizes: (height, width) of each stage.
         in_one_piece: whether images can only be rendered whole, however large.
+        wraps: whether their rows and columns wrap, as for `receptive_field.view`.
     """
 
     params: Params
@@ -132,6 +133,7 @@ class TiledRenderer:
     generator: Generator
     sizes: tuple[Size, ...]
     in_one_piece: bool = False
+    wraps: tuple[bool, bool] = (False, False)
 
     @property
     def tile(self) -> Size:
@@ -147,13 +149,13 @@ class TiledRenderer:
 
         `size` is at most `MAX_AT_ONCE` px a side.
         """
-        view = self.generator.view(self.sizes, top=top, left=left, size=size)
+        view = self.generator.view(self.sizes, top=top, left=left, size=size, wraps=self.wraps)
         z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
     def memory(self, source: NoiseSource) -> int:
         """Returns the bytes that a tile's arrays and intermediate results take."""
-        view = self.generator.view(self.sizes, size=self.tile)
+        view = self.generator.view(self.sizes, size=self.tile, wraps=self.wraps)
         # Lowered for real arrays, not shapes, so that the first tile finds the program compiled.
         z = source.draw(view.noise(self.generator.arch))
         arguments = (self.params, z, self.noise_amps, view)
@@ -189,8 +191,9 @@ def renderer(
     width: Length = None,
     *,
     windowed: bool = False,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> TiledRenderer:
-    """Returns the renderer of a model's images of one size.
+    """Returns the renderer of a model's images of one size, whose rows and columns may wrap.
 
     A `windowed` one is for images that are not returned whole, with up to `MAX_CANVAS` px a side.
 
@@ -201,8 +204,8 @@ def renderer(
         _check_windowed(model)
     limit = MAX_CANVAS if windowed else MAX_LENGTH
     sizes = stage_sizes(model.sizes, height, width, limit=limit)
-    in_one_piece = not model.per_pixel
-    return TiledRenderer(model.params, model.noise_amps, model.generator, sizes, in_one_piece)
+    arrays, in_one_piece = (model.params, model.noise_amps), not model.per_pixel
+    return TiledRenderer(*arrays, model.generator, sizes, in_one_piece, wraps)
 
 
 def windowed_sample(
@@ -212,6 +215,7 @@ def windowed_sample(
     height: Length = None,
     width: Length = None,
     start_stage: int = 0,
+    tile: str | None = None,
 ) -> tuple[NoiseSource, TiledRenderer]:
     """Returns a sample's input and its renderer, which renders any window of it.
 
@@ -219,12 +223,18 @@ def windowed_sample(
     """
     inputs.check_seed(seed)
     inputs.check_stage(model, start_stage)
-    canvas = renderer(model, height, width, windowed=True)
+    wraps = inputs.wrapped_axes(model, tile, from_z_star=start_stage > 0)
+    canvas = renderer(model, height, width, windowed=True, wraps=wraps)
     return inputs.sample_input(model, seed, canvas.sizes[0], start_stage=start_stage), canvas
 
 
 def crop(
-    model: TrainedGenerator, height: Length, width: Length, window: Window | None = None
+    model: TrainedGenerator,
+    height: Length,
+    width: Length,
+    window: Window | None = None,
+    *,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> Crop:
     """Returns the whole of an image of some size, or a window of it of up to `MAX_AT_ONCE` px.
 
@@ -233,7 +243,7 @@ def crop(
     """
     sizes = renderer(model, height, width, windowed=window is not None).sizes
     if window is None:
-        return model.generator.view(sizes)
+        return model.generator.view(sizes, wraps=wraps)
     check_window(*window, canvas=sizes[-1], limit=MAX_AT_ONCE)
     top, left, rows, columns = window
-    return model.generator.view(sizes, top=top, left=left, size=(rows, columns))
+    return model.generator.view(sizes, top=top, left=left, size=(rows, columns), wraps=wraps)
