@@ -61,6 +61,39 @@ class NoiseSource:
         return jax.random.normal(self.keys[i], (1, rows.length, columns.length, channels))
 
 
+@struct.dataclass(eq=False)
+class HoleNoise:
+    """The source of z* with other noise in a hole of the image.
+
+    Attributes:
+        fixed: z*.
+        other: the noise in the hole.
+        holes: `[1, h, w, 1]` for each stage, 1 in the hole.
+    """
+
+    fixed: NoiseSource
+    other: NoiseSource
+    holes: Sequence[jax.Array]
+
+    def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
+        """Returns z_0 .. z_d of windows, as `NoiseSource.draw` does."""
+        return in_hole(self.holes, wanted, self.other.draw(wanted), self.fixed.draw(wanted))
+
+
+Source = NoiseSource | HoleNoise
+
+
+def in_hole(holes: Sequence[jax.Array], wanted: Sequence[NoiseWindow], inside: Z, outside: Z) -> Z:
+    """Returns z_0 .. z_d of windows: `inside` in the holes `[1, h, w, 1]`, `outside` elsewhere."""
+    parts = [
+        _part(hole, rows, columns, smooth=False)
+        for hole, (rows, columns, _) in zip(holes, wanted, strict=True)
+    ]
+    return [
+        jnp.where(*three) for three in zip([p > 0.5 for p in parts], inside, outside, strict=True)
+    ]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReconstructionNoise:
     """z*, the fixed input that reconstructs the training image, as a model stores it.

@@ -1,6 +1,5 @@
 """Defines `Model`, with which users sample, reconstruct, animate and harmonize."""
 
-import base64
 import dataclasses
 import html
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
-from consingan_jax.generation import animation, inputs, sampling
+from consingan_jax.generation import animation, filling, inputs, sampling
 from consingan_jax.generation.composite import (
     CompositeResult,
     apply_mask,
@@ -19,7 +18,7 @@ from consingan_jax.generation.composite import (
 )
 from consingan_jax.generation.sampling import Length, Window
 from consingan_jax.generation.trained import TrainedGenerator
-from consingan_jax.images.display import ImageArray, as_picture, to_png
+from consingan_jax.images.display import ImageArray, as_picture, to_figure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,8 +137,9 @@ class Model(TrainedGenerator):
         return picture[None].view(ImageArray)
 
     def reconstruction_rmse(self) -> float:
-        """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
-        return float(np.sqrt(np.mean(np.square(self.reconstruct() - self.real))))
+        """Returns the root mean square error of `reconstruct`, on [-1, 1], outside of a hole."""
+        error = np.square(self.reconstruct() - self.real)
+        return float(np.sqrt(np.mean(error if self.hole is None else error[:, ~self.hole])))
 
     @numerics.independent
     def harmonize(
@@ -167,6 +167,32 @@ class Model(TrainedGenerator):
         renderer = sampling.renderer(self, *own_size(composite.shape, self.size))
         source = inputs.composite_input(self, seed, composite, renderer.sizes[0])
         return apply_mask(renderer.picture(source), composite, mask, radius=self.task.mask_radius)
+
+    @numerics.independent
+    def fill(
+        self,
+        seed: int = 0,
+        num_samples: int = 1,
+        *,
+        start_stage: int = 0,
+        picture: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Fills the hole of the training image, the part that was not learned (`config.exclude`).
+
+        Filling j depends on `seed + j` alone, and nothing changes outside of the hole.
+
+        Args:
+            seed, num_samples, start_stage: as for `sample`.
+            picture: the image `[H, W, C]` and its hole `[H, W]` at another size than the model's.
+
+        Returns:
+            `[num_samples, H, W, C]`, float32 in [-1, 1].
+
+        Raises:
+            InputError: the model has no hole, or an argument is out of range.
+        """
+        images = filling.fillings(self, seed, num_samples, start_stage=start_stage, picture=picture)
+        return np.stack(list(images)).view(ImageArray)
 
     edit = harmonize  # The task table holds all in which editing differs.
 
@@ -209,11 +235,8 @@ class Model(TrainedGenerator):
             inputs.check_seed(key)
             key = numerics.key(int(key))
         inputs.check_stage(self, start_stage)
-        walk = animation.Walk(
-            inputs.z_star(self),
-            *(key, alpha, beta, start_stage),
-            period=frames if loop else animation.NO_PERIOD,
-        )
+        period = frames if loop else animation.NO_PERIOD
+        walk = animation.Walk(inputs.z_star(self), key, alpha, beta, start_stage, period)
         wraps = inputs.wrapped_axes(self, tile, from_z_star=True)
         view = sampling.crop(self, height, width, window, wraps=wraps)
         return animation.frames(
@@ -221,10 +244,6 @@ class Model(TrainedGenerator):
         )
 
     def _repr_html_(self) -> str:
-        source = f"data:image/png;base64,{base64.b64encode(to_png(self.real[0])).decode()}"
         stages = " &rarr; ".join(f"{height}x{width}" for height, width in self.sizes)
-        return (
-            f'<figure style="margin:0"><img src="{source}" alt="training image">'
-            f"<figcaption>{html.escape(self.describe())}<br>{stages}; {self.config.task}"
-            "</figcaption></figure>"
-        )
+        caption = f"{html.escape(self.describe())}<br>{stages}; {self.config.task}"
+        return to_figure(self.real[0], "training image", caption)

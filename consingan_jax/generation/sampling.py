@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data.noise import NoiseSource, Z
+from consingan_jax.data.noise import NoiseSource, Source, Z
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs
 from consingan_jax.generation.tiles import TileGrid
@@ -144,7 +144,7 @@ class TiledRenderer:
         return TileGrid(self.sizes[-1], (TILE, TILE)).size
 
     @numerics.independent
-    def window(self, source: NoiseSource, *, top: int, left: int, size: Size) -> jax.Array:
+    def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a window `[1, *size, C]` in [-1, 1] of an image, rendered by one program.
 
         `size` is at most `MAX_AT_ONCE` px a side.
@@ -153,7 +153,7 @@ class TiledRenderer:
         z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
-    def memory(self, source: NoiseSource) -> int:
+    def memory(self, source: Source) -> int:
         """Returns the bytes that a tile's arrays and intermediate results take."""
         view = self.generator.view(self.sizes, size=self.tile, wraps=self.wraps)
         # Lowered for real arrays, not shapes, so that the first tile finds the program compiled.
@@ -164,11 +164,11 @@ class TiledRenderer:
         assert analysis is not None, "every backend of XLA has this analysis"
         return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
-    def picture(self, source: NoiseSource) -> np.ndarray:
+    def picture(self, source: Source) -> np.ndarray:
         """Returns an image `[H, W, C]` in [-1, 1], rendered tile by tile."""
         return self.part(source, top=0, left=0, size=self.sizes[-1])
 
-    def part(self, source: NoiseSource, *, top: int, left: int, size: Size) -> np.ndarray:
+    def part(self, source: Source, *, top: int, left: int, size: Size) -> np.ndarray:
         """Returns a part `[*size, C]` of an image in [-1, 1], rendered tile by tile."""
         image = np.empty((*size, self.generator.arch.channels), np.float32)
         tiles = TileGrid(size, self.tile)
@@ -179,7 +179,7 @@ class TiledRenderer:
         return image
 
     @numerics.independent
-    def pictures(self, sources: Iterable[NoiseSource]) -> Iterator[np.ndarray]:
+    def pictures(self, sources: Iterable[Source]) -> Iterator[np.ndarray]:
         """Yields an image for each source, one in memory at a time."""
         for source in sources:
             yield self.picture(source)
