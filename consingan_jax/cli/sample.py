@@ -91,7 +91,7 @@ def _check(flags: Flags) -> None:
     """Raises an InputError for flags that contradict each other or do nothing, or missing files."""
     actions = [name for name in _READS if name and flags[name].value]
     if len(actions) > 1:
-        names = ", ".join(f"--{name}" for name in actions)
+        names = " and ".join(f"--{name}" for name in actions)
         raise InputError(f"{names} exclude each other: use one of them")
     if flags.mask and not flags.naive:
         raise InputError("--mask belongs to a composite: add --naive=FILE")

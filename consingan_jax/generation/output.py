@@ -103,7 +103,7 @@ class Output:
     def fillings(
         self, *, seed: int, num_samples: int, start_stage: int, full_size: bool
     ) -> Iterator[Artifact]:
-        """Writes the training image with its hole filled, at the resolution of its file if asked."""
+        """Writes the training image with its hole filled, if asked at the size of its file."""
         picture = filling.full_size(self.model) if full_size else None
         images = filling.fillings(
             self.model, seed, num_samples, start_stage=start_stage, picture=picture
