@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from consingan_jax.data import exclusion
+from consingan_jax.data import exclusion, pyramid
 from consingan_jax.data.noise import HoleNoise
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs, sampling
@@ -12,6 +12,7 @@ from consingan_jax.generation.trained import TrainedGenerator
 from consingan_jax.images import loading
 from consingan_jax.nn import resize
 
+SAME = 0.01  # on [-1, 1], the largest difference between two readings of one image
 Picture = tuple[np.ndarray, np.ndarray]
 """An image `[H, W, C]` in [-1, 1], and its hole `[H, W]`."""
 
@@ -71,11 +72,13 @@ def full_size(model: TrainedGenerator) -> Picture:
         InputError: a file is gone, or is another one.
     """
     image = loading.read(model.config)
+    pixels = np.asarray(image.pixels)
     hole, _ = exclusion.read(model.config, image.pixels.shape[:2], turn=image.orientation)
-    filled = resize.fit(exclusion.fill(np.asarray(image.pixels), hole), model.size)
-    if np.abs(filled - model.real[0]).max() > 0.1:
+    levels = pyramid.build(exclusion.fill(pixels, hole), **pyramid.arguments(model.config))
+    level = levels[len(model.sizes) - 1]
+    if level.shape != model.real.shape or np.abs(level - model.real).max() > SAME:
         raise InputError(
             f"full_size: {model.config.image} or {model.config.exclude} is not what the model was "
             "trained with"
         )
-    return np.asarray(image.pixels), hole
+    return pixels, hole
