@@ -19,7 +19,6 @@ from consingan_jax.tiled import render
 USAGE = """Makes pictures from a trained model, or from the last checkpoint of a run.
 
   consingan sample [RUN] --num_samples=8 --width=2x --height=300   new images
-  consingan sample RUN --tile=both                                 tiles without a seam
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
   consingan sample RUN --fill [--full_size]                        what config.exclude left out
@@ -51,8 +50,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("seed", 0, "Seed of the first image; image j has seed + j.", **least)
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
-    directions = "horizontal, vertical or both: it repeats without a seam in this direction."
-    a.DEFINE_string("tile", None, directions, **to)
+    a.DEFINE_string("tile", None, "horizontal, vertical or both: repeats without a seam.", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
     a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
