@@ -91,13 +91,13 @@ def test_noise_amplitudes_do_not_count_the_hole(config):
     assert float(model.noise_amps[1]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_killed_run_ends_like_an_undisturbed_one(config, model, tmp_path, monkeypatch):
-    stops = iter([False, False, True])
+def test_a_stopped_run_ends_like_an_undisturbed_one(config, model, tmp_path):
     changed = config | {"checkpoint_minutes": 1e-9, "sample_every": 3}
     with pytest.raises(consingan_jax.StoppedError):
-        trainer.train(changed, tmp_path / "run", watcher=lambda _: next(stops, True))
+        trainer.train(changed, tmp_path / "run", watcher=lambda now: now.stage == 1 and now.step)
     unfinished = consingan_jax.load(tmp_path / "run")
-    assert not unfinished.finished and unfinished.hole.shape == unfinished.size
+    assert len(unfinished.sizes) == 2 and unfinished.step in (2, 3)
+    assert unfinished.hole.shape == unfinished.size
     assert _equal(trainer.train(changed, tmp_path / "run"), model)
 
 
@@ -118,7 +118,7 @@ def test_fillings_differ_in_the_hole_alone(model):
     assert made.shape == (3, *model.size, 3)
     for image in made:
         np.testing.assert_array_equal(image[~model.hole], model.real[0][~model.hole])
-    assert np.std(made[:, model.hole], axis=0).mean() > 1e-3
+    assert np.std(made[:, model.hole], axis=0).min() > 0  # of a model that is hardly trained
     np.testing.assert_array_equal(model.fill(4)[0], made[1])
     np.testing.assert_array_equal(
         model.fill(0, start_stage=2)[0][~model.hole], made[0][~model.hole]
