@@ -55,6 +55,10 @@ class Config(Fields):
             yield f"config.window={self.window}: normalisation needs whole levels; {remedy}"
         if self.mask and composite is not None:
             yield f"config.mask={self.mask}: the task {self.task} learns no mask; leave it out"
+        if self.exclude and composite is not None:
+            yield f"config.exclude={self.exclude}: the task {self.task} learns the whole image"
+        if self.exclude and self.loss == "relativistic":
+            yield f"config.exclude={self.exclude}: the relativistic loss has none; give wgan-gp"
         if self.fine_tune and not self.naive:
             yield "config.naive is missing: the composite to fine-tune on"
 
@@ -176,15 +180,16 @@ class Config(Fields):
         return tuned
 
     def of_any_picture(self) -> "Config":
-        """Clears image, mask and seed: runs with equal results compute with the same program."""
-        return dataclasses.replace(self, image="", images="", mask="", seed=0)
+        """Clears image, masks and seed: runs with equal results compute with the same program."""
+        hole = "a mask" if self.exclude else ""  # whether there is one decides the program
+        return dataclasses.replace(self, image="", images="", mask="", exclude=hole, seed=0)
 
     def difference(self, other: "Config") -> str | None:
         """Returns the first field whose change prevents a run from being resumed as `other`.
 
         Images and masks are compared by their contents instead: see `runs.directory`.
         """
-        ignored = {"image", "mask"} if other.fine_tune else {"image", "mask", "naive"}
+        ignored = {"image", "mask", "exclude"} | ({"naive"} if not other.fine_tune else set())
         fixed = sorted({name for name, spec in _FIELDS.items() if not spec.may_change} - ignored)
         return next((n for n in fixed if getattr(self, n) != getattr(other, n)), None)
 

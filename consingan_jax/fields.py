@@ -145,6 +145,9 @@ class Fields:
     mask: str = _model(
         "", "mask of the image, learned as one more channel; with `images` a folder", is_path=True
     )
+    exclude: str = _model(
+        "", "mask of a part of the image that is not learned, white on black", is_path=True
+    )
     max_megapixels: float = _changeable(
         100.0, "largest image that is read, millions of pixels", above=0
     )

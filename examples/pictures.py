@@ -1,7 +1,9 @@
-"""Makes wider.png and loop.gif of the documentation: `python examples/pictures.py [RUNS [DOCS]]`.
+"""Makes pictures of the documentation: `python examples/pictures.py [RUNS [DOCS [NAME ...]]]`.
 
 Trains the quick variants of retarget, generation and animation on the painted scene in RUNS (`runs`
-by default), or uses the runs there that `consingan train` has made, and writes the files to DOCS.
+by default), and smaller models of pebbles and of the scene without a boat, or uses the runs there
+that `consingan train` has made. Writes wider.png, loop.gif, tile.png and filling.png to DOCS, or
+only those of the given names.
 """
 
 import pathlib
@@ -14,6 +16,11 @@ from consingan_jax.generation import video
 from consingan_jax.images import display
 
 HERE = pathlib.Path(__file__).parent
+PEBBLES = {"num_filters": 32, "max_size": 96, "num_iters": (500, 300, 300)}
+BOAT = {
+    **{"num_stages": 3, "num_filters": 32, "min_size": 24, "max_size": 100},
+    **{"num_iters": (500, 300, 300), "exclude": str(HERE / "scene_naive_mask.png")},
+}
 
 
 def model(task, runs):
@@ -23,19 +30,53 @@ def model(task, runs):
     return consingan_jax.train(HERE / "scene.png", run, task=task, variant="quick")
 
 
-def main():
-    """Writes the two files."""
-    places = [pathlib.Path(argument) for argument in sys.argv[1:]]
-    runs, docs = [*places, *[pathlib.Path("runs"), HERE.parent / "docs"][len(places) :]]
+def small(image, runs, **changes):
+    """Returns a smaller model than the quick one of an image in this folder."""
+    run = runs / f"{image}-small"
+    return consingan_jax.train(HERE / f"{image}.png", run, variant="quick", **changes)
+
+
+def wider(runs, docs):
+    """Samples of twice the width."""
     rows = [
         model(task, runs).sample(seed, width="2x")[0]
         for task in ("retarget", "generation")
         for seed in (0, 1)
     ]
     display.save(docs / "wider.png", display.grid([np.asarray(row) for row in rows], columns=2))
+
+
+def loop(runs, docs):
+    """An animation that loops."""
     walk = {"frames": 40, "start_stage": 1, "loop": True}
     frames = model("animation", runs).animate(0, **walk)
     video.save(docs / "loop.gif", frames, frames_per_second=10)
+
+
+def tile(runs, docs):
+    """A tile, three times down and across."""
+    (image,) = small("pebbles", runs, **PEBBLES).sample(0, tile="both")
+    display.save(docs / "tile.png", np.tile(image, (3, 3, 1)))
+
+
+def filling(runs, docs):
+    """The scene with a boat, what is learned of it, and three fillings."""
+    boat = small("scene_naive", runs, **BOAT)
+    image = consingan_jax.load_image(HERE / "scene_naive.png")
+    hole = consingan_jax.load_image(HERE / "scene_naive_mask.png", channels=1)[..., 0] > 0
+    learned = np.where(hole[..., None], 1, image)
+    made = boat.fill(0, 4, picture=(image, hole))
+    cells = [np.asarray(each) for each in (image, learned, *made)]
+    display.save(docs / "filling.png", display.grid(cells, columns=3))
+
+
+def main():
+    """Writes the files."""
+    given, defaults = sys.argv[1:3], ["runs", HERE.parent / "docs"]
+    runs, docs = map(pathlib.Path, [*given, *defaults[len(given) :]])
+    makers = {"wider.png": wider, "loop.gif": loop, "tile.png": tile, "filling.png": filling}
+    for name in sys.argv[3:] or makers:
+        makers[name](runs, docs)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,20 @@ CASES: list[tuple[str, list[str], str]] = [
     ("train", ["examples/scene.png", "--config.value_range=9,1"], "two numbers LOW,HIGH"),
     ("train", ["examples/scene.png", "--config.mask=FILES/tiny.png"], "a mask of the same size"),
     ("train", ["examples/scene.png", "--config.mask=examples/scene.png"], "is coloured"),
+    ("train", ["examples/scene.png", "--config.exclude=FILES/tiny.png"], "a mask of the same size"),
+    (
+        "train",
+        ["examples/scene.png", "--config.exclude=FILES/black.png"],
+        "white what is to be left",
+    ),
+    ("train", ["examples/scene.png", "--config.exclude=no.png"], "exclude: mask no.png: no such"),
+    ("train", ["examples/scene.png", "--config.exclude=FILES/white.png"], "black what is to be"),
+    ("train", ["examples/scene.png", "--config.exclude=FILES/most.png"], "too few to learn from"),
+    (
+        "train",
+        ["examples/scene.png", "--task=editing", "--config.exclude=a.png"],
+        "the whole image",
+    ),
     ("train", ["examples/scene.png", "--config.background=greenish"], "is no colour"),
     ("train", ["a.png", "b.png"], "image a.png: no such file"),
     ("train", ["a.png", "--config.image=b.png"], "image a.png and --config.image: give one"),
@@ -100,8 +114,24 @@ CASES: list[tuple[str, list[str], str]] = [
     ("sample", ["RUN", "--animate", "--frames=-3"], "frames=-3: give 1 or more"),
     ("sample", ["RUN", "--animate", "--loop", "--beta=1"], "a loop needs less than 1"),
     ("sample", ["RUN", "--animate", "--fps=500", "--out=a.gif"], "fps=500.0: give a value from"),
-    ("sample", ["RUN", "--animate", "--naive=a.png"], "--animate, --naive and"),
-    ("sample", ["RUN", "--mask=m.png"], "--mask and --full_size belong to a composite"),
+    (
+        "sample",
+        ["RUN", "--animate", "--naive=a.png"],
+        "--naive and --animate exclude each other: use one",
+    ),
+    ("sample", ["RUN", "--mask=m.png"], "--mask belongs to a composite: add --naive=FILE"),
+    ("sample", ["RUN", "--full_size"], "belongs to a composite or a hole: add --naive=FILE or"),
+    (
+        "sample",
+        ["RUN", "--fill"],
+        "has learned its whole image: train one with config.exclude=MASK",
+    ),
+    ("sample", ["RUN", "--fill", "--width=2x"], "--width has no effect with --fill: leave it out"),
+    ("sample", ["RUN", "--fill", "--out=a.png"], "--fill write into a directory, not into one"),
+    ("sample", ["RUN", "--tile=left"], "tile=left: give horizontal, vertical, both or leave it"),
+    ("sample", ["RUN", "--tile=both", "--start_stage=1"], "whose edges do not match: give start"),
+    ("sample", ["RUN", "--tile=both", "--animate"], "or a model of the task animation"),
+    ("sample", ["HARMONY", "--tile=both"], "trained for harmonization and knows the edges"),
     ("sample", ["RUN", "--loop"], "--fps and --loop need --animate: add it"),
     ("sample", ["RUN", "--nofull_size", "--beta=0.5"], "--fps and --loop need --animate: add it"),
     ("sample", ["RUN", "--reconstruct", "--width=2x"], "--width has no effect with --reconstruct"),
@@ -161,6 +191,10 @@ def prepare(folder: pathlib.Path, run: pathlib.Path) -> None:
     for suffix in (".gif", ".webp"):
         display.save(folder / f"two_mask{suffix}", rough[..., :1])
     display.save(folder / "black.png", np.full((30, 40, 1), -1.0))
+    most = np.full((188, 250, 1), 1.0)
+    display.save(folder / "white.png", most)
+    most[:20] = -1
+    display.save(folder / "most.png", most)
     holes = np.zeros((30, 40, 4), np.uint8)
     holes[:10, :, 3] = 255
     formats.write(folder / "holes.png", holes, alpha=True)

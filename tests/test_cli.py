@@ -222,6 +222,15 @@ def test_a_composite_and_an_animation(run, harmonization_run, finished_run, pict
     assert f"3 frames at 10 per second: {film}" in words and film.is_file()
 
 
+def test_a_tile(run, finished_run, tmp_path):
+    out = tmp_path / "tiles"
+    code, words, err = run("sample", finished_run, "--tile=both", "--num_samples=2", f"--out={out}")
+    assert code == 0 and f"the first one 3x3 times: {out}/repeated.png" in words, err
+    assert {file.name for file in out.iterdir()} == {
+        *("seed_0.png", "seed_1.png", "grid.png", "repeated.png")
+    }
+
+
 def test_a_run_says_itself_what_it_is(run, finished_run, tmp_path):
     code, out, err = run("train", f"--workdir={finished_run}", "--config.log_every=3")
     assert code == 0 and f"{finished_run} is finished already" in out, err

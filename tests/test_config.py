@@ -96,6 +96,7 @@ def test_a_list_is_for_the_last_stages_and_its_first_for_all_below():
         ({"num_iters": []}, r"config.num_iters=\(\): give one number, or at most one for each of"),
         ({"num_iters": [5, 5, 5, 5, 5, 0]}, "give 1 or more"),
         ({"d_steps": 7 * [1]}, "give one number, or at most one for each of the 6 stages"),
+        ({"exclude": "a.png", "loss": "relativistic"}, "exclude=a.png: the relativistic loss has"),
         ({"num_stages": True}, "config.num_stages=True: give a whole number"),
         ({"lr_scale": "0.1"}, "config.lr_scale='0.1': give a finite number"),
         ({"rec_weight": float("inf")}, "config.rec_weight=inf: give a finite number"),

@@ -103,3 +103,40 @@ def test_without_a_weight_no_penalty_is_computed(relativistic):
         scores, image, image, jnp.array(0.5), gp_weight=0.0, relativistic=relativistic
     )
     assert parts["gradient_penalty"] == 0 and calls == [(2, 4, 4, 1)]
+
+
+# A critic of two patches of one pixel, of which the second is in a hole.
+HALF = jnp.array([2.0, 0.0]).reshape(1, 1, 2, 1)
+
+
+def test_the_critic_sees_no_real_patch_of_weight_zero():
+    real, fake = jnp.array([2.0, 50.0]).reshape(1, 1, 2, 1), jnp.full((1, 1, 2, 1), 1.0)
+    weights = {"gp_weight": 0.1, "pixels": HALF, "patches": HALF}
+    loss, parts = losses.critic_loss(lambda x: 3 * x, real, fake, jnp.array(0.3), **weights)
+    assert parts["critic_real"] == pytest.approx(-6)
+    assert parts["critic_fake"] == pytest.approx(3)
+    assert parts["gradient_penalty"] == pytest.approx(0.1 * (3 - 1) ** 2)
+    assert loss == pytest.approx(-6 + 3 + 0.4)
+
+
+def test_the_penalty_of_patches_and_pixels_that_count():
+    x = jnp.ones((1, 1, 3, 1))
+
+    def scores(x):  # two patches of two pixels: the slopes are 1 and 1, then 2 and 2
+        return jnp.stack([x[:, :, 0] + x[:, :, 1], 2 * (x[:, :, 1] + x[:, :, 2])], 2)
+
+    # Slopes 1, 3, 2: penalties 0, 4, 1.
+    assert losses.gradient_penalty(scores, x) == pytest.approx(5 / 3)
+    # Without the second patch the slopes are 1, 1, 0. Without the third pixel no penalty is left.
+    patches, pixels = HALF, jnp.array([1.5, 1.5, 0]).reshape(1, 1, 3, 1)
+    assert losses.gradient_penalty(scores, x, patches=patches) == pytest.approx(1 / 3)
+    assert losses.gradient_penalty(scores, x, patches=patches, pixels=pixels) == 0
+
+
+def test_no_reconstruction_loss_where_the_weight_is_zero():
+    real, fake = jnp.array([0.0, 70.0]).reshape(1, 1, 2, 1), jnp.full((1, 1, 2, 1), 2.0)
+    loss, parts = losses.generator_loss(
+        lambda x: x, fake, jnp.full((1, 1, 2, 1), 0.5), real, rec_weight=10.0, pixels=HALF
+    )
+    assert parts["reconstruction_mse"] == pytest.approx(0.25)
+    assert loss == pytest.approx(-2 + 10 * 0.25)

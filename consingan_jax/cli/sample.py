@@ -21,6 +21,7 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
   consingan sample [RUN] --num_samples=8 --width=2x --height=300   new images
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
+  consingan sample RUN --fill [--full_size]                        what config.exclude left out
   consingan sample RUN --reconstruct                               the training image
   consingan sample RUN --width=32768 --height=32768 --out=big.zarr|.tif   one of any size
 
@@ -28,11 +29,12 @@ Image j depends on seed + j alone. Without a RUN the last one in runs/ is taken.
 RUN/generated unless --out says otherwise."""
 
 # The flags that each action reads, besides the run and --out.
-_SIZE = ("width", "height", "start_stage", "start_scale")
+_SIZE = ("width", "height", "start_stage", "start_scale", "tile")
 _WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
     "reconstruct": ("reconstruct",),
+    "fill": ("fill", "full_size", "num_samples", "seed", "start_stage", "start_scale"),
     "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
     "": ("num_samples", "seed", *_SIZE),
 }
@@ -48,11 +50,13 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_integer("seed", 0, "Seed of the first image; image j has seed + j.", **least)
     a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
+    a.DEFINE_string("tile", None, "horizontal, vertical or both: repeats without a seam.", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
     a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
-    a.DEFINE_bool("full_size", False, "Also at the composite's own resolution.", **to)
+    a.DEFINE_bool("full_size", False, "At the picture's own resolution.", **to)
+    a.DEFINE_bool("fill", False, "Fill the part that config.exclude left out.", **to)
     a.DEFINE_bool("animate", False, "Write animations instead.", **to)
     a.DEFINE_float("alpha", 0.1, "How strongly an animation is drawn to the image.", **to)
     a.DEFINE_float("beta", None, "How smooth it is [0.9; without --out a set].", **to)
@@ -70,7 +74,7 @@ def _main(flags: Flags, arguments: Sequence[str]) -> None:
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
     task = model.task
-    if task.composite_input and not (flags.naive or flags.reconstruct or flags.animate):
+    if task.composite_input and not any(flags[name].value for name in _READS if name):
         print(f"samples are not what {model.config.task} is for: {task.sample_hint} applies it")
     last = ""
     for last in _outputs(Output(model, flags.out, ckpt), flags):
@@ -85,9 +89,12 @@ def _check(flags: Flags) -> None:
     """Raises an InputError for flags that contradict each other or do nothing, or missing files."""
     actions = [name for name in _READS if name and flags[name].value]
     if len(actions) > 1:
-        raise InputError("--animate, --naive and --reconstruct exclude each other: use one of them")
-    if (flags.mask or flags.full_size) and not flags.naive:
-        raise InputError("--mask and --full_size belong to a composite: add --naive=FILE")
+        names = " and ".join(f"--{name}" for name in actions)
+        raise InputError(f"{names} exclude each other: use one of them")
+    if flags.mask and not flags.naive:
+        raise InputError("--mask belongs to a composite: add --naive=FILE")
+    if flags.full_size and not (flags.naive or flags.fill):
+        raise InputError("--full_size belongs to a composite or a hole: add --naive=FILE or --fill")
     if not flags.animate and any(flags[name].present for name in ("fps", *_WALK)):
         raise InputError("--alpha, --beta, --frames, --fps and --loop need --animate: add it")
     action = actions[0] if actions else ""
@@ -101,10 +108,10 @@ def _check(flags: Flags) -> None:
     for path in [*flags.naive, *masks]:  # before the model is loaded, which takes a while
         if not pathlib.Path(path).exists():
             raise InputError(f"image {path}: {missing(path)}")
-    if (flags.naive or flags.reconstruct) and render.is_file(flags.out):
+    if (flags.naive or flags.reconstruct or flags.fill) and render.is_file(flags.out):
         raise InputError(
-            f"--out={flags.out}: --naive and --reconstruct write into a directory, not into one "
-            "file: use --out=DIRECTORY"
+            f"--out={flags.out}: --naive, --reconstruct and --fill write into a directory, not "
+            "into one file: use --out=DIRECTORY"
         )
 
 
@@ -115,12 +122,15 @@ def _outputs(output: Output, flags: Flags) -> Iterator[str]:
         return output.composites(flags.naive, **asked)
     if flags.reconstruct:
         return output.reconstruction()
+    if flags.fill:
+        asked = {"num_samples": flags.num_samples or 4, "full_size": flags.full_size}
+        return output.fillings(seed=flags.seed, start_stage=flags.start_stage or 0, **asked)
     return _animations(output, flags) if flags.animate else _samples(output, flags)
 
 
 def _samples(output: Output, flags: Flags) -> Iterator[str]:
     asked = {"seed": flags.seed, "start_stage": flags.start_stage or 0}
-    asked |= {"width": flags.width, "height": flags.height}
+    asked |= {"width": flags.width, "height": flags.height, **_tile(flags)}
     if not render.is_file(flags.out):
         return output.samples(num_samples=flags.num_samples or 8, **asked)
     render.check_alone(flags.num_samples)
@@ -131,7 +141,7 @@ def _samples(output: Output, flags: Flags) -> Iterator[str]:
 
 def _animations(output: Output, flags: Flags) -> Iterator[str]:
     names = ("seed", "frames", "alpha", "loop", "width", "height")
-    walk: dict[str, Any] = {name: flags[name].value for name in names}
+    walk: dict[str, Any] = {name: flags[name].value for name in names} | _tile(flags)
     if not flags.out:  # the published set: several values of beta and of the start stage
         chosen = {"beta": flags.beta, "start_stage": flags.start_stage}
         return output.animations(fps=flags.fps, **chosen, **walk)
@@ -140,6 +150,11 @@ def _animations(output: Output, flags: Flags) -> Iterator[str]:
     if render.is_large(flags.out):
         return render.animation(output.model, flags.out, executor=_executor(flags), **walk)
     return output.animation(flags.out, fps=flags.fps, **walk)
+
+
+def _tile(flags: Flags) -> dict[str, str]:
+    # Not as None: what identifies a large image that is continued must not change.
+    return {"tile": flags.tile} if flags.tile is not None else {}
 
 
 def _executor(flags: Flags) -> Executor:

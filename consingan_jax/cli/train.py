@@ -127,7 +127,7 @@ def _resumed(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config,
 
 def _check_files(config: Config, workdir: str) -> None:
     """Raises an InputError if an image file of a run is gone."""
-    for field in () if config.fine_tune else ("image", "mask"):
+    for field in () if config.fine_tune else ("image", "mask", "exclude"):
         path = getattr(config, field)
         if path and not pathlib.Path(path).exists():
             raise InputError(

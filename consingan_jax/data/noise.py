@@ -17,7 +17,6 @@ from consingan_jax import numerics
 from consingan_jax.data import augment
 from consingan_jax.nn.intervals import Interval, crop, scaled, span, upsample_to
 from consingan_jax.nn.receptive_field import NoiseWindow
-from consingan_jax.nn.resize import Size
 
 Z = list[jax.Array]
 # Folded into the key of a seed. A run folds in its stage numbers, which never get that far, so that
@@ -62,6 +61,39 @@ class NoiseSource:
         return jax.random.normal(self.keys[i], (1, rows.length, columns.length, channels))
 
 
+@struct.dataclass(eq=False)
+class HoleNoise:
+    """The source of z* with other noise in a hole of the image.
+
+    Attributes:
+        fixed: z*.
+        other: the noise in the hole.
+        holes: `[1, h, w, 1]` for each stage, 1 in the hole.
+    """
+
+    fixed: NoiseSource
+    other: NoiseSource
+    holes: Sequence[jax.Array]
+
+    def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
+        """Returns z_0 .. z_d of windows, as `NoiseSource.draw` does."""
+        return in_hole(self.holes, wanted, self.other.draw(wanted), self.fixed.draw(wanted))
+
+
+Source = NoiseSource | HoleNoise
+
+
+def in_hole(holes: Sequence[jax.Array], wanted: Sequence[NoiseWindow], inside: Z, outside: Z) -> Z:
+    """Returns z_0 .. z_d of windows: `inside` in the holes `[1, h, w, 1]`, `outside` elsewhere."""
+    parts = [
+        _part(hole, rows, columns, smooth=False)
+        for hole, (rows, columns, _) in zip(holes, wanted, strict=True)
+    ]
+    return [
+        jnp.where(*three) for three in zip([p > 0.5 for p in parts], inside, outside, strict=True)
+    ]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReconstructionNoise:
     """z*, the fixed input that reconstructs the training image, as a model stores it.
@@ -96,13 +128,16 @@ def fixed_key(seed: int | jax.Array) -> jax.Array:
 
 
 def _draw(key: jax.Array, rows: Interval, columns: Interval, channels: int) -> jax.Array:
-    size = (rows.length, columns.length)
-    return _grid(key, rows.start, columns.start, size=size, channels=channels)
+    # The size of the grid matters only where it wraps. Without it the programs are compiled by the
+    # size of the part alone: all stages of a run, samples and z* share them.
+    rows, columns = (
+        each if each.wraps else span(each.length, each.start) for each in (rows, columns)
+    )
+    return _grid(key, rows, columns, channels=channels)
 
 
-# Compiled by size: all stages of a run, samples and z* share these programs.
-@functools.partial(numerics.jit, static_argnames=("size", "channels"))
-def _grid(key: jax.Array, top: Any, left: Any, *, size: Size, channels: int) -> jax.Array:
+@functools.partial(numerics.jit, static_argnames="channels")
+def _grid(key: jax.Array, rows: Interval, columns: Interval, *, channels: int) -> jax.Array:
     """Draws every pixel with a key of its own: the row is folded in, then the column."""
     fold_in_each = jax.vmap(jax.random.fold_in, (None, 0))
 
@@ -113,8 +148,6 @@ def _grid(key: jax.Array, top: Any, left: Any, *, size: Size, channels: int) -> 
         row_keys = fold_in_each(key, rows)
         return jax.vmap(lambda row_key: jax.vmap(pixel)(fold_in_each(row_key, columns)))(row_keys)
 
-    height, width = size
-    rows, columns = span(height, jnp.asarray(top)), span(width, jnp.asarray(left))
     return jax.vmap(window)(rows.indices(), columns.indices())
 
 
@@ -122,9 +155,10 @@ def _grid(key: jax.Array, top: Any, left: Any, *, size: Size, channels: int) -> 
 def _part(grid: jax.Array, rows: Interval, columns: Interval, *, smooth: bool) -> jax.Array:
     target = (rows, columns)
     source = [span(length) for length in grid.shape[1:3]]
-    if all(t.whole == s.whole for t, s in zip(target, source, strict=True)):
+    if not (rows.wraps or columns.wraps) and grid.shape[1:3] == (rows.whole, columns.whole):
         return crop(grid, source, target)
     if smooth:
+        assert not (rows.wraps or columns.wraps), "an image has borders"
         return upsample_to(grid, target)
     pairs = zip(target, source, strict=True)
     # `scaled` stays exact where int32 would overflow, on canvases of a million pixels a side.

@@ -13,6 +13,7 @@ from consingan_jax import tasks
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.images import display, formats
+from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
@@ -51,6 +52,33 @@ class CompositeResult:
             mask = np.broadcast_to(2 * self.mask[..., None] - 1, self.composite.shape)
             shown = [self.composite, mask, self.blended]
         return display.grid(shown, columns=len(shown))
+
+    def save(
+        self, out: pathlib.Path, encoding: PixelFormat, *, full_size: np.ndarray | None = None
+    ) -> list[pathlib.Path]:
+        """Writes the images to a directory, in the format of the training image.
+
+        Args:
+            out: the directory.
+            encoding: pixel format of the training image's file.
+            full_size: `[H, W, C]`, the result at the composite's own resolution, to write too.
+
+        Returns:
+            The files: side by side first, the largest image last.
+        """
+        side_by_side, suffix = out / "side_by_side.png", encoding.suffix
+        files = [side_by_side]
+        # Files that an earlier call left and this one does not write would contradict it.
+        for name in ("mask.png", f"blended{suffix}", f"full_size{suffix}"):
+            (out / name).unlink(missing_ok=True)
+        if self.mask is not None:
+            display.save(out / "mask.png", 2 * self.mask[..., None] - 1)
+        images = {"result": self.result, "blended": self.blended, "full_size": full_size}
+        for name, image in images.items():
+            if image is not None:
+                files += encoding.save(out / f"{name}{suffix}", image)
+        display.save(side_by_side, self.side_by_side())
+        return files
 
     def _repr_png_(self) -> bytes:
         return display.to_png(self.side_by_side())

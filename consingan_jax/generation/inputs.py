@@ -16,6 +16,8 @@ from consingan_jax.nn import resize
 from consingan_jax.nn.resize import Size
 
 MAX_SEED = 2**32 - 1
+TILES = {"horizontal": (False, True), "vertical": (True, False), "both": (True, True)}
+"""Directions in which a tile repeats without a seam: whether its rows wrap, and its columns."""
 
 
 def check_seed(seed: int, num_samples: int = 1) -> None:
@@ -33,6 +35,35 @@ def check_stage(model: TrainedGenerator, start_stage: int) -> None:
     last = len(model.sizes) - 1
     if not 0 <= start_stage <= last:
         raise InputError(f"start_stage={start_stage}: this model has the stages 0 to {last}")
+
+
+def wrapped_axes(
+    model: TrainedGenerator, tile: str | None, *, from_z_star: bool
+) -> tuple[bool, bool]:
+    """Returns whether rows and columns of a tile wrap; neither does if `tile` is None.
+
+    `from_z_star` says whether the image is made from z*, or a part of it.
+
+    Raises:
+        InputError: there is no such tile, or the model cannot make it.
+    """
+    if tile is None:
+        return False, False
+    if tile not in TILES:
+        raise InputError(f"tile={tile}: give {', '.join(TILES)} or leave it out")
+    if not model.arch.border_growing:
+        raise InputError(
+            f"tile={tile}: this model was trained for {model.config.task} and knows the edges of "
+            "its image, which a tile does not have: train for generation or animation"
+        )
+    if not model.per_pixel:
+        raise InputError(f"tile={tile}: this model is of format 1, which has no tiles: train again")
+    if from_z_star and model.task.fixed_input != "gaussian":
+        raise InputError(
+            f"tile={tile}: animations and start_stage keep the layout of the training image, whose "
+            "edges do not match: give start_stage=0, or a model of the task animation"
+        )
+    return TILES[tile]
 
 
 def z_star(model: TrainedGenerator) -> NoiseSource:

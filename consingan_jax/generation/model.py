@@ -1,6 +1,5 @@
 """Defines `Model`, with which users sample, reconstruct, animate and harmonize."""
 
-import base64
 import dataclasses
 import html
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
-from consingan_jax.generation import animation, inputs, sampling
+from consingan_jax.generation import animation, filling, inputs, sampling
 from consingan_jax.generation.composite import (
     CompositeResult,
     apply_mask,
@@ -19,7 +18,7 @@ from consingan_jax.generation.composite import (
 )
 from consingan_jax.generation.sampling import Length, Window
 from consingan_jax.generation.trained import TrainedGenerator
-from consingan_jax.images.display import ImageArray, as_picture, to_png
+from consingan_jax.images.display import ImageArray, as_picture, to_figure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +45,7 @@ class Model(TrainedGenerator):
         width: Length = None,
         height: Length = None,
         start_stage: int = 0,
+        tile: str | None = None,
     ) -> np.ndarray:
         """Generates images (paper, section 3).
 
@@ -57,6 +57,8 @@ class Model(TrainedGenerator):
             width: pixels, or a factor such as "2x"; None keeps the model's own width.
             height: likewise.
             start_stage: stages below it use z* instead of noise, which keeps the layout.
+            tile: "horizontal", "vertical" or "both": copies of the image side by side in this
+                direction have no seam.
 
         Returns:
             `[num_samples, height, width, C]`, float32 in [-1, 1].
@@ -64,9 +66,8 @@ class Model(TrainedGenerator):
         Raises:
             InputError: an argument is out of range.
         """
-        images = self.samples(
-            seed, num_samples, width=width, height=height, start_stage=start_stage
-        )
+        size = {"width": width, "height": height}
+        images = self.samples(seed, num_samples, **size, start_stage=start_stage, tile=tile)
         return np.stack(list(images)).view(ImageArray)
 
     @numerics.independent
@@ -78,13 +79,15 @@ class Model(TrainedGenerator):
         width: Length = None,
         height: Length = None,
         start_stage: int = 0,
+        tile: str | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the images `[H, W, C]` of `sample`, one in memory at a time."""
         if num_samples < 1:
             raise InputError(f"num_samples={num_samples}: give 1 or more")
         inputs.check_seed(seed, num_samples)
         inputs.check_stage(self, start_stage)
-        renderer = sampling.renderer(self, height, width)
+        wraps = inputs.wrapped_axes(self, tile, from_z_star=start_stage > 0)
+        renderer = sampling.renderer(self, height, width, wraps=wraps)
         # A generator expression, so that each input is drawn when its image is asked for.
         return renderer.pictures(
             inputs.sample_input(self, number, renderer.sizes[0], start_stage=start_stage)
@@ -134,8 +137,9 @@ class Model(TrainedGenerator):
         return picture[None].view(ImageArray)
 
     def reconstruction_rmse(self) -> float:
-        """Returns the root mean square error of `reconstruct`, on [-1, 1]."""
-        return float(np.sqrt(np.mean(np.square(self.reconstruct() - self.real))))
+        """Returns the root mean square error of `reconstruct`, on [-1, 1], outside of a hole."""
+        error = np.square(self.reconstruct() - self.real)
+        return float(np.sqrt(np.mean(error if self.hole is None else error[:, ~self.hole])))
 
     @numerics.independent
     def harmonize(
@@ -164,6 +168,32 @@ class Model(TrainedGenerator):
         source = inputs.composite_input(self, seed, composite, renderer.sizes[0])
         return apply_mask(renderer.picture(source), composite, mask, radius=self.task.mask_radius)
 
+    @numerics.independent
+    def fill(
+        self,
+        seed: int = 0,
+        num_samples: int = 1,
+        *,
+        start_stage: int = 0,
+        picture: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Fills the hole of the training image, the part that was not learned (`config.exclude`).
+
+        Filling j depends on `seed + j` alone, and nothing changes outside of the hole.
+
+        Args:
+            seed, num_samples, start_stage: as for `sample`.
+            picture: the image `[H, W, C]` and its hole `[H, W]` at another size than the model's.
+
+        Returns:
+            `[num_samples, H, W, C]`, float32 in [-1, 1].
+
+        Raises:
+            InputError: the model has no hole, or an argument is out of range.
+        """
+        images = filling.fillings(self, seed, num_samples, start_stage=start_stage, picture=picture)
+        return np.stack(list(images)).view(ImageArray)
+
     edit = harmonize  # The task table holds all in which editing differs.
 
     @numerics.independent
@@ -178,6 +208,7 @@ class Model(TrainedGenerator):
         loop: bool = False,
         width: Length = None,
         height: Length = None,
+        tile: str | None = None,
         window: Window | None = None,
     ) -> Iterator[np.ndarray]:
         """Returns an iterator over the frames `[H, W, C]` of a random walk of the noise around z*.
@@ -191,6 +222,7 @@ class Model(TrainedGenerator):
             loop: whether the last frame leads to the first as any frame to the next.
             width: as for `sample`.
             height: as for `sample`.
+            tile: as for `sample`, with models of the task animation.
             window: (top, left, height, width) of the part of the frames to generate, as in
                 `window`, at most 945 px a side; the canvas may then have 2,000,000 px a side.
 
@@ -203,21 +235,15 @@ class Model(TrainedGenerator):
             inputs.check_seed(key)
             key = numerics.key(int(key))
         inputs.check_stage(self, start_stage)
-        walk = animation.Walk(
-            inputs.z_star(self),
-            *(key, alpha, beta, start_stage),
-            period=frames if loop else animation.NO_PERIOD,
-        )
-        view = sampling.crop(self, height, width, window)
+        period = frames if loop else animation.NO_PERIOD
+        walk = animation.Walk(inputs.z_star(self), key, alpha, beta, start_stage, period)
+        wraps = inputs.wrapped_axes(self, tile, from_z_star=True)
+        view = sampling.crop(self, height, width, window, wraps=wraps)
         return animation.frames(
             self.params, self.noise_amps, walk, frames, generator=self.generator, view=view
         )
 
     def _repr_html_(self) -> str:
-        source = f"data:image/png;base64,{base64.b64encode(to_png(self.real[0])).decode()}"
         stages = " &rarr; ".join(f"{height}x{width}" for height, width in self.sizes)
-        return (
-            f'<figure style="margin:0"><img src="{source}" alt="training image">'
-            f"<figcaption>{html.escape(self.describe())}<br>{stages}; {self.config.task}"
-            "</figcaption></figure>"
-        )
+        caption = f"{html.escape(self.describe())}<br>{stages}; {self.config.task}"
+        return to_figure(self.real[0], "training image", caption)

@@ -13,8 +13,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite, restore, video
-from consingan_jax.generation.composite import CompositeResult
+from consingan_jax.generation import composite, filling, inputs, restore, video
 from consingan_jax.generation.model import Model
 from consingan_jax.images import display, loading, masks
 from consingan_jax.images.loading import LoadedImage
@@ -23,6 +22,7 @@ GRID = 24  # largest number of samples in the grid, besides the training image
 # The animations of the published program.
 BETAS = (0.8, 0.85, 0.9, 0.95)
 START_STAGES = (0, 1, 2)
+SHEET_SIDE = 1024  # pixels; larger pictures of repeated tiles are shrunk
 SHEET_FRAMES = 6  # of each animation on the contact sheet
 
 
@@ -60,22 +60,35 @@ class Output:
     ckpt: str
 
     def samples(
-        self, *, seed: int, num_samples: int, start_stage: int, **size: Any
+        self,
+        *,
+        seed: int,
+        num_samples: int,
+        start_stage: int,
+        tile: str | None = None,
+        **size: Any,
     ) -> Iterator[Artifact]:
-        """Writes samples, one file per seed, and a grid of the first ones."""
+        """Writes samples, one file per seed, and a grid of the first ones.
+
+        If they are tiles, a second picture shows the first one side by side with its copies.
+        """
         encoding = self.model.encoding
         encoding.check(pathlib.Path(f"samples{encoding.suffix}"), self.model.arch.channels)
-        images = self.model.samples(seed, num_samples, start_stage=start_stage, **size)
+        images = self.model.samples(seed, num_samples, start_stage=start_stage, tile=tile, **size)
         first = next(images)  # its size names the directory
         name = f"{first.shape[0]}x{first.shape[1]}"
-        out = self._directory(name + (f"-from_stage_{start_stage}" if start_stage else ""))
-        cells, files = [display.shrunk(self.model.real[0], display.CELL)], []
-        for number, image in enumerate(itertools.chain([first], images), seed):
-            files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", image)[0])
-            cells += [display.shrunk(image, display.CELL)] if len(cells) <= GRID else []
-        display.save(out / "grid.png", display.grid(cells))
-        line = f"{num_samples} images of {name} px (height x width): {out}/grid.png"
-        yield Artifact(line, out / "grid.png", files)
+        kind = f"-from_stage_{start_stage}" if start_stage else ""
+        out = self._directory(name + kind + (f"-tile_{tile}" if tile else ""))
+        line = f"{num_samples} images of {name} px (height x width)"
+        yield self._save_all(out, itertools.chain([first], images), seed, line)
+        if tile:
+            copies = [3 if wraps else 1 for wraps in inputs.TILES[tile]]
+            repeated = np.tile(first, (*copies, 1))
+            display.save(out / "repeated.png", display.shrunk(repeated, SHEET_SIDE))
+            rows, columns = copies
+            yield Artifact(
+                f"the first one {rows}x{columns} times: {out}/repeated.png", out / "repeated.png"
+            )
 
     def sample(self, path: str, *, seed: int, start_stage: int, **size: Any) -> Iterator[Artifact]:
         """Writes one sample as a .png or .npy."""
@@ -86,6 +99,19 @@ class Output:
         files = encoding.save(file, image)
         size_of = f"{image.shape[0]}x{image.shape[1]} px (height x width)"
         yield Artifact(f"{' and '.join(map(str, files))}: {size_of}", file, files)
+
+    def fillings(
+        self, *, seed: int, num_samples: int, start_stage: int, full_size: bool
+    ) -> Iterator[Artifact]:
+        """Writes the training image with its hole filled, if asked at the size of its file."""
+        picture = filling.full_size(self.model) if full_size else None
+        images = filling.fillings(
+            self.model, seed, num_samples, start_stage=start_stage, picture=picture
+        )
+        first = next(images)  # nothing is written if it cannot be made
+        out = self._directory("fill-full_size" if full_size else "fill")
+        line = f"{num_samples} fillings of {first.shape[0]}x{first.shape[1]} px (height x width)"
+        yield self._save_all(out, itertools.chain([first], images), seed, line)
 
     def reconstruction(self) -> Iterator[Artifact]:
         """Writes the training image as learned."""
@@ -119,7 +145,8 @@ class Output:
             yield from image.notes
             result = self.model.harmonize(image.pixels, mask=area, seed=seed)
             whole = composite.at_full_size(result, image.pixels) if full_size else None
-            files = self._save_composite(self._directory(name, always_below=True), result, whole)
+            out = self._directory(name, always_below=True)
+            files = result.save(out, self.model.encoding, full_size=whole)
             yield Artifact(f"{name}: {origin}; {files[0]}", files[0], files)
 
     def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Artifact]:
@@ -169,6 +196,18 @@ class Output:
             raise InputError(f"{out}: {error.strerror}: give another directory as --out") from None
         return out
 
+    def _save_all(
+        self, out: pathlib.Path, images: Iterator[np.ndarray], seed: int, line: str
+    ) -> Artifact:
+        """Writes images of a seed and those after it, and a grid of the first ones."""
+        encoding = self.model.encoding
+        cells, files = [display.shrunk(self.model.real[0], display.CELL)], []
+        for number, image in enumerate(images, seed):
+            files.append(encoding.save(out / f"seed_{number}{encoding.suffix}", image)[0])
+            cells += [display.shrunk(image, display.CELL)] if len(cells) <= GRID else []
+        display.save(out / "grid.png", display.grid(cells))
+        return Artifact(f"{line}: {out}/grid.png", out / "grid.png", files)
+
     def default_directory(self) -> pathlib.Path:
         """Returns `generated` in the run, or a directory beside a model that has no run."""
         path = pathlib.Path(self.ckpt).resolve()
@@ -178,24 +217,6 @@ class Output:
         if restore.is_run(run):
             return run / "generated"
         return path.with_name(f"{path.name}-generated")
-
-    def _save_composite(
-        self, out: pathlib.Path, result: CompositeResult, whole: np.ndarray | None
-    ) -> list[pathlib.Path]:
-        """Writes a result and returns its files: side by side first, the largest image last."""
-        encoding, side_by_side = self.model.encoding, out / "side_by_side.png"
-        suffix, files = encoding.suffix, [side_by_side]
-        # Files that an earlier call left and this one does not write would contradict it.
-        for name in ("mask.png", f"blended{suffix}", f"full_size{suffix}"):
-            (out / name).unlink(missing_ok=True)
-        if result.mask is not None:
-            display.save(out / "mask.png", 2 * result.mask[..., None] - 1)
-        images = {"result": result.result, "blended": result.blended, "full_size": whole}
-        for name, image in images.items():
-            if image is not None:
-                files += encoding.save(out / f"{name}{suffix}", image)
-        display.save(side_by_side, result.side_by_side())
-        return files
 
     def _mask(
         self, mask: str | None, path: str, image: LoadedImage

@@ -102,6 +102,7 @@ def _read(path: pathlib.Path) -> Model:
             config=Config.restore(metadata["config"]),
             step=metadata["step"],
             encoding=PixelFormat.restore(metadata.get("encoding")),
+            hole=arrays.get("hole"),
         )
     except InputError:
         raise

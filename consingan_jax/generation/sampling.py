@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data.noise import NoiseSource, Z
+from consingan_jax.data.noise import NoiseSource, Source, Z
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs
 from consingan_jax.generation.tiles import TileGrid
@@ -125,6 +125,7 @@ class TiledRenderer:
         generator: the generator network.
         sizes: (height, width) of each stage.
         in_one_piece: whether images can only be rendered whole, however large.
+        wraps: whether their rows and columns wrap, as for `receptive_field.view`.
     """
 
     params: Params
@@ -132,6 +133,7 @@ class TiledRenderer:
     generator: Generator
     sizes: tuple[Size, ...]
     in_one_piece: bool = False
+    wraps: tuple[bool, bool] = (False, False)
 
     @property
     def tile(self) -> Size:
@@ -142,18 +144,18 @@ class TiledRenderer:
         return TileGrid(self.sizes[-1], (TILE, TILE)).size
 
     @numerics.independent
-    def window(self, source: NoiseSource, *, top: int, left: int, size: Size) -> jax.Array:
+    def window(self, source: Source, *, top: int, left: int, size: Size) -> jax.Array:
         """Returns a window `[1, *size, C]` in [-1, 1] of an image, rendered by one program.
 
         `size` is at most `MAX_AT_ONCE` px a side.
         """
-        view = self.generator.view(self.sizes, top=top, left=left, size=size)
+        view = self.generator.view(self.sizes, top=top, left=left, size=size, wraps=self.wraps)
         z = source.draw(view.noise(self.generator.arch))
         return generate(self.params, z, self.noise_amps, view, generator=self.generator)
 
-    def memory(self, source: NoiseSource) -> int:
+    def memory(self, source: Source) -> int:
         """Returns the bytes that a tile's arrays and intermediate results take."""
-        view = self.generator.view(self.sizes, size=self.tile)
+        view = self.generator.view(self.sizes, size=self.tile, wraps=self.wraps)
         # Lowered for real arrays, not shapes, so that the first tile finds the program compiled.
         z = source.draw(view.noise(self.generator.arch))
         arguments = (self.params, z, self.noise_amps, view)
@@ -162,11 +164,11 @@ class TiledRenderer:
         assert analysis is not None, "every backend of XLA has this analysis"
         return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
-    def picture(self, source: NoiseSource) -> np.ndarray:
+    def picture(self, source: Source) -> np.ndarray:
         """Returns an image `[H, W, C]` in [-1, 1], rendered tile by tile."""
         return self.part(source, top=0, left=0, size=self.sizes[-1])
 
-    def part(self, source: NoiseSource, *, top: int, left: int, size: Size) -> np.ndarray:
+    def part(self, source: Source, *, top: int, left: int, size: Size) -> np.ndarray:
         """Returns a part `[*size, C]` of an image in [-1, 1], rendered tile by tile."""
         image = np.empty((*size, self.generator.arch.channels), np.float32)
         tiles = TileGrid(size, self.tile)
@@ -177,7 +179,7 @@ class TiledRenderer:
         return image
 
     @numerics.independent
-    def pictures(self, sources: Iterable[NoiseSource]) -> Iterator[np.ndarray]:
+    def pictures(self, sources: Iterable[Source]) -> Iterator[np.ndarray]:
         """Yields an image for each source, one in memory at a time."""
         for source in sources:
             yield self.picture(source)
@@ -189,8 +191,9 @@ def renderer(
     width: Length = None,
     *,
     windowed: bool = False,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> TiledRenderer:
-    """Returns the renderer of a model's images of one size.
+    """Returns the renderer of a model's images of one size, whose rows and columns may wrap.
 
     A `windowed` one is for images that are not returned whole, with up to `MAX_CANVAS` px a side.
 
@@ -201,8 +204,8 @@ def renderer(
         _check_windowed(model)
     limit = MAX_CANVAS if windowed else MAX_LENGTH
     sizes = stage_sizes(model.sizes, height, width, limit=limit)
-    in_one_piece = not model.per_pixel
-    return TiledRenderer(model.params, model.noise_amps, model.generator, sizes, in_one_piece)
+    arrays, in_one_piece = (model.params, model.noise_amps), not model.per_pixel
+    return TiledRenderer(*arrays, model.generator, sizes, in_one_piece, wraps)
 
 
 def windowed_sample(
@@ -212,6 +215,7 @@ def windowed_sample(
     height: Length = None,
     width: Length = None,
     start_stage: int = 0,
+    tile: str | None = None,
 ) -> tuple[NoiseSource, TiledRenderer]:
     """Returns a sample's input and its renderer, which renders any window of it.
 
@@ -219,12 +223,18 @@ def windowed_sample(
     """
     inputs.check_seed(seed)
     inputs.check_stage(model, start_stage)
-    canvas = renderer(model, height, width, windowed=True)
+    wraps = inputs.wrapped_axes(model, tile, from_z_star=start_stage > 0)
+    canvas = renderer(model, height, width, windowed=True, wraps=wraps)
     return inputs.sample_input(model, seed, canvas.sizes[0], start_stage=start_stage), canvas
 
 
 def crop(
-    model: TrainedGenerator, height: Length, width: Length, window: Window | None = None
+    model: TrainedGenerator,
+    height: Length,
+    width: Length,
+    window: Window | None = None,
+    *,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> Crop:
     """Returns the whole of an image of some size, or a window of it of up to `MAX_AT_ONCE` px.
 
@@ -233,7 +243,7 @@ def crop(
     """
     sizes = renderer(model, height, width, windowed=window is not None).sizes
     if window is None:
-        return model.generator.view(sizes)
+        return model.generator.view(sizes, wraps=wraps)
     check_window(*window, canvas=sizes[-1], limit=MAX_AT_ONCE)
     top, left, rows, columns = window
-    return model.generator.view(sizes, top=top, left=left, size=(rows, columns))
+    return model.generator.view(sizes, top=top, left=left, size=(rows, columns), wraps=wraps)

@@ -34,6 +34,8 @@ class TrainedGenerator:
         step: number of iterations done in the last stage.
         per_pixel: whether noise is drawn pixel by pixel; models of format 1 draw whole grids.
         encoding: pixel format of the training image's file: type, range, mask labels.
+        hole: `[H, W]`, True in the part of `real` that was not learned (`config.exclude`), which is
+            filled smoothly; None if all was.
     """
 
     params: Params
@@ -46,6 +48,7 @@ class TrainedGenerator:
     step: int
     per_pixel: bool = True
     encoding: PixelFormat = dataclasses.field(default_factory=PixelFormat)
+    hole: np.ndarray | None = None
 
     @property
     def task(self) -> tasks.Task:
@@ -87,12 +90,13 @@ class TrainedGenerator:
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays that a checkpoint holds."""
-        return {
+        arrays = {
             "params": self.params,
             "z_star": self.fixed.stored,
             "noise_amps": self.noise_amps,
             "real": self.real,
         }
+        return arrays if self.hole is None else {**arrays, "hole": self.hole}
 
     def metadata(self) -> dict[str, Any]:
         """Returns the metadata that a checkpoint holds, in plain JSON types."""

@@ -70,6 +70,15 @@ def to_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def to_figure(image: np.ndarray, name: str, caption: str) -> str:
+    """Returns an HTML figure of an image `[H, W, C]`, with its name and a caption in HTML."""
+    source = f"data:image/png;base64,{base64.b64encode(to_png(image)).decode()}"
+    return (
+        f'<figure style="margin:0"><img src="{source}" alt="{name}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
 def save(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes `to_png` of an image `[H, W, C]` in [-1, 1] to a file, atomically."""
     with whole(pathlib.Path(path)) as part:

@@ -54,7 +54,12 @@ def masks(mask: str, found: Sequence[str]) -> list[str]:
 
 
 def from_anywhere(what: str) -> str:
-    """Returns a file, folder or pattern as an absolute one, for use in other directories."""
+    """Returns a file, folder or pattern as an absolute one, for use in other directories.
+
+    Nothing, "", stays nothing.
+    """
+    if not what:
+        return what
     what, here = os.path.expanduser(what), os.getcwd()
     # The current directory must not become a part of the pattern.
     return os.path.join(here if os.path.exists(what) else glob.escape(here), what)

@@ -77,10 +77,16 @@ class Generator:
         return labels, {"head": len(names) - 1, **ages, "tail": 0}
 
     def view(
-        self, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Size | None = None
+        self,
+        sizes: Sequence[Size],
+        *,
+        top: Any = 0,
+        left: Any = 0,
+        size: Size | None = None,
+        wraps: tuple[bool, bool] = (False, False),
     ) -> Crop:
         """Returns windows of the image; see `receptive_field.view`."""
-        return receptive_field.view(self.arch, sizes, top=top, left=left, size=size)
+        return receptive_field.view(self.arch, sizes, top=top, left=left, size=size, wraps=wraps)
 
     def features(
         self,

@@ -8,6 +8,7 @@ shortened.
 Positions must be exact on grids of any size (a canvas may have 10^6 rows), for which float32 and
 products in int32 are too small. On the host positions are numpy integers; a program gets the first
 row of an interval and the remainder of its position, and counts on from there.
+Rows of a grid that wraps count modulo its length, and its intervals may start anywhere.
 """
 
 import functools
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from consingan_jax.nn.conv import pad, widen
+from consingan_jax.nn.conv import widen
 from consingan_jax.nn.resize import cubic_weights
 
 
@@ -31,26 +32,32 @@ class Interval:
         start: `[N]`, the first row: numpy integers of any size on the host, int32 in a program.
         length: number of rows.
         whole: number of rows of the whole grid.
+        wraps: whether the first row of the grid follows its last.
     """
 
     start: Any
     length: int = struct.field(pytree_node=False)
     whole: int = struct.field(pytree_node=False)
+    wraps: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def is_whole(self) -> bool:
         """Whether the interval is the whole grid."""
-        return self.length == self.whole
+        return self.length == self.whole and not self.wraps
 
     def indices(self) -> jax.Array:
         """Returns the row numbers `[N, length]`."""
-        return _counted(self.start, self.length)
+        rows = _counted(self.start, self.length)
+        return rows % self.whole if self.wraps else rows
 
     def before_convolutions(self, layers: int) -> "Interval":
         """Returns the rows that `layers` valid 3x3 convolutions compute these from."""
         # A valid convolution removes a row at each end, so row r of its output is computed from the
-        # rows r to r + 2 of its input: the start keeps its number.
-        return Interval(self.start, self.length + 2 * layers, self.whole + 2 * layers)
+        # rows r to r + 2 of its input: the start keeps its number, unless the grid wraps.
+        length = self.length + 2 * layers
+        if self.wraps:
+            return Interval(self.start - layers, length, self.whole, wraps=True)
+        return Interval(self.start, length, self.whole + 2 * layers)
 
     def within_border(self, border: int) -> "Interval":
         """Returns the rows of the grid without the `border` zeros that pad it at both ends.
@@ -59,6 +66,8 @@ class Interval:
         where the interval reaches into the zeros. It contains all rows that the interval needs, and
         near a border a few that it does not.
         """
+        if self.wraps:  # it has no border
+            return self
         whole = self.whole - 2 * border
         length = min(whole, self.length)
         return Interval((self.start - border).clip(0, whole - length), length, whole)
@@ -76,7 +85,7 @@ class ResampleTaps:
         length: number of rows of the result.
         source_length: number of rows of the source.
         step: distance between rows, in units of 1 / `unit`; the source grid's length - 1.
-        unit: the upsampled grid's length - 1.
+        unit: the upsampled grid's length - 1. Where grids wrap, both are their lengths.
     """
 
     source: Any
@@ -103,25 +112,25 @@ class ResampleTaps:
         )
 
 
-def span(length: int, start: Any = 0, whole: int | None = None) -> Interval:
-    """Returns an interval of a grid.
+def span(length: int, start: Any = 0, whole: int | None = None, *, wraps: bool = False) -> Interval:
+    """Returns an interval of a grid, of a whole one unless `whole` is given.
 
-    Args:
-        length: number of rows.
-        start: first row, or `[N]`: any integers on the host, int32 in a program.
-        whole: number of rows of the grid; None: `length`.
+    `start` is a number, or `[N]`; see `Interval`.
     """
-    if isinstance(start, jax.Array):
-        return Interval(jnp.atleast_1d(start), length, whole or length)
-    return Interval(np.atleast_1d(np.asarray(start, np.int64)), length, whole or length)
+    is_traced = isinstance(start, jax.Array)
+    first = jnp.atleast_1d(start) if is_traced else np.atleast_1d(np.asarray(start, np.int64))
+    return Interval(first, length, whole or length, wraps)
 
 
 def upsampled_from(target: Interval, whole: int) -> Interval:
     """Returns the rows of a grid of `whole` rows that `target` is upsampled from."""
     step, unit = _step(target, whole)
-    length = min(whole, -(-(target.length - 1) * step // unit) + 4)  # 4 taps of the cubic kernel
-    first, _ = scaled(target.start, step, unit)
-    return Interval((first - 1).clip(0, whole - length), length, whole)
+    length = -(-(target.length - 1) * step // unit) + 4  # 4 taps of the cubic kernel
+    start = scaled(target.start, step, unit)[0] - 1
+    if target.wraps:
+        return Interval(start, length, whole, wraps=True)
+    length = min(whole, length)
+    return Interval(start.clip(0, whole - length), length, whole)
 
 
 def taps(target: Interval, source: Interval) -> ResampleTaps:
@@ -157,8 +166,10 @@ def scaled(number: Any, step: int, unit: int) -> tuple[Any, Any]:
 
 def _step(target: Interval, whole: int) -> tuple[int, int]:
     """Returns `step` and `unit` of `ResampleTaps` for a source grid of `whole` rows."""
-    # Corners are aligned: the first and last rows of both grids coincide.
-    return (whole - 1, target.whole - 1) if target.whole > 1 else (0, 1)
+    # Corners are aligned: the first and last rows of both grids coincide. Where the grids wrap, the
+    # first rows coincide, and the first of the next period.
+    ends = 0 if target.wraps else 1
+    return (whole - ends, target.whole - ends) if target.whole > ends else (0, 1)
 
 
 def _counted(start: Any, length: int, step: int = 1) -> jax.Array:
@@ -175,7 +186,8 @@ def with_border(x: jax.Array, inner: Sequence[Interval], outer: Sequence[Interva
     Inverts `Interval.within_border`: an interval inside the grid gets features only.
     """
     # Pad on all sides, and cut `outer` out: whether zeros are visible depends on the start alone.
-    x = pad(x, (outer[0].whole - inner[0].whole) // 2)
+    rows, columns = ((o.whole - i.whole) // 2 for i, o in zip(inner, outer, strict=True))
+    x = jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     starts = [o.start - _for_each(i, o) for i, o in zip(inner, outer, strict=True)]
     return _cut(x, starts, outer)
 
@@ -189,12 +201,7 @@ def crop(x: jax.Array, outer: Sequence[Interval], inner: Sequence[Interval]) -> 
 def upsample(x: jax.Array, by: Sequence[ResampleTaps]) -> jax.Array:
     """Upsamples features bicubically (a = -0.75), with aligned corners and repeated border pixels.
 
-    Args:
-        x: `[N, h, w, C]`.
-        by: positions of rows and columns.
-
-    Returns:
-        `[N, H, W, C]`.
+    Maps `[N, h, w, C]` to `[N, H, W, C]`, for the positions of rows and columns.
     """
     # In float32, because bfloat16 rounds the weights and constant features would not stay constant.
     wide = widen(x)

@@ -8,6 +8,10 @@ the image to z_0, and records the interval that every step reads:
 
 A stage of L layers reads L rows more at each end. The generator then runs forward and pads, crops
 and upsamples to exactly these intervals. The whole image is the largest window.
+
+An axis that wraps has neither borders nor padding: every level is one period of an endless one, and
+the levels are upsampled by the ratio of their lengths. All parts of such an image are made as the
+middle of a very large one is.
 """
 
 import dataclasses
@@ -100,7 +104,13 @@ class Crop:
 
 
 def view(
-    arch: Architecture, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Any = None
+    arch: Architecture,
+    sizes: Sequence[Size],
+    *,
+    top: Any = 0,
+    left: Any = 0,
+    size: Any = None,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> Crop:
     """Returns windows of the image that stages of the given sizes generate.
 
@@ -111,10 +121,13 @@ def view(
             program.
         left: first column, like `top`.
         size: (height, width) of all windows, at most that of the image; None: the whole image.
+        wraps: whether rows wrap, so that the last is followed by the first; and whether columns do.
     """
     height, width = size or sizes[-1]
-    rows = _axis(arch, [h for h, _ in sizes], span(height, top, sizes[-1][0]))
-    columns = _axis(arch, [w for _, w in sizes], span(width, left, sizes[-1][1]))
+    in_height = span(height, top, sizes[-1][0], wraps=wraps[0])
+    in_width = span(width, left, sizes[-1][1], wraps=wraps[1])
+    rows = _axis(arch, [h for h, _ in sizes], in_height)
+    columns = _axis(arch, [w for _, w in sizes], in_width)
     return Crop((_shared(rows, columns), _shared(columns, rows)))
 
 
@@ -133,7 +146,8 @@ def _shared(axis: AxisSpans, other: AxisSpans) -> AxisSpans:
 
 
 def _axis(arch: Architecture, wholes: Sequence[int], image: Interval) -> AxisSpans:
-    assert 0 < image.length <= image.whole, "a window is at most as large as the image"
+    fits = image.wraps or image.length <= image.whole
+    assert image.length > 0 and fits, "a window is at most as large as the image"
     wide = image.before_convolutions(1)
     # From the finest stage to the coarsest: the source of each is the output of the one below.
     stages: list[StageSpans] = []
@@ -150,6 +164,7 @@ def _next_stage(arch: Architecture, out: Interval, below: int) -> StageSpans:
     # convolutions shrink again; otherwise zeros are padded around the level.
     inner = wide if arch.border_growing else wide.within_border(arch.num_layers)
     source = upsampled_from(inner, below)
+    # The skip connection is upsampled by another factor than `inner`, unless the axis wraps.
     to_out = taps(out, source) if arch.border_growing else None
     return StageSpans(out, wide, inner, source, inner, taps(inner, source), to_out)
 

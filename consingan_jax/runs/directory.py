@@ -171,6 +171,8 @@ def _digests(inputs: TrainingInputs) -> dict[str, str]:
     # A composite is learned from in a fine-tuning only; else the run just shows what becomes of it.
     if inputs.source is not None and inputs.composite is not None:
         pictures["naive"] = inputs.composite
+    if inputs.holes is not None:
+        pictures["exclude"] = inputs.holes[-1]
     return {
         field: hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         for field, pixels in pictures.items()

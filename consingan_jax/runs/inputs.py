@@ -8,7 +8,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import pyramid, window_sampling
+from consingan_jax.data import exclusion, pyramid, window_sampling
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
@@ -27,12 +27,13 @@ class TrainingInputs:
 
     Attributes:
         config: the configuration, resolved: in a fine-tuning with the fields of its source.
-        pixels: `[H, W, C]`, the training image.
+        pixels: `[H, W, C]`, the training image, with a part that is not learned filled smoothly.
         levels: its pyramid, each `[1, h, w, C]`.
         composite: `[H, W, C]`, shown or fine-tuned on; None without `config.naive`.
         source: the checkpoint that a fine-tuning starts from, else None.
         warnings: lines on how the images were read, and on settings that work but hardly well.
         encoding: the meaning of the numbers in the image's file.
+        holes: for each level `[h, w]`, True in the part that is not learned; None if all is.
     """
 
     config: Config
@@ -42,6 +43,7 @@ class TrainingInputs:
     source: pathlib.Path | None
     warnings: Sequence[str] = ()
     encoding: PixelFormat = dataclasses.field(default_factory=PixelFormat)
+    holes: list[np.ndarray] | None = None
 
     @property
     def sizes(self) -> list[Size]:
@@ -60,7 +62,7 @@ def load_inputs(config: Config) -> TrainingInputs:
     Raises:
         InputError: a picture is missing or cannot work, or the source of a fine-tuning cannot.
     """
-    source, lines = None, list[str]()
+    source, hole, lines = None, None, list[str]()
     if config.fine_tune:
         source, model = _source(pathlib.Path(config.fine_tune))
         config = config.fine_tuned(model.config)
@@ -69,8 +71,18 @@ def load_inputs(config: Config) -> TrainingInputs:
         _check_image(config)
         image = loading.read(config)
         pixels, encoding, lines = np.asarray(image.pixels), image.encoding, [*image.notes]
+        if config.exclude:
+            hole, line = exclusion.read(config, pixels.shape[:2], turn=image.orientation)
+            lines.append(line)
+            # Before the levels are made, so that nothing of the hole is in any of them.
+            pixels = exclusion.fill(pixels, hole)
     sizes = pyramid.level_sizes(config, pixels.shape[:2])
     lines += [*pyramid.warnings(config, sizes), *window_sampling.check(config, sizes)]
+    holes = None
+    if hole is not None:
+        top = exclusion.touched(hole, sizes[-1])
+        lines += exclusion.check(config, top, sizes)
+        holes = [exclusion.touched(top, size) for size in sizes]
     arguments = pyramid.arguments(config)
     if source:  # its training image has the top level's size already
         arguments["max_size"] = max(pixels.shape[:2])
@@ -79,7 +91,7 @@ def load_inputs(config: Config) -> TrainingInputs:
         image = _composite(config, levels[-1][0], encoding)
         composite = image.pixels
         lines += image.notes
-    return TrainingInputs(config, pixels, levels, composite, source, lines, encoding)
+    return TrainingInputs(config, pixels, levels, composite, source, lines, encoding, holes)
 
 
 def _check_image(config: Config) -> None:

@@ -85,12 +85,13 @@ class Sweep:
             raise InputError("an image is missing: give its file, or a folder of images")
         self.path = pathlib.Path(workdir)
         self.members = list(_runs(config, listing.images(asked), seeds))
+        placed = listing.from_anywhere
         self._state = SweepState(
-            dataclasses.replace(config, mask=config.mask and listing.from_anywhere(config.mask)),
+            dataclasses.replace(config, mask=placed(config.mask), exclude=placed(config.exclude)),
             [run.name for run in self.members],
             errors={},
             measures={},
-            images=list(map(listing.from_anywhere, asked)),
+            images=list(map(placed, asked)),
             seeds=seeds,
         )
         self._read_state()

@@ -89,6 +89,7 @@ def sample(
     seed: int,
     start_stage: int,
     executor: Executor = LOCAL,
+    tile: str | None = None,
     **size: int | str | None,
 ) -> Iterator[str]:
     """Writes one sample; yields a line for each thing done.
@@ -99,17 +100,23 @@ def sample(
         seed: seed of the sample.
         start_stage: as for `Model.sample`.
         executor: computes the tiles.
+        tile: as for `Model.sample`.
         size: `height` and `width`, as for `Model.sample`.
 
     Raises:
         InputError: the model generates whole images only, or an argument is out of range; also
             the errors of `writer.write`.
     """
-    make = _Sample(model, {"seed": seed, "start_stage": start_stage, **size})
+    # Without a tile of None, as images that are continued were begun.
+    identity = {
+        "seed": seed,
+        "start_stage": start_stage,
+        **({} if tile is None else {"tile": tile}),
+    }
+    make = _Sample(model, {**identity, **size})
     source, renderer = make.input
     memory = renderer.memory(source) / 2**20
     yield f"{_plan(renderer)}; one takes {memory:,.0f} MiB, however large the image is"
-    identity = {"seed": seed, "start_stage": start_stage}
     yield from _write(model, path, make, renderer, identity, executor)
 
 

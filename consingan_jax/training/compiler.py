@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from consingan_jax import device, numerics
-from consingan_jax.data import noise
+from consingan_jax.data import exclusion, noise
+from consingan_jax.nn.critic import patch_size
 from consingan_jax.training.background import Thread
 from consingan_jax.training.placement import ALONE, Placement, placement_for
 from consingan_jax.training.state import StageConstants, TrainState
@@ -26,7 +28,14 @@ def placeholders(program: StageStep) -> tuple[TrainState, StageConstants]:
     )
     features = program.frozen_features(generator, fixed, amps)
     state = program.init(generator, program.critic.init(key))
-    return state, StageConstants(real, coarsest, fixed, amps, features)
+    return state, StageConstants(real, coarsest, fixed, amps, features, _exclusion(program))
+
+
+def _exclusion(program: StageStep) -> exclusion.Exclusion | None:
+    if not program.config.exclude:
+        return None
+    patch = patch_size(program.critic.arch.num_layers)
+    return exclusion.of_holes([np.zeros(size, bool) for size in program.sizes], patch)
 
 
 def shapes(program: StageStep) -> tuple[TrainState, StageConstants]:

@@ -7,15 +7,31 @@ import jax.numpy as jnp
 
 Scores = Callable[[jax.Array], jax.Array]
 Metrics = dict[str, jax.Array]
+Weights = jax.Array | None
+"""Weights, 1 on average, of what a mean is taken of; None: equal ones."""
 
 
-def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
+def _mean(values: jax.Array, weights: Weights) -> jax.Array:
+    return values.mean() if weights is None else (weights * values).mean()
+
+
+def gradient_penalty(
+    scores: Scores, x: jax.Array, *, pixels: Weights = None, patches: Weights = None
+) -> jax.Array:
     """Returns the mean over pixels of (||d sum(scores) / dx|| - 1)^2, the norm over channels.
 
     Args:
         scores: the critic, from images `[N, H, W, C]` to scores.
         x: `[N, H, W, C]`, the images at which the gradient is taken.
+        pixels: `[N, H, W, 1]`, weights of the pixels.
+        patches: weights of the scores; those of weight 0 are left out of the sum.
     """
+    if patches is not None:
+        everywhere, counts = scores, patches > 0
+
+        def scores(images: jax.Array) -> jax.Array:
+            return jnp.where(counts, everywhere(images), 0.0)
+
     # WGAN-GP takes one norm per image; the published program takes one per pixel, as this does.
     gradient = jax.grad(lambda images: scores(images).sum())(x)
     squared = jnp.square(gradient).sum(-1)
@@ -23,7 +39,7 @@ def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
     # not see the zeros at all: `where` would pass a gradient of 0 back to it, and 0 * inf is NaN.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
-    return jnp.square(norm - 1).mean()
+    return _mean(jnp.square(norm - 1), None if pixels is None else pixels[..., 0])
 
 
 def zero_centred_penalty(scores: Scores, x: jax.Array) -> jax.Array:
@@ -40,6 +56,8 @@ def critic_loss(
     *,
     gp_weight: float,
     relativistic: bool = False,
+    pixels: Weights = None,
+    patches: Weights = None,
 ) -> tuple[jax.Array, Metrics]:
     """Returns the critic's loss and its terms.
 
@@ -51,7 +69,9 @@ def critic_loss(
         gp_weight: weight of the gradient penalty; 0: none is computed.
         relativistic: whether the loss is that of R3GAN (Huang et al., NeurIPS 2024): each score of
             a real patch is compared with that of the fake patch at its place, and the penalty is
-            zero-centred, at `real` and at `fake` instead of between them.
+            zero-centred, at `real` and at `fake` instead of between them. It takes no weights.
+        pixels: `[N, H, W, 1]`, weights of the real pixels.
+        patches: weights of the real scores.
     """
     # One pass for both images: the critic has no normalisation that could mix them.
     both = jnp.concatenate([real, fake])
@@ -60,9 +80,10 @@ def critic_loss(
     if gp_weight and relativistic:
         penalty = gp_weight * zero_centred_penalty(scores, both)
     elif gp_weight:
-        penalty = gp_weight * gradient_penalty(scores, mix * real + (1 - mix) * fake)
+        mixed = mix * real + (1 - mix) * fake
+        penalty = gp_weight * gradient_penalty(scores, mixed, pixels=pixels, patches=patches)
     terms = {
-        "critic_real": -of_real.mean(),
+        "critic_real": -_mean(of_real, patches),
         "critic_fake": of_fake.mean(),
         "gradient_penalty": penalty,
     }
@@ -79,12 +100,16 @@ def generator_loss(
     *,
     rec_weight: float,
     relativistic: bool = False,
+    pixels: Weights = None,
 ) -> tuple[jax.Array, Metrics]:
-    """Returns the generator's loss and its terms; all images are `[N, H, W, C]`."""
+    """Returns the generator's loss and its terms.
+
+    All images are `[N, H, W, C]`; `pixels` are weights `[N, H, W, 1]` of the real ones.
+    """
     if relativistic:
         adversarial = jax.nn.softplus(scores(real) - scores(fake)).mean()
     else:
         adversarial = -scores(fake).mean()
-    error = jnp.square(reconstruction - real).mean()
+    error = _mean(jnp.square(reconstruction - real), pixels)
     terms = {"generator": adversarial, "reconstruction_mse": error}
     return adversarial + rec_weight * error, terms

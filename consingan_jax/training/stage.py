@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from consingan_jax import checkpoint, numerics
-from consingan_jax.data import noise
+from consingan_jax.data import exclusion, noise
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn import resize
+from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Params
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training import compiler
@@ -77,6 +78,7 @@ class StageState:
 
     def model(self) -> Model:
         """Returns the model trained so far."""
+        hole: Any = self.data.exclusion
         return Model(
             params=self.state.sampled,
             fixed=self.fixed,
@@ -87,6 +89,7 @@ class StageState:
             config=self.program.config,
             step=self.done,
             encoding=self.encoding,
+            hole=hole and np.asarray(hole.holes[-1])[0, ..., 0] > 0,
         )
 
     def metadata(self) -> dict[str, Any]:
@@ -150,6 +153,9 @@ class StageFactory:
         head_key, critic_key = jax.random.split(init_key)
         (z_key,) = noise.stage_keys(noise.fixed_key(seed), 1)
         z_star = noise.INPUTS[self.inputs.config.task_spec.fixed_input](z_key, self.levels[0])
+        if self.inputs.holes:
+            inside = noise.INPUTS["gaussian"](z_key, self.levels[0])
+            z_star = jnp.where(self.inputs.holes[0][None, ..., None], inside, z_star)
         params, critic = program.generator.init(head_key), program.critic.init(critic_key)
         fixed = noise.ReconstructionNoise([z_star], seed)
         return self._stage(program, program.init(params, critic), jnp.ones(1), fixed)
@@ -177,6 +183,8 @@ class StageFactory:
             "noise_amps": data.noise_amps,
             "real": data.real,
         }
+        if data.exclusion:
+            model["hole"] = jax.ShapeDtypeStruct(program.sizes[-1], bool)
         like = {"model": model, "training": _beside_model(state)}
         tree = jax.tree.map(jnp.asarray, checkpoint.load(path, like))
         model = tree["model"]
@@ -204,12 +212,16 @@ class StageFactory:
     ) -> StageState:
         z_star = program.with_whole_grids(fixed.source(len(program.sizes)))
         features = _frozen_features(program, state.generator, z_star, amps)
-        real = self.levels[program.stage]
+        real, holes = self.levels[program.stage], self.inputs.holes
+        hidden = None
+        if holes:
+            patch = patch_size(self.inputs.arch.num_layers)
+            hidden = exclusion.of_holes(holes[: len(program.sizes)], patch)
         return StageState(
             program=program,
             done=int(state.step),
             state_now=lambda: state,
-            data=StageConstants(real, self.coarsest, z_star, amps, features),
+            data=StageConstants(real, self.coarsest, z_star, amps, features, hidden),
             key=self.keys(program.stage)[1],
             fixed=fixed,
             encoding=self.inputs.encoding,
@@ -223,5 +235,8 @@ class StageFactory:
         amps = below.data.noise_amps
         renderer = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
         picture = renderer.picture(below.fixed.source(len(program.sizes)))
-        error = np.sqrt(np.mean(np.square(picture - self.inputs.levels[program.stage][0])))
+        difference = picture - self.inputs.levels[program.stage][0]
+        if self.inputs.holes:
+            difference = difference[~self.inputs.holes[program.stage]]
+        error = np.sqrt(np.mean(np.square(difference)))
         return jnp.append(amps, jnp.float32(self.inputs.config.noise_amp * error))

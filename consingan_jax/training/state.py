@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from flax import struct
 
+from consingan_jax.data.exclusion import Exclusion
 from consingan_jax.data.noise import NoiseSource
 from consingan_jax.nn.layers import Params
 
@@ -45,6 +46,7 @@ class StageConstants:
         fixed: z*, the fixed input of the reconstruction.
         noise_amps: `[d + 1]`, the noise amplitude of every stage.
         frozen_features: see `StageStep.frozen_features`.
+        exclusion: the part of the image that is not learned; None if all is.
     """
 
     real: jax.Array
@@ -52,3 +54,4 @@ class StageConstants:
     fixed: NoiseSource
     noise_amps: jax.Array
     frozen_features: jax.Array | None
+    exclusion: Exclusion | None = None

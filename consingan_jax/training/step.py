@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.data import noise, window_sampling
+from consingan_jax.data import exclusion, noise, window_sampling
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.intervals import crop, span
@@ -114,9 +114,9 @@ class StageStep:
     ) -> jax.Array | None:
         """Returns the features of z* at the last frozen stage; None if none can be kept."""
         # Neither the frozen parameters nor z* change during a stage, so their features are
-        # computed once, except where an iteration needs only the part of them below its windows.
+        # computed once, except where an iteration needs the part below its windows or a hole's.
         view = self.any_view()
-        if not self.num_frozen or not view.is_whole(self.num_frozen - 1):
+        if not self.num_frozen or not view.is_whole(self.num_frozen - 1) or self.config.exclude:
             return None
         z = fixed.draw(view.noise(self.generator.arch)[: self.num_frozen])
         return self.generator.features(generator, z, noise_amps, view)
@@ -138,7 +138,7 @@ class StageStep:
     def iterate(
         self, state: TrainState, data: StageConstants, z: noise.Z, mixes: jax.Array, view: Crop
     ) -> tuple[TrainState, losses.Metrics]:
-        """Returns the state after one iteration, and its losses (paper, section 3).
+        """Returns the state after one iteration, and its losses, `[d_steps]` of the critic's.
 
         Args:
             state: the state before.
@@ -146,9 +146,6 @@ class StageStep:
             z: z_0 .. z_d, the random input.
             mixes: `[d_steps]`, the share of the real image in each gradient penalty.
             view: the windows of this iteration.
-
-        Returns:
-            The new state; the metrics, those of the critic as `[d_steps]`.
         """
         spans = [axis.image for axis in view.axes]
         real = crop(data.real, [span(n) for n in self.sizes[-1]], spans)
@@ -157,8 +154,9 @@ class StageStep:
         # waits for the gradient of the loss in the images. `jax.grad` of that loss in the
         # parameters would run G a second time.
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
-        fake, _ = jnp.split(pair, 2)
-        critic_step = functools.partial(self._critic_step, real, fake)
+        weights = data.exclusion.weights(spans) if data.exclusion else {}
+        judged = functools.partial(exclusion.judged, data.exclusion, state.step)
+        critic_step = functools.partial(self._critic_step, real, judged(pair)[0], weights)
         numbers = state.step * len(mixes) + jnp.arange(len(mixes))
         (critic, critic_opt), critic_metrics = jax.lax.scan(
             critic_step, (state.critic, state.critic_opt), (mixes, numbers)
@@ -166,11 +164,11 @@ class StageStep:
 
         def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
             scores, weight = functools.partial(self.critic.scores, critic), self.config.rec_weight
-            fake, reconstruction = jnp.split(pair, 2)
             return losses.generator_loss(
-                *(scores, fake, reconstruction, real),
+                *(scores, *judged(pair), real),
                 rec_weight=weight,
                 relativistic=self._relativistic,
+                pixels=weights.get("pixels"),
             )
 
         # Differentiating in the images computes no gradient of the critic's parameters.
@@ -221,7 +219,10 @@ class StageStep:
         self, state: TrainState, data: StageConstants, z: noise.Z, view: Crop
     ) -> Callable[[Params], jax.Array]:
         """Returns the function: generator parameters -> images of z, then of z*, `[2 N, ...]`."""
-        first, z_star = self.num_frozen, data.fixed.draw(view.noise(self.generator.arch))
+        first, wanted = self.num_frozen, view.noise(self.generator.arch)
+        z_star = data.fixed.draw(wanted)
+        if data.exclusion:
+            z_star = noise.in_hole(data.exclusion.holes, wanted, z, z_star)
         pairs = [jnp.concatenate(both) for both in zip(z, z_star, strict=True)]
         both = view.repeated(2) if self._own_windows > 1 else view
         fold = functools.partial(self.generator.features, noise_amps=data.noise_amps, view=both)
@@ -241,7 +242,12 @@ class StageStep:
         return images
 
     def _critic_step(
-        self, real: jax.Array, fake: jax.Array, carry: tuple, mix_and_number: tuple
+        self,
+        real: jax.Array,
+        fake: jax.Array,
+        weights: dict,
+        carry: tuple,
+        mix_and_number: tuple,
     ) -> tuple[tuple, losses.Metrics]:
         critic, critic_opt = carry
         mix, number = mix_and_number
@@ -254,6 +260,7 @@ class StageStep:
                     *(scores, real, fake, mix),
                     gp_weight=gp_weight,
                     relativistic=self._relativistic,
+                    **weights,
                 )
 
             return jax.grad(loss, has_aux=True)(critic)
