@@ -79,12 +79,15 @@ def test_the_hole_is_filled_from_its_border_alone():
 
 
 def test_the_critic_judges_samples_and_fillings_in_turn():
-    pair = jnp.arange(4.0).reshape(2, 2, 1, 1)
-    for step, first in ((0, 0), (1, 1)):
-        fake, reconstruction = exclusion.judged(object(), jnp.int32(step), pair)
-        np.testing.assert_array_equal(fake, pair[first : first + 1])
-        np.testing.assert_array_equal(reconstruction, pair[1:])
-        np.testing.assert_array_equal(exclusion.judged(None, jnp.int32(step), pair)[0], pair[:1])
+    sample, reconstruction, real = (jnp.full((2, 1, 2, 1), x) for x in (1.0, 2.0, 3.0))
+    pair = jnp.concatenate([sample, reconstruction])
+    # The hole is the second pixel of the first of two windows.
+    weights = {"pixels": jnp.array([[4 / 3, 0.0], [4 / 3, 4 / 3]]).reshape(2, 1, 2, 1)}
+    for step, expected in ((0, [[1, 1], [1, 1]]), (1, [[3, 2], [1, 1]]), (2, [[1, 1], [1, 1]])):
+        fake, again = exclusion.judged(weights, jnp.int32(step), real, pair)
+        np.testing.assert_array_equal(fake[:, 0, :, 0], expected)
+        np.testing.assert_array_equal(again, reconstruction)
+    np.testing.assert_array_equal(exclusion.judged({}, jnp.int32(1), real, pair)[0], sample)
 
 
 def _config(path, values):

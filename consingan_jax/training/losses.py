@@ -15,23 +15,13 @@ def _mean(values: jax.Array, weights: Weights) -> jax.Array:
     return values.mean() if weights is None else (weights * values).mean()
 
 
-def gradient_penalty(
-    scores: Scores, x: jax.Array, *, pixels: Weights = None, patches: Weights = None
-) -> jax.Array:
+def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
     """Returns the mean over pixels of (||d sum(scores) / dx|| - 1)^2, the norm over channels.
 
     Args:
         scores: the critic, from images `[N, H, W, C]` to scores.
         x: `[N, H, W, C]`, the images at which the gradient is taken.
-        pixels: `[N, H, W, 1]`, weights of the pixels.
-        patches: weights of the scores; those of weight 0 are left out of the sum.
     """
-    if patches is not None:
-        everywhere, counts = scores, patches > 0
-
-        def scores(images: jax.Array) -> jax.Array:
-            return jnp.where(counts, everywhere(images), 0.0)
-
     # WGAN-GP takes one norm per image; the published program takes one per pixel, as this does.
     gradient = jax.grad(lambda images: scores(images).sum())(x)
     squared = jnp.square(gradient).sum(-1)
@@ -39,7 +29,7 @@ def gradient_penalty(
     # not see the zeros at all: `where` would pass a gradient of 0 back to it, and 0 * inf is NaN.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
-    return _mean(jnp.square(norm - 1), None if pixels is None else pixels[..., 0])
+    return jnp.square(norm - 1).mean()
 
 
 def zero_centred_penalty(scores: Scores, x: jax.Array) -> jax.Array:
@@ -70,7 +60,8 @@ def critic_loss(
         relativistic: whether the loss is that of R3GAN (Huang et al., NeurIPS 2024): each score of
             a real patch is compared with that of the fake patch at its place, and the penalty is
             zero-centred, at `real` and at `fake` instead of between them. It takes no weights.
-        pixels: `[N, H, W, 1]`, weights of the real pixels.
+        pixels: `[N, H, W, 1]`, weights of the real pixels; where they are 0, the image at which the
+            penalty is taken is the fake one.
         patches: weights of the real scores.
     """
     # One pass for both images: the critic has no normalisation that could mix them.
@@ -81,7 +72,10 @@ def critic_loss(
         penalty = gp_weight * zero_centred_penalty(scores, both)
     elif gp_weight:
         mixed = mix * real + (1 - mix) * fake
-        penalty = gp_weight * gradient_penalty(scores, mixed, pixels=pixels, patches=patches)
+        if pixels is not None:
+            # All patches count, or the sums of the gradients of fewer would let each be larger.
+            mixed = jnp.where(pixels > 0, mixed, fake)
+        penalty = gp_weight * gradient_penalty(scores, mixed)
     terms = {
         "critic_real": -_mean(of_real, patches),
         "critic_fake": of_fake.mean(),

@@ -155,7 +155,7 @@ class StageStep:
         # parameters would run G a second time.
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         weights = data.exclusion.weights(spans) if data.exclusion else {}
-        judged = functools.partial(exclusion.judged, data.exclusion, state.step)
+        judged = functools.partial(exclusion.judged, weights, state.step, real)
         critic_step = functools.partial(self._critic_step, real, judged(pair)[0], weights)
         numbers = state.step * len(mixes) + jnp.arange(len(mixes))
         (critic, critic_opt), critic_metrics = jax.lax.scan(
