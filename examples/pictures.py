@@ -18,8 +18,9 @@ from consingan_jax.images import display
 HERE = pathlib.Path(__file__).parent
 PEBBLES = {"num_filters": 32, "max_size": 96, "num_iters": (500, 300, 300)}
 BOAT = {
-    **{"num_stages": 3, "num_filters": 32, "min_size": 24, "max_size": 100},
-    **{"num_iters": (500, 300, 300), "exclude": str(HERE / "scene_naive_mask.png")},
+    # A larger coarsest level than usual, of which the hole leaves most patches.
+    **{"num_stages": 3, "min_size": 40, "max_size": 128},
+    **{"exclude": str(HERE / "scene_naive_mask.png")},
 }
 
 
