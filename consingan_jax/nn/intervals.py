@@ -12,7 +12,7 @@ row of an interval and the remainder of its position, and counts on from there.
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,13 @@ class Interval:
         whole = self.whole - 2 * border
         length = min(whole, self.length)
         return Interval((self.start - border).clip(0, whole - length), length, whole)
+
+
+class Taps(Protocol):
+    """How rows of a grid are resampled."""
+
+    def weights(self) -> jax.Array:
+        """Returns matrices `[N, length, source_length]`."""
 
 
 @struct.dataclass(eq=False)
@@ -186,8 +193,8 @@ def crop(x: jax.Array, outer: Sequence[Interval], inner: Sequence[Interval]) -> 
     return _cut(x, starts, inner)
 
 
-def upsample(x: jax.Array, by: Sequence[ResampleTaps]) -> jax.Array:
-    """Upsamples features bicubically (a = -0.75), with aligned corners and repeated border pixels.
+def upsample(x: jax.Array, by: Sequence[Taps]) -> jax.Array:
+    """Resamples features, by `ResampleTaps` bicubically (a = -0.75) and with aligned corners.
 
     Args:
         x: `[N, h, w, C]`.
