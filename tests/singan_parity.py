@@ -326,23 +326,14 @@ def _worst_relative(ours, theirs) -> float:
     return max(jax.tree.leaves(errors))
 
 
-def _generated(recording: _Recording, z, view, **start) -> list[jax.Array]:
+def _generated(recording: _Recording, z, view, *, first=0, x=None) -> list[jax.Array]:
     """Returns the images of every scale from `first` on."""
-    params, first = recording.trained(), start.get("first", 0)
-    made: list = []
+    generator, made = recording.generator, []
     for i in range(first, len(z)):
-        if i == first:
-            image = recording.generator(params, z[: i + 1], recording.amps, view, **start)
-        else:
-            below = recording.framed(made[-1], view.scale(i))
-            image = None
-        if image is None:
-            given = recording.generator.raised(made[-1], view.scale(i))
-            axes, stage = view.scale(i), params["stages"][i]
-            given_z = given + recording.amps[i] * recording.generator.framed_noise(z[i], axes)
-            network = recording.generator.network(i)
-            image = network(stage["params"], stage["statistics"], given_z) + below
-        made.append(image)
+        x = generator(recording.trained(), z[: i + 1], recording.amps, view, first=i, x=x)
+        made.append(x)
+        if i + 1 < len(z):
+            x = generator.within_border(generator.raised(x, view.scale(i + 1)))
     return made
 
 
@@ -486,5 +477,120 @@ def _masked(data: dict, task: str, top: np.ndarray, result) -> Iterator[Check]:
     yield Check(f"{task}, blended", _difference(blended.clip(0, 1), theirs), limit)
 
 
+class _Given(ScaleStep):
+    """A step to which the images from below are given in place of the noise below."""
+
+    def from_below(self, generator, z, noise_amps, view):
+        """Returns what is given."""
+        return z[0]
+
+
+class _QuantisedReplay(_Replay):
+    """A scale that trains anew on images from below of few values."""
+
+    def __init__(self, recording: _Recording, stage: int, centres: np.ndarray):
+        super().__init__(recording, stage)
+        self.centres, self.plain = centres, self.program
+        milestone = recording.about["milestone"]
+        sizes = recording.sizes[: stage + 1]
+        self.program = _Given(recording.config, recording.arch, sizes, drop=milestone)
+
+    def from_below(self):
+        """Returns the reconstruction from below as it is."""
+        z_star = self.recording.z_star(self.stage + 1)
+        return self.plain.from_below({"stages": self.below}, z_star, self.recording.amps, self.view)
+
+    def frozen(self, rec):
+        """Returns the same of few values."""
+        return jnp.asarray(quantised(rec, self.centres))
+
+    def checks_of_rec(self, rec):
+        """Yields the checks of the reconstruction from below."""
+        theirs = self.array("z_prev_unquantised")
+        yield from _with_flips("image from below, of z*", rec, theirs, 1e-6)
+        theirs = self.array("z_prev_padded")
+        yield from _with_flips("the same, quantised", self.frozen(rec), theirs, 1e-6)
+
+    def draws(self, t):
+        """Returns the recorded noise, and the images from below."""
+        noise = super().draws(t)
+        stages = {"stages": self.below}
+        below = self.plain.from_below(stages, noise.below, self.recording.amps, self.view)
+        if t == 0:
+            self.unquantised = below
+        few = [quantised(image[None], self.centres) for image in below]
+        return noise._replace(below=[jnp.asarray(np.concatenate(few))])
+
+    def checks_of_below(self, prefix, below):
+        """Yields the checks of one image from below."""
+        step = int(prefix.rstrip("/")[-1])
+        theirs = self.array(f"{prefix}prev_unquantised")
+        yield from _with_flips("images from below", self.unquantised[step], theirs[0], 1e-6)
+        theirs = self.array(f"{prefix}prev_padded")
+        yield from _with_flips("the same, quantised", below, theirs, 1e-6)
+
+
+def quantised(image, centres: np.ndarray) -> np.ndarray:
+    """Returns an image `[1, h, w, C]` of few values, as the published program makes it.
+
+    It clusters triples of horizontal neighbours within one colour plane. It starts from the
+    centres of the first picture and moves them, but then gives each triple the first picture's.
+    """
+    planes = np.moveaxis(np.asarray(image, np.float64), -1, 1)
+    rows, moved = planes.reshape(-1, 3), centres.astype(np.float64)
+    labels, tolerance = None, 1e-4 * rows.var(0).mean()
+    for _ in range(300):
+        before, (labels, distances) = labels, _nearest(rows, moved)
+        if before is not None and np.array_equal(labels, before):
+            break
+        numbers = np.bincount(labels, minlength=len(moved)).astype(float)
+        sums = np.stack([np.bincount(labels, rows[:, k], len(moved)) for k in range(3)], -1)
+        farthest = iter(np.argsort(distances)[::-1])
+        for empty in np.flatnonzero(numbers == 0):
+            row = next(farthest)
+            sums[labels[row]] -= rows[row]
+            numbers[labels[row]] -= 1
+            sums[empty], numbers[empty] = rows[row], 1
+        shift, moved = moved, sums / numbers[:, None]
+        if np.square(moved - shift).sum() <= tolerance:
+            labels, _ = _nearest(rows, moved)
+            break
+    made = centres[labels].reshape(planes.shape)
+    return np.moveaxis(made, 1, -1).astype(jnp.zeros(()).dtype)
+
+
+def _nearest(rows: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the number of the nearest centre of each row, and its squared distance."""
+    distances = np.square(rows[:, None] - centres).sum(-1)
+    return distances.argmin(1), distances.min(1)
+
+
 def _quantised(data: dict, path: pathlib.Path) -> Iterator[Check]:
-    yield from ()
+    about = json.loads(str(data["config"]))
+    recording = _Recording(_beside(path, about["model"]) | data)
+    stage, centres = about["start_scale"], np.asarray(data["centers"])
+    last = len(recording.stages) - 1
+    top = scale_pyramid.top_level(
+        byte_resize.from_bytes(recording.data["image"].astype(float)), about["max_size"]
+    )
+    shrink = recording.arch.factor ** (last - stage)
+    height, width = recording.sizes[stage]
+    real = byte_resize.resize(top, shrink)[None, :height, :width]
+    yield from _with_flips("real level", real, data["real_scaled"], 1e-6)
+    few = quantised(real, centres)  # the centres of this very picture: they do not move
+    yield from _with_flips("real level, quantised", few, data["real_quantised"], 1e-6)
+    yield from _QuantisedReplay(recording, stage, centres).checks()
+    file, _, name = about["ref"].partition(":")
+    picture = byte_resize.from_bytes(_beside(path, file)[name].astype(float))
+    picture = byte_resize.resize_to(picture, recording.sizes[last])[None]
+    yield from _with_flips("painting", picture, data["paint_in"], 1e-6)
+    few = quantised(picture, centres)
+    yield from _with_flips("painting, quantised", few, data["paint_quantised"], 1e-6)
+    given = byte_resize.resize(few[0], shrink)[None, :height, :width]
+    yield from _with_flips("injected picture", given, data["in_s"], 1e-6)
+    numbers = range(stage, len(recording.stages))
+    z = [recording.array(f"sample/noise_{max(i, stage)}") for i in recording.stages]
+    expected = [data[f"sample/out_{i}"] for i in numbers]
+    view = recording.generator.view(recording.sizes)
+    start = {"first": stage, "x": jnp.asarray(given.astype(jnp.zeros(()).dtype))}
+    yield from _compared("painting, generated", recording, z, view, expected, **start)

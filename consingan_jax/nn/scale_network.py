@@ -1,7 +1,8 @@
 """The generator of one scale of SinGAN: five layers with batch norm, as plain functions.
 
-The network is a list of pieces, functions of its parameters and an image, each linear in its
-parameters. So its backward pass can take other parameters than the forward pass: see `pullback`.
+The network is a list of pieces, functions of its parameters and an image. Those that have
+parameters are linear in them, so what the backward pass needs of a piece is its input in the
+forward pass and the parameters, which may have changed since: see `pullback`.
 """
 
 import dataclasses
@@ -95,7 +96,7 @@ class ScaleNetwork:
 
     def moved(self, statistics: Statistics, inputs: list[jax.Array]) -> Statistics:
         """Returns the running statistics after a pass over each image, one after the other."""
-        each = dict(zip(self.blocks, inputs[1::4], strict=True))  # a block has four pieces
+        each = dict(zip(self.blocks, inputs[1:-2:4], strict=True))  # a block has four pieces
         return {name: _moved(statistics[name], x) for name, x in each.items()}
 
     def _pieces(self, normalisation: Callable[[str], Callable[[jax.Array], jax.Array]]) -> list:
@@ -108,7 +109,7 @@ class ScaleNetwork:
                 functools.partial(_scale, name),
                 functools.partial(_apply, self._activate),
             ]
-        return [*pieces, self._tail]
+        return [*pieces, self._tail, functools.partial(_apply, jnp.tanh)]
 
     def _convolve(self, name: str, params: Params, x: jax.Array) -> jax.Array:
         # The normalisation removes the bias again, so its gradient is rounding noise, which Adam
@@ -121,7 +122,7 @@ class ScaleNetwork:
 
     def _tail(self, params: Params, x: jax.Array) -> jax.Array:
         pixels = Conv(self.arch.channels).apply({"params": params["tail"]}, x)
-        return jnp.tanh(widen(cast(jax.Array, pixels)))
+        return widen(cast(jax.Array, pixels))
 
 
 def _apply(function: Callable[[jax.Array], jax.Array], _: Params, x: jax.Array) -> jax.Array:
