@@ -1,11 +1,15 @@
 """SinGAN's image pyramid: as many levels as the image's size asks for, by one factor."""
 
+import dataclasses
 import math
 from typing import NamedTuple
 
 import numpy as np
 
+from consingan_jax.config import Config
+from consingan_jax.errors import InputError
 from consingan_jax.nn import byte_resize
+from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.resize import Size
 
 
@@ -45,12 +49,53 @@ def plan(
     return ScalePlan(sizes, factor)
 
 
-def top_level(image: np.ndarray, max_size: int) -> np.ndarray:
-    """Returns an image `[H, W, C]` at the size of the top level, after one pass through bytes."""
-    return byte_resize.resize(image, min(max_size / max(image.shape[:2]), 1))
+def top_level(image: np.ndarray, max_size: int, *, through_bytes: bool = True) -> np.ndarray:
+    """Returns an image `[H, W, C]` in [-1, 1] at the size of the top level."""
+    scale = min(max_size / max(image.shape[:2]), 1)
+    if through_bytes:
+        # A file of 8 bits exactly as the published program reads it: the cut that follows depends
+        # on the last bit.
+        levels = np.rint((image + 1) * 127.5)
+        as_read = byte_resize.from_bytes(levels.astype(np.float64))
+        image = as_read if np.abs(as_read - image).max() < 1e-5 else image
+    return byte_resize.resize(image, scale, through_bytes=through_bytes)
 
 
-def build(image: np.ndarray, levels: ScalePlan, *, max_size: int) -> list[np.ndarray]:
+def build(
+    image: np.ndarray, levels: ScalePlan, *, max_size: int, through_bytes: bool = True
+) -> list[np.ndarray]:
     """Returns the levels `[1, h, w, C]` of an image `[H, W, C]`, each resampled from the top."""
-    top, last = top_level(image, max_size), len(levels.sizes) - 1
-    return [byte_resize.resize(top, levels.factor ** (last - i))[None] for i in range(last + 1)]
+    top = top_level(image, max_size, through_bytes=through_bytes)
+    scales = (levels.factor**i for i in reversed(range(len(levels.sizes))))
+    return [byte_resize.resize(top, s, through_bytes=through_bytes)[None] for s in scales]
+
+
+def of_config(config: Config, image: np.ndarray) -> tuple[Config, list[np.ndarray]]:
+    """Returns a configuration with its number of levels, and the levels of an image `[H, W, C]`.
+
+    Raises:
+        InputError: the image is too small, or the configuration asks for another number.
+    """
+    size, patch = (image.shape[0], image.shape[1]), patch_size(config.num_layers)
+    levels = plan(
+        size, min_size=config.min_size, max_size=config.max_size, base=config.scale_factor
+    )
+    number, sizes = len(levels.sizes), levels.sizes
+    if number < 1 or min(size) <= config.min_size or (number > 1 and sizes[0] == sizes[1]):
+        raise InputError(
+            f"config.min_size={config.min_size}: the image has {size[0]}x{size[1]} px, which "
+            "leaves no smaller level: give a smaller min_size, or a larger max_size or image"
+        )
+    if min(sizes[0]) < patch:
+        raise InputError(
+            f"config.min_size={config.min_size}: the coarsest level would be {sizes[0][0]}x"
+            f"{sizes[0][1]} px, but the critic looks at patches of {patch}x{patch}: give {patch}"
+        )
+    if config.num_stages not in (0, number):
+        raise InputError(
+            f"config.num_stages={config.num_stages}: this image has {number} levels, by "
+            f"scale_factor {config.scale_factor}: leave it out, or give another scale_factor"
+        )
+    through_bytes = config.resampling == "bytes"
+    made = build(image, levels, max_size=config.max_size, through_bytes=through_bytes)
+    return dataclasses.replace(config, num_stages=number), made

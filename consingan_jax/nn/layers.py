@@ -48,6 +48,11 @@ class Architecture:
     border_growing: bool = True
     dtype: str = "float32"
 
+    @property
+    def needs_whole(self) -> bool:
+        """Whether a window of an image depends on all of it."""
+        return self.batch_norm
+
 
 def _bias_init(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
     bound = fan_in**-0.5

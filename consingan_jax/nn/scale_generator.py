@@ -1,6 +1,7 @@
 """SinGAN's generator: a network for every scale, each of which adds to the image from below."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from consingan_jax.nn import byte_resize, intervals
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.resize import Size
-from consingan_jax.nn.scale_network import ScaleNetwork
+from consingan_jax.nn.scale_network import ScaleNetwork, Statistics
 from consingan_jax.nn.scale_view import ScaleGeometry, ScaleSpans, ScaleView
 
 PER_DOUBLING = 4  # scales after which the networks are twice as wide
@@ -40,6 +41,11 @@ class ScaleArchitecture:
     factor: float = 0.75
     noise_in_border: bool = False
     through_bytes: bool = True
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether a window of an image depends on all of it: no, its statistics are fixed."""
+        return False
 
     @property
     def border(self) -> int:
@@ -80,10 +86,8 @@ class ScaleGenerator:
 
     def init(self, key: jax.Array, num_stages: int = 1) -> Params:
         """Returns new parameters, in which scales of equal width are copies."""
-        params: Params = {"stages": []}
-        for stage_key in jax.random.split(key, num_stages):
-            params = self.grow(params, stage_key)
-        return params
+        keys = jax.random.split(key, num_stages)
+        return functools.reduce(lambda grown, each: self.grow(grown, each), keys, {"stages": []})
 
     def grow(self, params: Params, key: jax.Array) -> Params:
         """Returns parameters with one more scale: a copy of the last if it is as wide, else new."""
@@ -104,10 +108,30 @@ class ScaleGenerator:
     ) -> ScaleView:
         """Returns windows of the image; see `ScaleGeometry.view`."""
         arch = self.arch
-        geometry = ScaleGeometry(arch.channels, arch.border, arch.factor, arch.noise_in_border)
+        geometry = ScaleGeometry(arch.border, arch.factor, arch.noise_in_border)
         return geometry.view(sizes, top=top, left=left, size=size)
 
+    def newest(self, params: Params) -> tuple[Params, Statistics]:
+        """Returns parameters and running statistics of the last scale."""
+        last = params["stages"][-1]
+        return last["params"], last["statistics"]
+
+    def with_newest(self, params: Params, own: Params, statistics: Statistics) -> Params:
+        """Returns parameters with those of the last scale replaced."""
+        return {"stages": [*params["stages"][:-1], {"params": own, "statistics": statistics}]}
+
+    def num_params(self, params: Params) -> int:
+        """Returns the number of parameters, without the running statistics."""
+        own = [stage["params"] for stage in params["stages"]]
+        return sum(leaf.size for leaf in jax.tree.leaves(own))
+
     def __call__(
+        self, params: Params, z: Sequence[jax.Array], noise_amps: jax.Array, view: ScaleView
+    ) -> jax.Array:
+        """Generates images `[N, H, W, C]` in [-1, 1]; arguments as for `image`."""
+        return self.image(params, z, noise_amps, view).clip(-1, 1)
+
+    def image(
         self,
         params: Params,
         z: Sequence[jax.Array],
@@ -117,7 +141,7 @@ class ScaleGenerator:
         first: int = 0,
         x: jax.Array | None = None,
     ) -> jax.Array:
-        """Generates images `[N, H, W, C]`, which may leave [-1, 1] a little.
+        """Generates images `[N, H, W, C]`, which may leave [-1, 1] a little, as sums.
 
         Args:
             params: parameters.
@@ -129,10 +153,10 @@ class ScaleGenerator:
             x: the image that it adds to, at its own size; None for `first = 0`.
         """
         for i in range(first, len(z)):
-            if i == 0:
+            if x is None:
+                assert i == 0, "scales above 0 continue from an image"
                 below = self.nothing(len(z[0]), view)
             elif i == first:
-                assert x is not None, "scales above 0 continue from an image"
                 below = with_border(x, view.scale(i))
             else:
                 below = self.raised(x, view.scale(i))
@@ -153,10 +177,12 @@ class ScaleGenerator:
         levels = byte_resize.to_bytes(x).astype(float) if self.arch.through_bytes else x
         x = intervals.upsample(levels, [spans.up for spans in axes])
         x = byte_resize.from_bytes(x) if self.arch.through_bytes else x.clip(-1, 1)
-        if not any(spans.is_stretched for spans in axes):
-            return with_border(x, axes)
-        raised, framed = ([getattr(s, name) for s in axes] for name in ("raised", "framed"))
+        raised, framed, wide = (
+            [getattr(spans, name) for spans in axes] for name in ("raised", "framed", "wide")
+        )
         x = intervals.with_border(x, raised, framed)
+        if not any(spans.is_stretched for spans in axes):
+            return intervals.crop(x, framed, wide)
         return intervals.upsample(x, [spans.stretch for spans in axes])
 
     def framed_noise(self, z: jax.Array, axes: _Axes) -> jax.Array:

@@ -59,8 +59,11 @@ class ScaleNetwork:
             params[name] = block.init(keys[number], x)["params"]
         x = jnp.zeros((1, side, side, filters))
         params["tail"] = Conv(channels).init(keys[-1], x)["params"]
-        fresh = {"mean": jnp.zeros(filters), "variance": jnp.ones(filters)}
-        return params, {name: dict(fresh) for name in self.blocks}
+        # An array of its own for each, as the training loop takes over the memory of every one.
+        return params, {
+            name: {"mean": jnp.zeros(filters), "variance": jnp.ones(filters)}
+            for name in self.blocks
+        }
 
     def __call__(self, params: Params, statistics: Statistics, x: jax.Array) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H - 2L - 4, W - 2L - 4, C]`, by the running statistics."""

@@ -81,21 +81,19 @@ class ScaleView:
     Attributes:
         rows: those of every scale, coarse to fine.
         columns: likewise.
-        channels: those of the image.
     """
 
     rows: tuple[ScaleSpans, ...]
     columns: tuple[ScaleSpans, ...]
-    channels: int = struct.field(pytree_node=False)
 
     def scale(self, i: int) -> tuple[ScaleSpans, ScaleSpans]:
         """Returns the rows and columns of scale i."""
         return self.rows[i], self.columns[i]
 
-    def noise(self) -> list[NoiseWindow]:
+    def noise(self, arch: Any) -> list[NoiseWindow]:
         """Returns the parts of z_0 .. z_d that the windows depend on; z_0 has one channel."""
         return [
-            NoiseWindow(rows.noise, columns.noise, self.channels if i else 1)
+            NoiseWindow(rows.noise, columns.noise, arch.channels if i else 1)
             for i, (rows, columns) in enumerate(zip(self.rows, self.columns, strict=True))
         ]
 
@@ -105,13 +103,11 @@ class ScaleGeometry:
     """What positions depend on.
 
     Attributes:
-        channels: those of the image.
         border: rows that the convolutions of a scale take away at each end.
         factor: the size of a level relative to the one above it.
         noise_in_border: whether the noise fills the border, as in animations; else it is zero.
     """
 
-    channels: int
     border: int
     factor: float
     noise_in_border: bool
@@ -130,7 +126,7 @@ class ScaleGeometry:
         height, width = size or sizes[-1]
         rows = self._axis([h for h, _ in sizes], span(height, top, sizes[-1][0]))
         columns = self._axis([w for _, w in sizes], span(width, left, sizes[-1][1]))
-        return ScaleView(rows, columns, self.channels)
+        return ScaleView(rows, columns)
 
     def _axis(self, wholes: Sequence[int], out: Interval) -> tuple[ScaleSpans, ...]:
         scales: list[ScaleSpans] = []
@@ -149,8 +145,16 @@ class ScaleGeometry:
         raised = framed.within_border(self.border)
         source, up = _raised(raised, below, 1 / self.factor)
         return ScaleSpans(
-            *(out, wide, inner, wide if self.noise_in_border else inner),
-            *(source, raised, up, framed, stretch, whole < out.whole),
+            out=out,
+            wide=wide,
+            inner=inner,
+            noise=wide if self.noise_in_border else inner,
+            source=source,
+            raised=raised,
+            up=up,
+            framed=framed,
+            stretch=stretch,
+            is_stretched=whole < out.whole,
         )
 
 
