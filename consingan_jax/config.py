@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
-from consingan_jax import tasks
+from consingan_jax import methods, tasks
 from consingan_jax.errors import InputError
 from consingan_jax.fields import Fields, FieldSpec
 
@@ -41,6 +41,7 @@ class Config(Fields):
 
     def _conflicts(self) -> Iterator[str]:
         """Yields a message for each combination of fields that cannot work."""
+        yield from self._method_conflicts()
         composite = self.task_spec.composite_input
         cut = any(self.window) if isinstance(self.window, tuple) else self.window
         if not self.fine_tune:  # the number of stages is that of its source: see `fine_tuned`
@@ -62,7 +63,22 @@ class Config(Fields):
         if self.fine_tune and not self.naive:
             yield "config.naive is missing: the composite to fine-tune on"
 
+    def _method_conflicts(self) -> Iterator[str]:
+        """Yields a message for each field that the method does not have."""
+        method = self.method_spec
+        if method.tasks and self.task not in method.tasks:
+            known = " and ".join(method.tasks)
+            yield f"config.task={self.task}: the method {self.method} has the tasks {known}"
+        for name in sorted(method.unused):
+            value = getattr(self, name)
+            if value != getattr(Fields, name):
+                yield f"config.{name}={value}: the method {self.method} has none; leave it out"
+        if not (self.num_stages or "num_stages" in method.defaults or self.fine_tune):
+            yield "config.num_stages=0: give 1 or more"
+
     def _stage_conflicts(self) -> Iterator[str]:
+        if not self.num_stages:  # as many as the image needs, which is not known yet
+            return
         for name in StageSettings._fields:
             value = getattr(self, name)
             if isinstance(value, tuple) and not 1 <= len(value) <= self.num_stages:
@@ -82,10 +98,12 @@ class Config(Fields):
             InputError: there is no such task, variant or field, or a value cannot work.
         """
         spec = tasks.TASKS.get(task, tasks.TASKS["generation"])  # validation refuses unknown tasks
-        if variant and variant not in spec.variants:
-            known = ", ".join(spec.variants)
+        method = methods.METHODS.get(changes.get("method", "consingan"), methods.Method("", ""))
+        variants = spec.variants if method.variants is None else method.variants
+        if variant and variant not in variants:
+            known = ", ".join(variants)
             raise InputError(f"task {task} has no variant {variant!r}: give {known} or none")
-        settings = {**spec.defaults, **spec.variants.get(variant, {}), **changes}
+        settings = {**spec.defaults, **method.defaults, **variants.get(variant, {}), **changes}
         return cls.restore({"task": task, **settings})
 
     @classmethod
@@ -124,12 +142,27 @@ class Config(Fields):
     @property
     def takes_windows(self) -> bool:
         """Whether `window` may be set."""
-        return not (self.batch_norm or self.fine_tune)
+        return not (self.batch_norm or self.fine_tune or "window" in self.method_spec.unused)
 
     @property
     def task_spec(self) -> tasks.Task:
         """The row of the task in the table of tasks."""
         return tasks.TASKS[self.task]
+
+    @property
+    def method_spec(self) -> methods.Method:
+        """The row of the method in the table of methods."""
+        return methods.METHODS[self.method]
+
+    @property
+    def fixed_input(self) -> str:
+        """Kind of z*_0, a key of `data.noise.INPUTS`."""
+        return self.method_spec.fixed_input or self.task_spec.fixed_input
+
+    @property
+    def slug(self) -> str:
+        """Part of the names of its runs."""
+        return self.method_spec.tasks.get(self.task, self.task_spec.slug)
 
     def stage(self, number: int) -> StageSettings:
         """Returns the settings of one stage, counted from 0."""
@@ -155,7 +188,7 @@ class Config(Fields):
 
     def changes(self) -> list[dict[str, str]]:
         """Returns name, value and help of the fields that differ from the task's defaults."""
-        default = Config.create(self.task)
+        default = Config.create(self.task, method=self.method)
         return [
             {"name": name, "value": str(getattr(self, name)), "help": spec.help}
             for name, spec in _FIELDS.items()

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from consingan_jax.errors import InputError
+from consingan_jax.methods import METHODS
 from consingan_jax.tasks import TASKS
 
 _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
@@ -127,6 +128,7 @@ class Fields:
     """The table of all fields; the defaults are the paper's for the task `generation`."""
 
     task: str = field("generation", "purpose of the model", choices=tuple(TASKS))
+    method: str = field("consingan", "how it is built and trained", choices=tuple(METHODS))
     image: str = _model("", "file of the training image", is_path=True)
     images: str = _changeable(
         "", "folder or pattern of training images, one run each", is_path=True
@@ -154,9 +156,19 @@ class Fields:
     background: str = _model("white", "colour behind transparent pixels")
 
     # The pyramid
-    num_stages: int = _model(6, "levels, and stages of the generator", least=1)
+    num_stages: int = _model(
+        6, "levels, and stages of the generator; 0 with singan: as many as the image needs", least=0
+    )
     min_size: int = _model(25, "short side of the coarsest level, pixels", least=1)
     max_size: int = _model(250, "long side of the finest level, pixels", least=1)
+    scale_factor: float = _model(
+        0.75, "about the size of a level relative to the next (singan)", above=0, below=1
+    )
+    resampling: str = _model(
+        "bytes",
+        "of images between levels (singan); bytes: cut to 8 bits",
+        choices=("bytes", "float"),
+    )
     pyramid_rule: str = _model(
         "task", "spacing of the sizes; task: that of the task", choices=("task", "new", "geometric")
     )
@@ -206,6 +218,11 @@ class Fields:
         1, "critic steps for each that has a gradient penalty, of so many times the weight", least=1
     )
     rec_weight: float = field(10.0, "weight of the reconstruction loss", least=0)
+    z_star: str = field(
+        "redrawn",
+        "z* of stage 0 in training (singan); redrawn: anew in every iteration",
+        choices=("redrawn", "fixed"),
+    )
     noise_amp: float = _model(0.1, "a new stage's noise, relative to its initial error", least=0)
     on_divergence: str = _changeable(
         "stop",

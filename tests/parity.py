@@ -37,20 +37,8 @@ from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.intervals import span, upsample_to
 from consingan_jax.training.state import StageConstants
 from consingan_jax.training.step import StageStep
-
-
-@dataclasses.dataclass
-class Check:
-    """One compared quantity."""
-
-    name: str
-    error: float
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the error is within the limit; a NaN is not."""
-        return self.error <= self.limit
+from tests import singan_parity
+from tests.checks import Check
 
 
 def replay(path: str | pathlib.Path) -> list[Check]:
@@ -61,6 +49,8 @@ def replay(path: str | pathlib.Path) -> list[Check]:
         return [*(_sweep(content) if isinstance(content, list) else _shapes(content, path))]
     with np.load(path) as file:
         data = {name: _as_precise_as_jax(array) for name, array in file.items()}
+    if kind := singan_parity.kind(data):
+        return [*kind(data, path)]
     kinds = {
         "in_0": _upsample,
         "key": functools.partial(_pyramid, path=path),
@@ -87,6 +77,9 @@ def _read_json(path: pathlib.Path) -> list | dict:
 
 
 def _sweep(cases: list[dict]) -> Iterator[Check]:
+    if "factor" in cases[0]:
+        yield from singan_parity.pyramid_sizes(cases)
+        return
     wrong = sum(not _same_levels(case) for case in cases)
     yield Check(f"cases with other sizes, of {len(cases)}", wrong, 0)
 

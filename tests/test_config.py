@@ -14,6 +14,7 @@ from consingan_jax.data import noise, pyramid
 from consingan_jax.errors import InputError
 from consingan_jax.images import loading
 from consingan_jax.nn import layers
+from consingan_jax.runs.inputs import PYRAMIDS
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "__init__")
@@ -24,8 +25,9 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.ste
 def test_every_config_works_on_its_image(name, variant, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = Config.create(**importlib.import_module(f"configs.{name}").get_config(variant))
-    assert name in ("default", config.task_spec.slug)
-    pyramid.level_sizes(config, loading.load(config.image).shape[:2])
+    assert name in ("default", config.slug)
+    resolved, levels = PYRAMIDS[config.method](config, np.asarray(loading.load(config.image)))
+    assert resolved.num_stages == len(levels) >= 3
 
 
 def test_the_scene_has_its_size():

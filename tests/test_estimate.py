@@ -20,7 +20,9 @@ def test_operations_of_the_papers_top_stage():
 
 
 def test_parameter_counts():
-    assert estimate.num_params(Architecture(), 6) == (668_227, 113_153)
+    config = Config()
+    sizes = pyramid.level_sizes(config, (188, 250))
+    assert estimate.num_params(config, Architecture(), sizes) == (668_227, 113_153)
 
 
 def test_memory_grows_with_the_stage(tiny_config):

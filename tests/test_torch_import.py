@@ -78,7 +78,7 @@ def _as_published(model):
 def theirs(finished_run, tmp_path, monkeypatch):
     """A run directory as the published program leaves it, of the model of `finished_run`."""
     files = _as_published(consingan_jax.load(finished_run))
-    monkeypatch.setattr(torch_import, "_tensors", lambda path: files[path.name])
+    monkeypatch.setattr(torch_import, "tensors", lambda path: files[path.name])
     for stage in range(3):
         (tmp_path / f"theirs/{stage}").mkdir(parents=True)
         (tmp_path / f"theirs/{stage}/netG.pth").touch()
@@ -123,7 +123,7 @@ def test_what_is_no_run_of_it(theirs, tmp_path):
 def test_files_need_pytorch(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_import.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs PyTorch to be read: python -m pip install torch"):
-        torch_import._tensors(tmp_path / "netG.pth")
+        torch_import.tensors(tmp_path / "netG.pth")
 
 
 def test_the_authors_own_run(golden):

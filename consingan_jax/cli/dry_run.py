@@ -33,7 +33,7 @@ def dry_run(config: Config) -> Iterator[str]:
     for stage, ((height, width), count) in enumerate(zip(sizes, counts, strict=True)):
         windows = _windows(config, stage, (height, width))
         yield f"  stage {stage}: {height}x{width} px{windows}, {count / 1e9:.1f} GFLOP an iteration"
-    generator, critic = estimate.num_params(arch, len(sizes))
+    generator, critic = estimate.num_params(config, arch, sizes)
     yield f"parameters: generator {generator:,}, critic {critic:,}"
     stages = range(len(sizes))
     trained = stages[-1:] if inputs.source else stages  # a fine-tuning trains the last stage only
@@ -99,9 +99,10 @@ def memory_warning(config: Config, needed: int, limit: int | None) -> str | None
     """Returns a warning if a stage needs more bytes than `limit`; None if the limit is unknown."""
     if limit is None or needed <= limit:
         return None
+    unused = config.method_spec.unused
     mends = [
         *(["--config.window=256"] if config.takes_windows and not config.window else []),
-        *([] if config.remat else ["--config.remat=True"]),
+        *([] if config.remat or "remat" in unused else ["--config.remat=True"]),
         "a smaller max_size",
     ]
     return (

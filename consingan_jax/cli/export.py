@@ -32,7 +32,7 @@ tags: [single-image, gan, consingan, jax, flax]
 
 # {title}
 
-A ConSinGAN ([arXiv 2003.11512](https://arxiv.org/abs/2003.11512)) learned from one image, with
+A {method} ([arXiv {paper}](https://arxiv.org/abs/{paper})) learned from one image, with
 consingan_jax: it makes new images that look like it.
 
 ![The training image at the top left, and samples](samples.png)
@@ -111,6 +111,8 @@ def _card(model: Model, height: int, width: int) -> str:
         size="x".join(map(str, model.size)),
         channels=model.arch.channels,
         stages=", ".join(f"{h}x{w}" for h, w in model.sizes),
+        method=model.config.method_spec.title,
+        paper=model.config.method_spec.paper,
         parameters=model.num_params(),
         rmse=model.reconstruction_rmse(),
         settings=", ".join(changes) or "none",

@@ -19,6 +19,7 @@ from consingan_jax.errors import InputError
 from consingan_jax.files import missing
 from consingan_jax.generation import restore
 from consingan_jax.measures import evaluation
+from consingan_jax.methods import METHODS
 from consingan_jax.runs.directory import RunDirectory, default_name
 from consingan_jax.sweeps import state, sweep
 from consingan_jax.tasks import TASKS
@@ -30,6 +31,7 @@ USAGE = """Trains a generative model of one image. The same command again resume
   consingan train photo.jpg --fast                       the paper's size in a sixth of its time
   consingan train photo.jpg                              as in the paper: hours on a CPU
   consingan train photo.jpg --task=retarget --dry_run    prints pyramid and cost only
+  consingan train photo.jpg --method=singan              SinGAN instead of ConSinGAN
   consingan train photo.jpg --config.lr_scale=0.5 --config.num_iters=1000
   consingan train --config=FILE.py:quick                 a file with a function get_config
   consingan train --workdir=RUN                          resumes a run or a sweep
@@ -59,9 +61,10 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
     chosen(["train", *arguments], known_only=True)
     if chosen.config is None:
         variant = _variant(chosen)
-        define_config(flags, arguments, as_config_dict(Config.create(chosen.task, variant)))
+        default = Config.create(chosen.task, variant, method=chosen.method)
+        define_config(flags, arguments, as_config_dict(default))
         return
-    for name in ("task", *VARIANTS):
+    for name in ("task", "method", *VARIANTS):
         if chosen[name].present:
             raise InputError(f"--config={chosen.config} and --{name}: give one of them")
     if not pathlib.Path(chosen.config.partition(":")[0]).is_file():
@@ -71,6 +74,7 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
 
 def _define_choice(flags: Flags) -> None:
     absl_flags.DEFINE_string("task", "generation", f"{', '.join(TASKS)}.", flag_values=flags)
+    absl_flags.DEFINE_string("method", "consingan", f"{', '.join(METHODS)}.", flag_values=flags)
     for name, meaning in VARIANTS.items():
         absl_flags.DEFINE_bool(name, False, meaning, flag_values=flags)
 
@@ -95,7 +99,7 @@ def _work(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config, st
     config = _config(flags, images)
     chosen: Any = flags["config"]
     file = chosen.config_filename  # or the fields, where no file is given
-    slug, variant = config.task_spec.slug, _variant(flags)
+    slug, variant = config.slug, _variant(flags)
     if isinstance(file, str):
         path, _, variant = file.partition(":")
         slug = pathlib.Path(path).stem
@@ -111,7 +115,7 @@ def _resumed(flags: Flags, images: Sequence[str]) -> sweep.Sweep | tuple[Config,
     """Returns the work in `--workdir`; None if there is none or the flags describe new work."""
     workdir = flags.workdir
     chosen: Any = flags["config"]
-    is_new = images or any(flags[name].present for name in ("task", *VARIANTS))
+    is_new = images or any(flags[name].present for name in ("task", "method", *VARIANTS))
     if not workdir or is_new or isinstance(chosen.config_filename, str):
         return None
     changes = chosen.override_values

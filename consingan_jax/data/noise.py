@@ -34,12 +34,14 @@ class NoiseSource:
         image_at_0: whether the given z_0 is an image rather than noise.
         per_pixel: whether each pixel is drawn by its position; if not, all of z_i at once, as
             models of format 1 do.
+        zero_below: a stage; z_i below it that is not given is zero instead of drawn.
     """
 
     keys: jax.Array | None
     given: tuple[Any, ...] = ()
     image_at_0: bool = struct.field(pytree_node=False, default=False)
     per_pixel: bool = struct.field(pytree_node=False, default=True)
+    zero_below: int = struct.field(pytree_node=False, default=0)
 
     def draw(self, wanted: Sequence[NoiseWindow]) -> Z:
         """Returns z_0 .. z_d of windows, each `[N, h, w, channels]`.
@@ -53,6 +55,9 @@ class NoiseSource:
         given = self.given[i] if i < len(self.given) else None
         if given is not None:
             return _part(given, window.rows, window.columns, smooth=self.image_at_0 and i == 0)
+        if i < self.zero_below:
+            rows, columns, channels = window
+            return jnp.zeros((len(rows.start), rows.length, columns.length, channels))
         assert self.keys is not None, "what is not given is drawn"
         if self.per_pixel:
             return _draw(self.keys[i], *window)

@@ -74,6 +74,19 @@ def arguments(config: Config) -> dict[str, Any]:
     return {**settings, "rule": rule}
 
 
+def of_config(config: Config, image: np.ndarray) -> tuple[Config, list[np.ndarray]]:
+    """Returns a configuration as it is, and the levels of an image `[H, W, C]`.
+
+    Raises:
+        InputError: as `level_sizes`.
+    """
+    level_sizes(config, (image.shape[0], image.shape[1]))
+    settings = arguments(config)
+    if config.fine_tune:  # its training image has the top level's size already
+        settings["max_size"] = max(image.shape[:2])
+    return config, build(image, **settings)
+
+
 def level_sizes(config: Config, image_size: Size) -> list[Size]:
     """Returns the (height, width) of every level for an image size.
 

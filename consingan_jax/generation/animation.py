@@ -45,6 +45,7 @@ class Walk(NamedTuple):
         alpha: how strongly the walk is drawn back to z*.
         beta: how much it keeps its direction.
         start_stage: stages below it keep z*.
+        start: share of noise in its first position.
         period: number of steps after which the noise repeats.
     """
 
@@ -53,6 +54,7 @@ class Walk(NamedTuple):
     alpha: float
     beta: float
     start_stage: int = 0
+    start: float = 0.01
     period: int = NO_PERIOD
 
 
@@ -122,11 +124,11 @@ def warm_up(alpha: float, beta: float) -> int:
 
 @functools.partial(numerics.jit, static_argnames="generator")
 def _first(walk: Walk, view: Crop, *, generator: Generator) -> Positions:
-    """Returns the start of an open walk: z* itself, then a hundredth of the way to noise."""
+    """Returns the start of an open walk: z* itself, then a part of the way to noise."""
     windows = view.noise(generator.arch)
     z_star, fresh = walk.fixed.draw(windows), _fresh(walk, _START, windows)
     zeros = [jnp.zeros_like(z) for z in z_star]
-    near = [0.01 * (n - z) for n, z in zip(fresh, z_star, strict=True)]
+    near = [walk.start * (n - z) for n, z in zip(fresh, z_star, strict=True)]
     return _select(walk.start_stage, near, zeros), zeros
 
 
@@ -174,7 +176,7 @@ def _step(walk: Walk, positions: Positions, number: int | jax.Array, windows: Wi
 def _fresh(walk: Walk, number: int | jax.Array, windows: Windows) -> Z:
     """Returns the noise of step `number`."""
     keys = noise.stage_keys(jax.random.fold_in(walk.key, number), len(windows))
-    return dataclasses.replace(walk.fixed, keys=keys, given=()).draw(windows)
+    return dataclasses.replace(walk.fixed, keys=keys, given=(), zero_below=0).draw(windows)
 
 
 def _select(start_stage: int, moved: Z, still: Z) -> Z:

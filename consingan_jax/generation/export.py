@@ -33,7 +33,8 @@ def sampler(model: TrainedGenerator, *, height: Length = None, width: Length = N
         )
     if model.task.composite_input is not None:
         raise InputError(f"the task {model.config.task} takes composites: no sampler can be made")
-    sizes = sampling.stage_sizes(model.sizes, height, width)
+    rounding = model.config.method_spec.rounding
+    sizes = sampling.stage_sizes(model.sizes, height, width, rounding=rounding)
     if sizes[-1][0] * sizes[-1][1] > MAX_PIXELS:
         raise InputError(f"an image of {sizes[-1][0]}x{sizes[-1][1]} px is too large for an export")
     generator, view = model.generator, model.generator.view(sizes)

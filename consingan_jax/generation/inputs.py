@@ -68,9 +68,10 @@ def wrapped_axes(
 
 def z_star(model: TrainedGenerator) -> NoiseSource:
     """Returns z*, which reconstructs the training image."""
-    image_at_0 = model.task.fixed_input != "gaussian"
+    image_at_0 = model.config.fixed_input != "gaussian"
     source = model.fixed.source(len(model.sizes), image_at_0=image_at_0)
-    return dataclasses.replace(source, per_pixel=model.per_pixel)
+    zero_below = len(model.sizes) if model.config.method_spec.fixed_is_zero_above else 0
+    return dataclasses.replace(source, per_pixel=model.per_pixel, zero_below=zero_below)
 
 
 def sample_input(
@@ -95,7 +96,8 @@ def sample_input(
     assert fixed.keys is not None, "z* has keys"
     # Below start_stage z* is drawn again from its own keys, as far as it is not stored.
     keys = jnp.concatenate([fixed.keys[:start_stage], keys[start_stage:]])
-    return dataclasses.replace(fixed, keys=keys, given=given)
+    zero_below = min(fixed.zero_below, start_stage)
+    return dataclasses.replace(fixed, keys=keys, given=given, zero_below=zero_below)
 
 
 def composite_input(

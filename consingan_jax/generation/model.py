@@ -28,8 +28,9 @@ class Model(TrainedGenerator):
     Images are NHWC, float32 in [-1, 1]; a notebook shows those that the methods return.
 
     Attributes:
-        params: `{"head", "stages": [...], "tail"}`, the generator's parameters.
-        generator: the Flax network that takes them.
+        params: the generator's parameters; those of ConSinGAN are `{"head", "stages": [...],
+            "tail"}`.
+        generator: the network that takes them.
         real: `[1, H, W, C]`, the training image at the model's own resolution.
         sizes: (height, width) of each stage.
         size: (height, width) of the last stage.
@@ -235,8 +236,11 @@ class Model(TrainedGenerator):
             inputs.check_seed(key)
             key = numerics.key(int(key))
         inputs.check_stage(self, start_stage)
-        period = frames if loop else animation.NO_PERIOD
-        walk = animation.Walk(inputs.z_star(self), key, alpha, beta, start_stage, period)
+        walk = animation.Walk(
+            inputs.z_star(self),
+            *(key, alpha, beta, start_stage, self.config.method_spec.walk_start),
+            period=frames if loop else animation.NO_PERIOD,
+        )
         wraps = inputs.wrapped_axes(self, tile, from_z_star=True)
         view = sampling.crop(self, height, width, window, wraps=wraps)
         return animation.frames(

@@ -11,9 +11,9 @@ from consingan_jax.config import Config
 from consingan_jax.data.noise import ReconstructionNoise
 from consingan_jax.errors import DamagedError, InputError
 from consingan_jax.files import missing
+from consingan_jax.generation.architecture import NETWORKS
 from consingan_jax.generation.model import Model
 from consingan_jax.images.pixels import PixelFormat
-from consingan_jax.nn.layers import Architecture
 
 IDENTITY = "run.json"  # the file that makes a directory a run
 
@@ -90,16 +90,16 @@ def _read(path: pathlib.Path) -> Model:
     metadata, tree = checkpoint.metadata(path), checkpoint.load(path)
     try:
         arrays = tree.get("model", tree)  # checkpoints of a training also hold optimizer state
-        noise = noise_of(metadata)
+        noise, config = noise_of(metadata), Config.restore(metadata["config"])
         return Model(
             params=jax.device_put(arrays["params"]),
             fixed=ReconstructionNoise(jax.device_put(arrays["z_star"]), noise.seed),
             noise_amps=jax.device_put(arrays["noise_amps"]),
             real=arrays["real"],
             per_pixel=noise.per_pixel,
-            arch=Architecture(**metadata["architecture"]),
+            arch=NETWORKS[config.method].architecture(**metadata["architecture"]),
             sizes=tuple((height, width) for height, width in metadata["sizes"]),
-            config=Config.restore(metadata["config"]),
+            config=config,
             step=metadata["step"],
             encoding=PixelFormat.restore(metadata.get("encoding")),
             hole=arrays.get("hole"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -33,11 +33,16 @@ MAX_AT_ONCE = 2**31 // MAX_CANVAS - 128
 
 
 def stage_sizes(
-    sizes: Sequence[Size], height: Length, width: Length, *, limit: int = MAX_LENGTH
+    sizes: Sequence[Size],
+    height: Length,
+    width: Length,
+    *,
+    limit: int = MAX_LENGTH,
+    rounding: Callable[[float], int] = int,
 ) -> tuple[Size, ...]:
     """Returns the sizes of all stages for an image of another size than the trained `sizes`.
 
-    The lower stages are scaled and rounded down; the last one is exactly as requested.
+    The lower stages are scaled and made whole by `rounding`; the last is exactly as requested.
 
     Raises:
         InputError: a length is malformed, less than 1 or more than `limit` px, or the image has too
@@ -52,7 +57,7 @@ def stage_sizes(
             f"height={rows} and width={columns}: an image of so many pixels takes a file .zarr or "
             ".tif as --out; or make parts of it by `Model.window`"
         )
-    lower = [(max(1, int(h * down)), max(1, int(w * across))) for h, w in sizes[:-1]]
+    lower = [(max(1, rounding(h * down)), max(1, rounding(w * across))) for h, w in sizes[:-1]]
     return (*lower, (rows, columns))
 
 
@@ -95,7 +100,7 @@ def check_window(
 
 def _check_windowed(model: TrainedGenerator) -> None:
     """Raises an InputError if the model can only generate whole images."""
-    if model.arch.batch_norm:
+    if model.arch.needs_whole:
         why = "its normalisation takes statistics of whole images"
     elif model.task.composite_input is not None:
         why = f"the task {model.config.task} takes whole images"
@@ -139,7 +144,7 @@ class TiledRenderer:
     def tile(self) -> Size:
         """(height, width) of the tiles; all of an image that is small or normalised."""
         # Normalisation takes its statistics over the whole image.
-        if self.in_one_piece or self.generator.arch.batch_norm:
+        if self.in_one_piece or self.generator.arch.needs_whole:
             return self.sizes[-1]
         return TileGrid(self.sizes[-1], (TILE, TILE)).size
 
@@ -203,7 +208,8 @@ def renderer(
     if windowed:
         _check_windowed(model)
     limit = MAX_CANVAS if windowed else MAX_LENGTH
-    sizes = stage_sizes(model.sizes, height, width, limit=limit)
+    rounding = model.config.method_spec.rounding
+    sizes = stage_sizes(model.sizes, height, width, limit=limit, rounding=rounding)
     arrays, in_one_piece = (model.params, model.noise_amps), not model.per_pixel
     return TiledRenderer(*arrays, model.generator, sizes, in_one_piece, wraps)
 

@@ -112,15 +112,15 @@ def load_run(path: pathlib.Path) -> tuple[Model, list[np.ndarray]]:
     stages = sorted(int(p.parent.name) for p in path.glob("*/netG.pth") if p.parent.name.isdigit())
     if not stages:
         raise InputError(f"{path} has no stage: a folder such as 0 with a netG.pth is missing")
-    reals, z_star = (_images(path / name) for name in ("reals.pth", "fixed_noise.pth"))
-    amps = [float(amp) for amp in _tensors(path / "noise_amp.pth")]
+    reals, z_star = (images(path / name) for name in ("reals.pth", "fixed_noise.pth"))
+    amps = [float(amp) for amp in tensors(path / "noise_amp.pth")]
     number = stages[-1] + 1
     if min(len(reals), len(z_star), len(amps)) < number:
         raise InputError(f"{path} is incomplete: less noise or fewer pictures than stages")
     config = read_config(recorded, image=str(recorded.get("input_name", "")))
-    weights = _tensors(path / f"{number - 1}/netG.pth")
+    weights = tensors(path / f"{number - 1}/netG.pth")
     model = Model(
-        params=read_params({name: _parameter(weight) for name, weight in weights.items()}),
+        params=read_params({name: parameter(weight) for name, weight in weights.items()}),
         fixed=ReconstructionNoise([jnp.asarray(z) for z in z_star[:number]], config.seed),
         noise_amps=jnp.asarray(amps[:number], jnp.float32),
         real=reals[number - 1],
@@ -151,7 +151,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _tensors(path: pathlib.Path) -> Any:
+def tensors(path: pathlib.Path) -> Any:
     """Returns the tensors, lists and dictionaries of a file that PyTorch saved."""
     if importlib.util.find_spec("torch") is None:
         raise InputError(
@@ -168,12 +168,12 @@ def _tensors(path: pathlib.Path) -> Any:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def _parameter(tensor: Any) -> np.ndarray:
+def parameter(tensor: Any) -> np.ndarray:
     """Returns a parameter, a kernel `[O, I, 3, 3]` as `[3, 3, I, O]`."""
     array = tensor.detach().numpy()
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def _images(path: pathlib.Path) -> list[np.ndarray]:
+def images(path: pathlib.Path) -> list[np.ndarray]:
     """Returns saved tensors `[1, C, H, W]` as `[1, H, W, C]`."""
-    return [tensor.detach().numpy().transpose(0, 2, 3, 1) for tensor in _tensors(path)]
+    return [tensor.detach().numpy().transpose(0, 2, 3, 1) for tensor in tensors(path)]

@@ -10,9 +10,9 @@ import numpy as np
 from consingan_jax import checkpoint, tasks
 from consingan_jax.config import Config
 from consingan_jax.data.noise import ReconstructionNoise
+from consingan_jax.generation.architecture import NETWORKS
 from consingan_jax.images.pixels import PixelFormat
-from consingan_jax.nn.generator import Generator
-from consingan_jax.nn.layers import Architecture, Params
+from consingan_jax.nn.layers import Params
 from consingan_jax.nn.resize import Size
 
 
@@ -24,7 +24,8 @@ class TrainedGenerator:
     modules take this class, so that they need not import `Model`.
 
     Attributes:
-        params: `{"head", "stages": [...], "tail"}`, the generator's parameters.
+        params: the generator's parameters; those of ConSinGAN are `{"head", "stages": [...],
+            "tail"}`.
         fixed: the noise z* that reconstructs the training image.
         noise_amps: `[stages]`, amplitude of each stage's noise.
         real: `[1, H, W, C]`, the training image at the model's own resolution.
@@ -42,7 +43,7 @@ class TrainedGenerator:
     fixed: ReconstructionNoise
     noise_amps: jax.Array
     real: np.ndarray
-    arch: Architecture
+    arch: Any
     sizes: tuple[Size, ...]
     config: Config
     step: int
@@ -56,9 +57,9 @@ class TrainedGenerator:
         return self.config.task_spec
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> Any:
         """The generator network, which takes `params`."""
-        return Generator(self.arch)
+        return NETWORKS[self.config.method].generator(self.arch)
 
     @property
     def size(self) -> Size:
@@ -86,7 +87,7 @@ class TrainedGenerator:
 
     def num_params(self) -> int:
         """Returns the number of the generator's parameters."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return self.generator.num_params(self.params)
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays that a checkpoint holds."""

@@ -76,6 +76,10 @@ class Generator:
         labels = {"head": "head", "stages": names, "tail": "tail"}
         return labels, {"head": len(names) - 1, **ages, "tail": 0}
 
+    def num_params(self, params: Params) -> int:
+        """Returns the number of parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
     def view(
         self,
         sizes: Sequence[Size],

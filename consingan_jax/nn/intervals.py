@@ -13,7 +13,7 @@ Rows of a grid that wraps count modulo its length, and its intervals may start a
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +71,13 @@ class Interval:
         whole = self.whole - 2 * border
         length = min(whole, self.length)
         return Interval((self.start - border).clip(0, whole - length), length, whole)
+
+
+class Taps(Protocol):
+    """How rows of a grid are resampled."""
+
+    def weights(self) -> jax.Array:
+        """Returns matrices `[N, length, source_length]`."""
 
 
 @struct.dataclass(eq=False)
@@ -198,8 +205,8 @@ def crop(x: jax.Array, outer: Sequence[Interval], inner: Sequence[Interval]) -> 
     return _cut(x, starts, inner)
 
 
-def upsample(x: jax.Array, by: Sequence[ResampleTaps]) -> jax.Array:
-    """Upsamples features bicubically (a = -0.75), with aligned corners and repeated border pixels.
+def upsample(x: jax.Array, by: Sequence[Taps]) -> jax.Array:
+    """Resamples features, by `ResampleTaps` bicubically (a = -0.75) and with aligned corners.
 
     Maps `[N, h, w, C]` to `[N, H, W, C]`, for the positions of rows and columns.
     """

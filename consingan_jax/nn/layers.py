@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
 }
 Params = dict[str, Any]
 """Parameters of a network: nested dicts and lists of arrays."""
+NORM_EPS = 1e-5  # added to a variance before its root is divided by
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -46,6 +47,11 @@ class Architecture:
     batch_norm: bool = False
     border_growing: bool = True
     dtype: str = "float32"
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether a window of an image depends on all of it."""
+        return self.batch_norm
 
 
 def _bias_init(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
@@ -80,6 +86,19 @@ class Conv(nn.Module):
         return add_bias(conv3x3(x.astype(dtype), kernel.astype(dtype)), bias)
 
 
+def normalised(x: jax.Array) -> jax.Array:
+    """Returns images `[N, H, W, C]` with mean 0 and variance 1 in each channel of each image."""
+    wide = widen(x)
+    centred = wide - wide.mean((1, 2), keepdims=True)
+    variance = jnp.square(centred).mean((1, 2), keepdims=True)
+    return centred * jax.lax.rsqrt(variance + NORM_EPS)
+
+
+def scaled(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns `scale * x + bias` for images `[N, H, W, C]` and vectors `[C]`."""
+    return x * _per_channel(scale) + _per_channel(bias)
+
+
 class Norm(nn.Module):
     """Normalises each image by its own mean and variance (instance normalisation).
 
@@ -92,11 +111,7 @@ class Norm(nn.Module):
         """Maps `[N, H, W, C]` to the same shape."""
         scale = self.param("scale", _normal_about_one, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        wide = widen(x)
-        centred = wide - wide.mean((1, 2), keepdims=True)
-        variance = jnp.square(centred).mean((1, 2), keepdims=True)
-        normal = centred * jax.lax.rsqrt(variance + 1e-5)
-        return (normal * _per_channel(scale) + _per_channel(bias)).astype(x.dtype)
+        return scaled(normalised(x), scale, bias).astype(x.dtype)
 
 
 class ConvBlock(nn.Module):

@@ -37,13 +37,30 @@ def _far(x: Any, a: float) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def resize_matrix(length: int, scale: float, new_length: int) -> np.ndarray:
-    """Returns the `[new_length, length]` float64 weights of `resize` along one axis."""
-    shrink = min(scale, 1.0)  # antialiasing: the kernel is as wide as an output pixel
-    taps = int(np.ceil(4 / shrink)) + 2
-    centre = (np.arange(new_length) + 0.5) / scale - 0.5
-    index = np.floor(centre - 2 / shrink).astype(int)[:, None] + np.arange(taps)
+def resize_matrix(
+    length: int,
+    scale: float,
+    new_length: int,
+    *,
+    kernel_scale: float | None = None,
+    mirror_first: bool = True,
+) -> np.ndarray:
+    """Returns the `[new_length, length]` float64 weights of `resize` along one axis.
+
+    Args:
+        length: input pixels.
+        scale: output pixels per input pixel.
+        new_length: output pixels.
+        kernel_scale: the kernel is stretched by its inverse; by default as antialiasing needs it.
+        mirror_first: whether the border before the first pixel is mirrored, as that after the last
+            is; if not, there are no pixels before the first.
+    """
+    # Antialiasing: the kernel is as wide as an output pixel.
+    shrink = min(scale, 1.0) if kernel_scale is None else kernel_scale
+    index, centre = kernel_taps(np.arange(new_length), scale, shrink)
     weight = cubic_kernel((centre[:, None] - index) * shrink, a=-0.5)
+    if not mirror_first:
+        weight *= index >= 0
     weight /= weight.sum(axis=1, keepdims=True)
     # Mirrored borders repeat the edge pixel (half-sample symmetry), with the period 2 * length.
     index = index % (2 * length)
@@ -51,6 +68,13 @@ def resize_matrix(length: int, scale: float, new_length: int) -> np.ndarray:
     matrix = np.zeros((new_length, length))
     np.add.at(matrix, (np.arange(new_length)[:, None], index), weight)
     return matrix
+
+
+def kernel_taps(rows: np.ndarray, scale: float, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pixels `[n, taps]` under the kernel of output rows, and the rows' positions."""
+    centre = (rows + 0.5) / scale - 0.5
+    taps = int(np.ceil(4 / shrink)) + 2
+    return np.floor(centre - 2 / shrink).astype(int)[:, None] + np.arange(taps), centre
 
 
 def resize(image: np.ndarray, scale: float, size: Size) -> np.ndarray:

@@ -3,12 +3,13 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.config import Config
-from consingan_jax.data import exclusion, pyramid, window_sampling
+from consingan_jax.data import exclusion, pyramid, scale_pyramid, window_sampling
 from consingan_jax.errors import InputError
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.generation.composite import own_size
@@ -17,8 +18,10 @@ from consingan_jax.generation.restore import load
 from consingan_jax.images import loading
 from consingan_jax.images.loading import LoadedImage
 from consingan_jax.images.pixels import PixelFormat
-from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.resize import Size
+
+PYRAMIDS = {"consingan": pyramid.of_config, "singan": scale_pyramid.of_config}
+"""The pyramid of every method: of a configuration and an image, the resolved one and the levels."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +29,8 @@ class TrainingInputs:
     """The inputs of a training.
 
     Attributes:
-        config: the configuration, resolved: in a fine-tuning with the fields of its source.
+        config: the configuration, resolved: with the number of levels, and in a fine-tuning with
+            the fields of its source.
         pixels: `[H, W, C]`, the training image, with a part that is not learned filled smoothly.
         levels: its pyramid, each `[1, h, w, C]`.
         composite: `[H, W, C]`, shown or fine-tuned on; None without `config.naive`.
@@ -51,9 +55,9 @@ class TrainingInputs:
         return [level.shape[1:3] for level in self.levels]
 
     @property
-    def arch(self) -> Architecture:
+    def arch(self) -> Any:
         """The architecture for this image."""
-        return architecture(self.config, channels=self.pixels.shape[-1])
+        return architecture(self.config, channels=self.pixels.shape[-1], sizes=self.sizes)
 
 
 def load_inputs(config: Config) -> TrainingInputs:
@@ -76,17 +80,14 @@ def load_inputs(config: Config) -> TrainingInputs:
             lines.append(line)
             # Before the levels are made, so that nothing of the hole is in any of them.
             pixels = exclusion.fill(pixels, hole)
-    sizes = pyramid.level_sizes(config, pixels.shape[:2])
+    config, levels = PYRAMIDS[config.method](config, pixels)
+    sizes = [level.shape[1:3] for level in levels]
     lines += [*pyramid.warnings(config, sizes), *window_sampling.check(config, sizes)]
-    holes = None
+    holes, composite = None, None
     if hole is not None:
         top = exclusion.touched(hole, sizes[-1])
         lines += exclusion.check(config, top, sizes)
         holes = [exclusion.touched(top, size) for size in sizes]
-    arguments = pyramid.arguments(config)
-    if source:  # its training image has the top level's size already
-        arguments["max_size"] = max(pixels.shape[:2])
-    levels, composite = pyramid.build(pixels, **arguments), None
     if config.naive:
         image = _composite(config, levels[-1][0], encoding)
         composite = image.pixels

@@ -59,7 +59,7 @@ class Page:
         lines = list(logger.read(self.run / "metrics.jsonl"))
         state = where(config, lines)
         return {
-            "title": f"{pathlib.Path(config.image).name}: {config.task_spec.slug}",
+            "title": f"{pathlib.Path(config.image).name}: {config.slug}",
             "state": state if state == "finished" else f"{state}, when this page was written",
             "image": self._pack(levels[-1], PICTURE),
             "reconstruction": self._reconstruction(lines),

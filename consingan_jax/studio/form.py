@@ -23,7 +23,7 @@ def config(image: str, task: str, preset: str, settings: str) -> Config:
 
 def run_name(config: Config, preset: str, settings: str) -> str:
     """Returns the name of the run: as `default_name`, and the settings if they are short."""
-    name = default_name(config, config.task_spec.slug, _variant(preset))
+    name = default_name(config, config.slug, _variant(preset))
     changed = "-".join(f"{field}_{value}" for field, value in fields(settings))
     return f"{name}-{changed}" if 0 < len(changed) <= MOST_SETTINGS else name
 

@@ -10,8 +10,9 @@ from consingan_jax.config import Config
 from consingan_jax.errors import InputError
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import compiler
+from consingan_jax.training.iteration import Iteration
+from consingan_jax.training.iterations import iteration_of
 from consingan_jax.training.placement import ALONE, placement_for
-from consingan_jax.training.step import StageStep
 
 MAX_RUNS = 16  # of one device in a group, if the user gives no number
 MEMORY_FRACTION = 0.8  # of a device that such a group may fill
@@ -43,7 +44,7 @@ def group_runs(
         alike[_top_step(config) or i].append(i)
     for step, indices in alike.items():
         size = min(len(indices), stack or len(indices))
-        if isinstance(step, StageStep) and devices is not None and size > 1:
+        if isinstance(step, Iteration) and devices is not None and size > 1:
             if stack:
                 _check_memory(step, size, devices)
             else:
@@ -52,16 +53,16 @@ def group_runs(
             yield indices[first : first + size]
 
 
-def _top_step(config: Config) -> StageStep | None:
+def _top_step(config: Config) -> Iteration | None:
     """Returns the training step of the last stage; None if the image cannot be read."""
     try:
         inputs = load_inputs(config)
     except (InputError, OSError):
         return None  # the run fails with this error when it is trained
-    return StageStep(inputs.config, inputs.arch, inputs.sizes)
+    return iteration_of(inputs.config, inputs.arch, inputs.sizes)
 
 
-def _num_fitting(step: StageStep, devices: Sequence[jax.Device]) -> int:
+def _num_fitting(step: Iteration, devices: Sequence[jax.Device]) -> int:
     if _is_cpu(devices):
         return len(devices)
     limit, needed = device.memory_limit(), compiler.memory(step, ALONE)
@@ -69,7 +70,7 @@ def _num_fitting(step: StageStep, devices: Sequence[jax.Device]) -> int:
     return max(1, each) * len(devices)
 
 
-def _check_memory(step: StageStep, size: int, devices: Sequence[jax.Device]) -> None:
+def _check_memory(step: Iteration, size: int, devices: Sequence[jax.Device]) -> None:
     limit = device.memory_limit()
     if limit is None:
         return

@@ -41,7 +41,8 @@ class Row(NamedTuple):
         """Reads the row of a run from its directory."""
         lines = list(logger.read(run / "metrics.jsonl"))
         newest = {line["stage"]: line.get("seconds", 0.0) for line in lines}
-        state = where(config, lines) if lines else "waits"
+        # Its own configuration says how many stages it has.
+        state = where(RunDirectory(run).config(), lines) if lines else "waits"
         state = "finished" if RunDirectory(run).is_finished() else "failed" if error else state
         found = (numbered(run, "pyramid/level_*_*.png"), numbered(run, "samples/stage_*.png"))
         return cls(

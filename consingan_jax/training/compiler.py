@@ -12,45 +12,45 @@ from consingan_jax import device, numerics
 from consingan_jax.data import exclusion, noise
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.training.background import Thread
+from consingan_jax.training.iteration import Iteration
 from consingan_jax.training.placement import ALONE, Placement, placement_for
 from consingan_jax.training.state import StageConstants, TrainState
-from consingan_jax.training.step import StageStep
 
 
-def placeholders(program: StageStep) -> tuple[TrainState, StageConstants]:
+def placeholders(program: Iteration) -> tuple[TrainState, StageConstants]:
     """Returns new parameters and a black image, with the shapes that they have in a stage."""
     key, num_stages = numerics.key(0), len(program.sizes)
     channels = program.generator.arch.channels
     real, coarsest = (jnp.zeros((1, *program.sizes[k], channels)) for k in (-1, 0))
     generator, amps = program.generator.init(key, num_stages), jnp.ones(num_stages)
     fixed = program.with_whole_grids(
-        noise.NoiseSource(noise.stage_keys(key, num_stages), (coarsest,))
+        noise.NoiseSource(noise.stage_keys(key, num_stages), (program.first_fixed(key, coarsest),))
     )
     features = program.frozen_features(generator, fixed, amps)
     state = program.init(generator, program.critic.init(key))
     return state, StageConstants(real, coarsest, fixed, amps, features, _exclusion(program))
 
 
-def _exclusion(program: StageStep) -> exclusion.Exclusion | None:
+def _exclusion(program: Iteration) -> exclusion.Exclusion | None:
     if not program.config.exclude:
         return None
     patch = patch_size(program.critic.arch.num_layers)
     return exclusion.of_holes([np.zeros(size, bool) for size in program.sizes], patch)
 
 
-def shapes(program: StageStep) -> tuple[TrainState, StageConstants]:
+def shapes(program: Iteration) -> tuple[TrainState, StageConstants]:
     """Returns the shapes of a stage's state and constants."""
     return jax.eval_shape(lambda: placeholders(program))
 
 
-def noise_shapes(program: StageStep) -> list[jax.ShapeDtypeStruct]:
+def noise_shapes(program: Iteration) -> list[jax.ShapeDtypeStruct]:
     """Returns the shapes of z_0 .. z_d on whole levels."""
     keys = noise.stage_keys(numerics.key(0), len(program.sizes))
     wanted = program.generator.view(program.sizes).noise(program.generator.arch)
     return jax.eval_shape(lambda: noise.NoiseSource(keys).draw(wanted))
 
 
-def compile_loop(program: StageStep, placement: Placement = ALONE) -> jax.stages.Compiled:
+def compile_loop(program: Iteration, placement: Placement = ALONE) -> jax.stages.Compiled:
     """Returns the compiled loop of a stage. A call invalidates the state that it is given."""
     key = jax.eval_shape(lambda: numerics.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
@@ -65,7 +65,7 @@ def compile_loop(program: StageStep, placement: Placement = ALONE) -> jax.stages
     return run
 
 
-def memory(program: StageStep, placement: Placement = ALONE) -> int:
+def memory(program: Iteration, placement: Placement = ALONE) -> int:
     """Returns the bytes that the compiled loop of a stage needs on one device."""
     analysis = compile_loop(program, placement).memory_analysis()
     assert analysis is not None, "every backend of XLA has a memory analysis"
@@ -90,9 +90,9 @@ class Compiler:
         """Compiles for these devices, under the JAX settings of the caller."""
         self._devices = devices
         self._thread = Thread()
-        self._loops: dict[tuple[StageStep, int], concurrent.futures.Future[Loop]] = {}
+        self._loops: dict[tuple[Iteration, int], concurrent.futures.Future[Loop]] = {}
 
-    def begin(self, program: StageStep, num_runs: int) -> "concurrent.futures.Future[Loop]":
+    def begin(self, program: Iteration, num_runs: int) -> "concurrent.futures.Future[Loop]":
         """Returns the future of a loop, which is compiled from now on if it was not yet."""
         if (program, num_runs) not in self._loops:
             placement = placement_for(num_runs, program.num_windows, self._devices)

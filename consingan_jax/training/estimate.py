@@ -1,26 +1,28 @@
 """Estimates the operations of an iteration, and the memory and parameters of a stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
-from consingan_jax import numerics
 from consingan_jax.config import Config
-from consingan_jax.nn.critic import Critic
-from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.layers import Architecture
 from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
 from consingan_jax.training import compiler
-from consingan_jax.training.step import StageStep
+from consingan_jax.training.iterations import iteration_of
 
 
-def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
+def operations(config: Config, arch: Any, sizes: Sequence[Size]) -> int:
     """Returns the floating point operations of one iteration of stage `len(sizes) - 1`.
 
     Only the convolutions are counted.
     """
-    program = StageStep(config, arch, sizes)
+    return _COUNTS[config.method](iteration_of(config, arch, sizes))
+
+
+def _of_stages(program: Any) -> int:
+    config, arch, sizes = program.config, program.generator.arch, program.sizes
     view, frozen = program.any_view(), program.num_frozen
     work = [_stage(arch, view, k) for k in range(len(sizes))]
     height, width = program.window
@@ -38,19 +40,35 @@ def operations(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int
     return critic + trained + (1 if are_kept else 2) * sum(work[:frozen])
 
 
-def memory(config: Config, arch: Architecture, sizes: Sequence[Size]) -> int:
-    """Returns the bytes that the compiled training loop of stage `len(sizes) - 1` needs."""
-    return compiler.memory(StageStep(config, arch, sizes))
-
-
-def num_params(arch: Architecture, num_stages: int) -> tuple[int, int]:
-    """Returns the numbers of parameters of generator and critic."""
-    key = numerics.key(0)
-    networks = jax.eval_shape(
-        lambda: (Generator(arch).init(key, num_stages), Critic(arch).init(key))
+def _of_scales(program: Any) -> int:
+    own = program.config.stage(program.stage)
+    *frozen, trained = (
+        height * width * _scale_per_pixel(program.generator.arch.of_scale(i))
+        for i, (height, width) in enumerate(program.sizes)
     )
-    generator, critic = (sum(leaf.size for leaf in jax.tree.leaves(one)) for one in networks)
-    return generator, critic
+    height, width = program.sizes[-1]
+    critic = height * width * _critic_per_pixel(program.critic.arch)
+    # The critic's passes are those above. The generator makes a fake in each critic step, on other
+    # images from below; then goes back through the last one, and forward and back through the
+    # reconstruction, in each of its own steps.
+    passes = own.d_steps + 5 * own.g_steps
+    return (10 * own.d_steps + 2) * critic + passes * trained + own.d_steps * sum(frozen)
+
+
+_COUNTS: dict[str, Callable[[Any], int]] = {"consingan": _of_stages, "singan": _of_scales}
+
+
+def memory(config: Config, arch: Any, sizes: Sequence[Size]) -> int:
+    """Returns the bytes that the compiled training loop of stage `len(sizes) - 1` needs."""
+    return compiler.memory(iteration_of(config, arch, sizes))
+
+
+def num_params(config: Config, arch: Any, sizes: Sequence[Size]) -> tuple[int, int]:
+    """Returns the numbers of parameters of the generator and of the last stage's critic."""
+    program = iteration_of(config, arch, sizes)
+    state, _ = compiler.shapes(program)
+    critic = sum(leaf.size for leaf in jax.tree.leaves(state.critic))
+    return program.generator.num_params(state.generator), critic
 
 
 def _per_pixel(channels: int, features: int) -> int:
@@ -70,4 +88,10 @@ def _stage(arch: Architecture, view: Crop, k: int) -> int:
 def _critic_per_pixel(arch: Architecture) -> int:
     filters = arch.num_filters
     ends = _per_pixel(arch.channels, filters) + _per_pixel(filters, 1)
+    return ends + arch.num_layers * _per_pixel(filters, filters)
+
+
+def _scale_per_pixel(arch: Architecture) -> int:
+    filters, channels = arch.num_filters, arch.channels
+    ends = _per_pixel(channels, filters) + _per_pixel(filters, channels)
     return ends + arch.num_layers * _per_pixel(filters, filters)

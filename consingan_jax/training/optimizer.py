@@ -1,6 +1,7 @@
 """Optimisers with a learning rate per stage, via `optax.multi_transform` (paper, section 3.1)."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,10 +34,16 @@ def rates(ages: Mapping[str, int], config: Config, *, stage: int) -> dict[str, f
     }
 
 
-def schedule(rate: float, config: Config, *, stage: int, updates_per_iter: int) -> optax.Schedule:
-    """Returns a schedule that multiplies `rate` by `lr_decay` after 80 % of the iterations."""
+def schedule(
+    rate: float, config: Config, *, stage: int, updates_per_iter: int, drop: int | None = None
+) -> optax.Schedule:
+    """Returns a schedule that multiplies `rate` by `lr_decay` from iteration `drop` on.
+
+    By default that is after 80 % of the iterations.
+    """
     # Optax counts updates, but the drop counts iterations, which may have several updates each.
-    drop = int(0.8 * config.stage(stage).num_iters)
+    if drop is None:
+        drop = int(0.8 * config.stage(stage).num_iters)
 
     def value(count: jax.Array) -> jax.Array:
         return jnp.where(count // updates_per_iter < drop, rate, rate * config.lr_decay)
@@ -48,6 +55,24 @@ def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformat
     """Returns the critic's optimiser at `stage`, with one rate for all parameters."""
     own = config.stage(stage)
     return _adam(own.lr_critic, config, stage=stage, updates_per_iter=own.d_steps)
+
+
+class Optimizers(NamedTuple):
+    """The optimisers of two networks, each with one rate for all parameters."""
+
+    generator: optax.GradientTransformation
+    critic: optax.GradientTransformation
+
+
+def of_one_stage(config: Config, *, stage: int, drop: int | None = None) -> Optimizers:
+    """Returns the optimisers of a stage that trains alone; `drop` as for `schedule`."""
+    own = config.stage(stage)
+    return Optimizers(
+        *(
+            _adam(rate, config, stage=stage, updates_per_iter=updates, drop=drop)
+            for rate, updates in ((own.lr_generator, own.g_steps), (own.lr_critic, own.d_steps))
+        )
+    )
 
 
 def generator_optimizer(
@@ -104,9 +129,11 @@ def moving_average(
 
 
 def _adam(
-    rate: float, config: Config, *, stage: int, updates_per_iter: int
+    rate: float, config: Config, *, stage: int, updates_per_iter: int, drop: int | None = None
 ) -> optax.GradientTransformation:
     # Adam is elementwise, so it may run on all leaves as one vector. That takes a few GPU kernels;
     # a tree takes a few for every leaf (docs/performance.md).
-    learning_rate = schedule(rate, config, stage=stage, updates_per_iter=updates_per_iter)
+    learning_rate = schedule(
+        rate, config, stage=stage, updates_per_iter=updates_per_iter, drop=drop
+    )
     return optax.flatten(optax.adam(learning_rate, b1=config.beta1))

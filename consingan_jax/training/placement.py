@@ -16,11 +16,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from consingan_jax.training.step import WINDOWS, StageStep
+from consingan_jax.training.iteration import WINDOWS, Iteration
 
 RUNS = "runs"  # the mesh axis over which runs are divided
 Arguments = tuple[Any, ...]
-"""The arguments of `StageStep.run`: state, constants, key and number of iterations."""
+"""The arguments of `Iteration.run`: state, constants, key and number of iterations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Placement:
         """Number of runs that each device trains."""
         return -(-self.num_runs // len(self.devices))
 
-    def loop(self, program: StageStep) -> Callable:
+    def loop(self, program: Iteration) -> Callable:
         """Returns `program.run` for the results of `place` and `counts`."""
         if self._is_trivial:
             return program.run

@@ -12,10 +12,10 @@ from consingan_jax.errors import DivergedError
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training.callbacks import Callbacks
+from consingan_jax.training.iteration import Iteration
 from consingan_jax.training.process_group import ProcessGroup
 from consingan_jax.training.stage import StageFactory, StageState
 from consingan_jax.training.state import TrainState
-from consingan_jax.training.step import StageStep
 
 
 class TrainingRun:
@@ -52,7 +52,7 @@ class TrainingRun:
         stage = self.stage
         return stage.number + 1 == len(self._stages) and stage.done == stage.iterations
 
-    def next_program(self) -> StageStep | None:
+    def next_program(self) -> Iteration | None:
         """Returns the training iteration of the next stage; None after the last."""
         number = self.stage.number + 1
         return self._stages.program(number) if number < len(self._stages) else None

@@ -14,15 +14,15 @@ from consingan_jax import checkpoint, numerics
 from consingan_jax.data import exclusion, noise
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
-from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.images.pixels import PixelFormat
 from consingan_jax.nn import resize
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Params
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training import compiler
+from consingan_jax.training.iteration import Iteration
+from consingan_jax.training.iterations import iteration_of
 from consingan_jax.training.state import StageConstants, TrainState
-from consingan_jax.training.step import StageStep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class StageState:
         state_now: returns the state after them.
         data: its constants.
         key: random key of its iterations.
-        fixed: z* of the run.
+        fixed: z* of the run, as the stage began.
         encoding: pixel format of the training image.
         retries: how often the run has diverged and been continued.
     """
 
-    program: StageStep
+    program: Iteration
     done: int
     state_now: Callable[[], TrainState]
     data: StageConstants
@@ -76,12 +76,16 @@ class StageState:
         """
         return dataclasses.replace(self, done=self.done + count, state_now=state_now)
 
+    def fixed_now(self) -> noise.ReconstructionNoise:
+        """Returns z* after `done` iterations."""
+        return self.program.fixed_after(self.fixed, self.key, self.done)
+
     def model(self) -> Model:
         """Returns the model trained so far."""
         hole: Any = self.data.exclusion
         return Model(
             params=self.state.sampled,
-            fixed=self.fixed,
+            fixed=self.fixed_now(),
             noise_amps=self.data.noise_amps,
             real=np.asarray(self.data.real),
             arch=self.program.generator.arch,
@@ -110,7 +114,7 @@ def _beside_model(state: TrainState) -> dict[str, Any]:
 # A function of its own so that runs of equal shapes share one compilation.
 @functools.partial(numerics.jit, static_argnums=0)
 def _frozen_features(
-    program: StageStep, params: Params, z_star: noise.NoiseSource, amps: jax.Array
+    program: Iteration, params: Params, z_star: noise.NoiseSource, amps: jax.Array
 ) -> jax.Array | None:
     return program.frozen_features(params, z_star, amps)
 
@@ -132,9 +136,9 @@ class StageFactory:
     def __len__(self) -> int:
         return len(self.levels)
 
-    def program(self, number: int) -> StageStep:
+    def program(self, number: int) -> Iteration:
         """Returns the training iteration of a stage."""
-        return StageStep(self.config, self.inputs.arch, self.inputs.sizes[: number + 1])
+        return iteration_of(self.config, self.inputs.arch, self.inputs.sizes[: number + 1])
 
     def keys(self, number: int) -> tuple[jax.Array, jax.Array]:
         """Returns the keys of a stage: for new parameters, and for its iterations."""
@@ -152,7 +156,7 @@ class StageFactory:
         init_key, _ = self.keys(0)
         head_key, critic_key = jax.random.split(init_key)
         (z_key,) = noise.stage_keys(noise.fixed_key(seed), 1)
-        z_star = noise.INPUTS[self.inputs.config.task_spec.fixed_input](z_key, self.levels[0])
+        z_star = program.first_fixed(z_key, self.levels[0])
         if self.inputs.holes:
             inside = noise.INPUTS["gaussian"](z_key, self.levels[0])
             z_star = jnp.where(self.inputs.holes[0][None, ..., None], inside, z_star)
@@ -163,12 +167,19 @@ class StageFactory:
     def grown(self, below: StageState) -> StageState:
         """Returns the stage above a trained one; it starts from a copy of its parameters."""
         program = self.program(below.number + 1)
-        params = program.generator.grow(below.state.sampled)
-        amps = self._with_new_amp(program, params, below)
+        fixed, amps = below.fixed_now(), below.data.noise_amps
+        params, critic = program.grown(below.state, self.keys(program.stage)[0])
+        # The noise is in proportion to what the new stage, without noise, still lacks of the
+        # training image (paper, section 3).
+        level = self.inputs.levels[program.stage]
+        difference = program.below(params, fixed, amps) - level[0]
+        if self.inputs.holes:
+            difference = difference[~self.inputs.holes[program.stage]]
+        error = np.sqrt(np.mean(np.square(difference)))
+        amps = jnp.append(amps, jnp.float32(self.inputs.config.noise_amp * error))
         # The optimisers start anew, as in the published program. Their states would not fit: there
         # is one more group of parameters, and the others learn at lower rates from here on.
-        state = program.init(params, below.state.critic)
-        return self._stage(program, state, amps, below.fixed)
+        return self._stage(program, program.init(params, critic), amps, fixed)
 
     def restored(self, path: pathlib.Path) -> StageState:
         """Returns the stage that a checkpoint holds."""
@@ -205,7 +216,7 @@ class StageFactory:
 
     def _stage(
         self,
-        program: StageStep,
+        program: Iteration,
         state: TrainState,
         amps: jax.Array,
         fixed: noise.ReconstructionNoise,
@@ -227,16 +238,3 @@ class StageFactory:
             encoding=self.inputs.encoding,
             retries=self.retries,
         )
-
-    def _with_new_amp(self, program: StageStep, params: Params, below: StageState) -> jax.Array:
-        """Returns the noise amplitudes with that of the new stage appended (paper, section 3)."""
-        # In proportion to what the new stage, without noise, still lacks of the training image.
-        # In tiles, since the features of a large level may not fit into memory.
-        amps = below.data.noise_amps
-        renderer = TiledRenderer(params, jnp.append(amps, 0.0), program.generator, program.sizes)
-        picture = renderer.picture(below.fixed.source(len(program.sizes)))
-        difference = picture - self.inputs.levels[program.stage][0]
-        if self.inputs.holes:
-            difference = difference[~self.inputs.holes[program.stage]]
-        error = np.sqrt(np.mean(np.square(difference)))
-        return jnp.append(amps, jnp.float32(self.inputs.config.noise_amp * error))

@@ -45,7 +45,7 @@ class StageConstants:
         coarsest: `[1, h_0, w_0, C]`, the training image at stage 0; the composite in fine-tuning.
         fixed: z*, the fixed input of the reconstruction.
         noise_amps: `[d + 1]`, the noise amplitude of every stage.
-        frozen_features: see `StageStep.frozen_features`.
+        frozen_features: see `Iteration.frozen_features`.
         exclusion: the part of the image that is not learned; None if all is.
     """
 

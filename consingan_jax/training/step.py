@@ -3,16 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
-from consingan_jax import numerics
 from consingan_jax.config import Config
 from consingan_jax.data import exclusion, noise, window_sampling
+from consingan_jax.data.noise import ReconstructionNoise
+from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.nn.critic import Critic
 from consingan_jax.nn.generator import Generator
 from consingan_jax.nn.intervals import crop, span
@@ -20,14 +20,12 @@ from consingan_jax.nn.layers import Architecture, Params
 from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
 from consingan_jax.training import losses, optimizer
+from consingan_jax.training.iteration import WINDOWS, Iteration
 from consingan_jax.training.state import StageConstants, TrainState
 
-WINDOWS = "windows"  # the mesh axis along which the windows of an iteration are divided
-METRICS = ("critic_real", "critic_fake", "gradient_penalty", "generator", "reconstruction_rmse")
 
-
-class StageStep:
-    """The training iteration of one stage. Its attributes are static when it is compiled."""
+class StageStep(Iteration):
+    """The training iteration of one stage of ConSinGAN."""
 
     def __init__(
         self, config: Config, arch: Architecture, sizes: Sequence[Size], *, parts: int = 1
@@ -41,10 +39,8 @@ class StageStep:
             parts: number of devices that share the windows evenly. Above 1, `run` must be called
                 inside `jax.shard_map` over the mesh axis `WINDOWS`.
         """
-        self.config, self.parts = config, parts
+        super().__init__(config, arch, sizes, parts=parts)
         self.generator, self.critic = Generator(arch), Critic(arch)
-        self.sizes = tuple(sizes)
-        self.stage = len(sizes) - 1
         self.num_frozen = optimizer.num_frozen(self.stage, config.train_depth)
         self.random_input = config.task_spec.random_input
         if config.fine_tune:
@@ -54,20 +50,7 @@ class StageStep:
         self.window = window_sampling.window_size(config, self.stage, self.sizes[-1])
         self.num_windows = config.windows if self.window != self.sizes[-1] else 1
         self._ema_decay = config.stage(self.stage).ema_decay
-        self._relativistic = config.loss == "relativistic"
         self._own_windows = self.num_windows // parts  # of each device
-        self._identity = (config.of_any_picture(), arch, self.sizes, parts)
-
-    # Equal steps compile to the same program, so runs that differ in image and seed can share one.
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StageStep) and self._identity == other._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    def divided(self, parts: int) -> "StageStep":
-        """Returns this step with its windows divided over `parts` devices."""
-        return StageStep(self.config, self.generator.arch, self.sizes, parts=parts)
 
     def generator_optimizer(self, params: Params) -> optax.GradientTransformation:
         """Returns the generator's optimiser for parameters of this structure."""
@@ -84,6 +67,20 @@ class StageStep:
             # A copy, since the memory of a state is given to the next one, once.
             average=jax.tree.map(jnp.copy, generator) if self._ema_decay else None,
         )
+
+    def grown(self, below: TrainState, key: jax.Array) -> tuple[Params, Params]:
+        """Returns copies of the networks below; the newest stage is one of the last."""
+        return self.generator.grow(below.sampled), below.critic
+
+    def first_fixed(self, key: jax.Array, level: jax.Array) -> jax.Array:
+        """Returns z*_0 of a new run, of the kind that the task names."""
+        return noise.INPUTS[self.config.task_spec.fixed_input](key, level)
+
+    def below(self, generator: Params, fixed: ReconstructionNoise, amps: jax.Array) -> np.ndarray:
+        """Returns the reconstruction at the start of the stage, without its noise."""
+        # In tiles, since the features of a large level may not fit into memory.
+        renderer = TiledRenderer(generator, jnp.append(amps, 0.0), self.generator, self.sizes)
+        return renderer.picture(fixed.source(len(self.sizes)))
 
     def view(self, key: jax.Array, step: jax.Array) -> Crop:
         """Returns the windows that this device sees in iteration `step`; `key` is the stage's."""
@@ -121,10 +118,6 @@ class StageStep:
         z = fixed.draw(view.noise(self.generator.arch)[: self.num_frozen])
         return self.generator.features(generator, z, noise_amps, view)
 
-    def any_view(self) -> Crop:
-        """Returns some windows, for questions about sizes, which all windows have in common."""
-        return self.view(numerics.key(0), jnp.zeros((), jnp.int32))
-
     def draw(self, key: jax.Array, data: StageConstants, view: Crop) -> tuple[noise.Z, jax.Array]:
         """Draws the random input of one iteration: z_0 .. z_d, and `mixes` of the critic steps."""
         z_key, input_key, mix_key = jax.random.split(key, 3)
@@ -156,10 +149,12 @@ class StageStep:
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         weights = data.exclusion.weights(spans) if data.exclusion else {}
         judged = functools.partial(exclusion.judged, weights, state.step, real)
-        critic_step = functools.partial(self._critic_step, real, judged(pair)[0], weights)
+        fake = judged(pair)[0]
         numbers = state.step * len(mixes) + jnp.arange(len(mixes))
         (critic, critic_opt), critic_metrics = jax.lax.scan(
-            critic_step, (state.critic, state.critic_opt), (mixes, numbers)
+            lambda carry, given: self._critic_step(real, fake, carry, *given, **weights),
+            (state.critic, state.critic_opt),
+            (mixes, numbers),
         )
 
         def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
@@ -188,33 +183,6 @@ class StageStep:
         state = TrainState(generator, critic, generator_opt, critic_opt, state.step + 1, average)
         return state, {**critic_metrics, **metrics}
 
-    def run(
-        self, state: TrainState, data: StageConstants, key: jax.Array, num_iters: jax.Array
-    ) -> tuple[TrainState, losses.Metrics]:
-        """Returns the state after `num_iters` iterations, and the metrics of the last one.
-
-        The metric "finite" is 1 if every parameter is a finite number, else 0.
-        """
-        window_key, draw_key = jax.random.split(key)
-
-        def body(_: jax.Array, carry: tuple) -> tuple[TrainState, losses.Metrics]:
-            state, _ = carry
-            view = self.view(window_key, state.step)
-            # The key of an iteration depends on its number alone, not on the key before it. So a
-            # stage that is resumed, or divided into other calls, has the same random numbers.
-            z, mixes = self.draw(jax.random.fold_in(draw_key, state.step), data, view)
-            state, metrics = self.iterate(state, data, z, mixes, view)
-            return state, jax.tree.map(jnp.mean, metrics)
-
-        # `num_iters` is traced, so that one compiled program serves calls of any length: the loop
-        # is called for about a second of work, or up to the next log line or sample grid.
-        metrics = {name: jnp.zeros(()) for name in METRICS}
-        state, metrics = jax.lax.fori_loop(0, num_iters, body, (state, metrics))
-        # A parameter that is NaN stays NaN, so this shows a fault in any iteration of the call.
-        parameters, _ = ravel_pytree((state.generator, state.critic))
-        finite = jnp.isfinite(parameters).all()
-        return state, {**metrics, "finite": finite.astype(jnp.float32)}
-
     def _random_and_fixed(
         self, state: TrainState, data: StageConstants, z: noise.Z, view: Crop
     ) -> Callable[[Params], jax.Array]:
@@ -240,47 +208,3 @@ class StageStep:
             return self.generator.image(generator, features, both)
 
         return images
-
-    def _critic_step(
-        self,
-        real: jax.Array,
-        fake: jax.Array,
-        weights: dict,
-        carry: tuple,
-        mix_and_number: tuple,
-    ) -> tuple[tuple, losses.Metrics]:
-        critic, critic_opt = carry
-        mix, number = mix_and_number
-        every = self.config.gp_every
-
-        def gradient(critic: Params, gp_weight: float) -> tuple[Params, losses.Metrics]:
-            def loss(critic: Params) -> tuple[jax.Array, losses.Metrics]:
-                scores = functools.partial(self.critic.scores, critic)
-                return losses.critic_loss(
-                    *(scores, real, fake, mix),
-                    gp_weight=gp_weight,
-                    relativistic=self._relativistic,
-                    **weights,
-                )
-
-            return jax.grad(loss, has_aux=True)(critic)
-
-        # A penalty in every k-th step, k times as heavy, is as strong on average (lazy
-        # regularisation: Karras et al., 2020).
-        weighted = functools.partial(gradient, gp_weight=self.config.gp_weight * every)
-        if every == 1:
-            own = weighted(critic)
-        else:
-            without = functools.partial(gradient, gp_weight=0.0)
-            own = jax.lax.cond(number % every == 0, weighted, without, critic)
-        of_all, metrics = self._over_devices(own)
-        updates, critic_opt = self.critic_optimizer.update(of_all, critic_opt, critic)
-        return (optax.apply_updates(critic, updates), critic_opt), metrics
-
-    def _over_devices(self, tree: Any) -> Any:
-        """Returns the means of gradients and metrics over the devices' windows."""
-        if self.parts == 1:
-            return tree
-        # As one vector, since one collective of many numbers is cheaper than many of few.
-        flat, unravel = ravel_pytree(tree)
-        return unravel(jax.lax.pmean(flat, WINDOWS))
