@@ -25,6 +25,7 @@ class Method:
         variants: changes of each variant, instead of the task's; None: the task's.
         fixed_input: kind of z*_0, a key of `data.noise.INPUTS`; empty: that of the task.
         fixed_is_zero_above: whether z* is zero above stage 0.
+        has_tiles: whether its samples can repeat without a seam.
         walk_start: share of noise at the start of an animation.
         rounding: makes a whole number of a lower stage's size in a picture of another size.
     """
@@ -37,6 +38,7 @@ class Method:
     variants: Mapping[str, _Changes] | None = dataclasses.field(default=None, hash=False)
     fixed_input: str = ""
     fixed_is_zero_above: bool = False
+    has_tiles: bool = True
     walk_start: float = 0.01
     rounding: Callable[[float], int] = int
 
@@ -61,6 +63,7 @@ METHODS = {
         variants={"quick": {"max_size": 100, "num_filters": 16, "num_iters": 500}},
         fixed_input="gaussian",
         fixed_is_zero_above=True,
+        has_tiles=False,
         walk_start=0.05,
         rounding=round,
     ),

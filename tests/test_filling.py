@@ -96,7 +96,7 @@ def test_a_stopped_run_ends_like_an_undisturbed_one(config, model, tmp_path):
     with pytest.raises(consingan_jax.StoppedError):
         trainer.train(changed, tmp_path / "run", watcher=lambda now: now.stage == 1 and now.step)
     unfinished = consingan_jax.load(tmp_path / "run")
-    assert len(unfinished.sizes) == 2 and unfinished.step in (2, 3)
+    assert len(unfinished.sizes) == 2 and 0 < unfinished.step < 4
     assert unfinished.hole.shape == unfinished.size
     assert _equal(trainer.train(changed, tmp_path / "run"), model)
 

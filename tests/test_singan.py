@@ -287,6 +287,8 @@ def test_images_of_any_size_in_tiles(run, monkeypatch, tmp_path):
     monkeypatch.setattr(sampling, "TILE", 32)
     assert sampling.renderer(model, 90, 70).tile == (32, 32)
     tiled = model.sample(3, height=90, width=70)[0]
+    with pytest.raises(InputError, match="tile=both: SinGAN has no tiles"):
+        model.sample(3, tile="both")
     differs = np.abs(tiled - whole) > 1e-4
     assert differs.mean() < 0.01 and np.abs(tiled - whole).max() < 0.05
     part = model.window(3, 20, 10, 40, 50, canvas=(90, 70))

@@ -51,6 +51,9 @@ def wrapped_axes(
         return False, False
     if tile not in TILES:
         raise InputError(f"tile={tile}: give {', '.join(TILES)} or leave it out")
+    method = model.config.method_spec
+    if not method.has_tiles:
+        raise InputError(f"tile={tile}: {method.title} has no tiles: train with method=consingan")
     if not model.arch.border_growing:
         raise InputError(
             f"tile={tile}: this model was trained for {model.config.task} and knows the edges of "
@@ -58,7 +61,7 @@ def wrapped_axes(
         )
     if not model.per_pixel:
         raise InputError(f"tile={tile}: this model is of format 1, which has no tiles: train again")
-    if from_z_star and model.task.fixed_input != "gaussian":
+    if from_z_star and model.config.fixed_input != "gaussian":
         raise InputError(
             f"tile={tile}: animations and start_stage keep the layout of the training image, whose "
             "edges do not match: give start_stage=0, or a model of the task animation"

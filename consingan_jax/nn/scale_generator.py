@@ -104,9 +104,16 @@ class ScaleGenerator:
         return i > 0 and self.arch.of_scale(i) == self.arch.of_scale(i - 1)
 
     def view(
-        self, sizes: Sequence[Size], *, top: Any = 0, left: Any = 0, size: Size | None = None
+        self,
+        sizes: Sequence[Size],
+        *,
+        top: Any = 0,
+        left: Any = 0,
+        size: Size | None = None,
+        wraps: tuple[bool, bool] = (False, False),
     ) -> ScaleView:
         """Returns windows of the image; see `ScaleGeometry.view`."""
+        assert not any(wraps), "the table of methods says that there are no tiles"
         arch = self.arch
         geometry = ScaleGeometry(arch.border, arch.factor, arch.noise_in_border)
         return geometry.view(sizes, top=top, left=left, size=size)
