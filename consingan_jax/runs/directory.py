@@ -33,6 +33,7 @@ it, at any time after the first checkpoint:
     naive/            with config.naive: the composite, and what the model makes of it
     reconstruction/   the reconstruction of the image at the end of every stage
     report.html       a page about the run, for any browser; `consingan report` writes it anew
+    evaluation/       the last table of `consingan evaluate`
     metrics.jsonl     losses, a line every `log_every` iterations
     tensorboard/      the same for TensorBoard
     checkpoints/      the last state of the training: critic, optimisers, and the model so far
