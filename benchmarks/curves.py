@@ -131,7 +131,8 @@ class _StopForMeasurement:
             return False
         if self._first is None:
             self._first, self._began = now, time.monotonic()
-        is_at_end = now.step == now.iterations and now[:4] != self._first[:4]
+        moments = [(one.stage, one.step) for one in (self._first, now)]
+        is_at_end = now.step == now.iterations and moments[0] != moments[1]
         passed = time.monotonic() - self._began
         self.is_due = is_at_end or (now.stage == self._last and passed >= self._every)
         return self.is_due
@@ -160,12 +161,12 @@ def compare(
         return _values(evaluation.evaluate(drawn, networks))
 
     out.mkdir(parents=True, exist_ok=True)
-    found, longest = {}, 0
+    found = {}
     for way in ways:
         run = out / re.sub(r"[^\w.=-]", "_", way)
         found[way] = follow(config_of(way, image), run, measure, **options)
-        longest = max(restore.load(run).sizes[-1])
-    reference = sample_sets.shrunk(published, longest)  # for ways that end below the top level
+    # All ways end with one stage, which may be below the top level.
+    reference = sample_sets.shrunk(published, max(restore.load(run).sizes[-1]))
     draw(found, _values(evaluation.evaluate(reference, networks)), out / "curves.png")
 
 

@@ -45,7 +45,7 @@ def _of_scales(config: Config, channels: int, sizes: Sequence[Size]) -> ScaleArc
     )
 
 
-class Networks(NamedTuple):
+class MethodNetworks(NamedTuple):
     """A row of the table: how a method's generator is made.
 
     Attributes:
@@ -60,6 +60,6 @@ class Networks(NamedTuple):
 
 
 NETWORKS = {
-    "consingan": Networks(_of_stages, Architecture, Generator),
-    "singan": Networks(_of_scales, ScaleArchitecture, ScaleGenerator),
+    "consingan": MethodNetworks(_of_stages, Architecture, Generator),
+    "singan": MethodNetworks(_of_scales, ScaleArchitecture, ScaleGenerator),
 }

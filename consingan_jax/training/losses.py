@@ -23,8 +23,7 @@ def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
         x: `[N, H, W, C]`, the images at which the gradient is taken.
     """
     # WGAN-GP takes one norm per image; the published program takes one per pixel, as this does.
-    gradient = jax.grad(lambda images: scores(images).sum())(x)
-    squared = jnp.square(gradient).sum(-1)
+    squared = _squared_gradient(scores, x)
     # The derivative of the square root is infinite at 0, where it shall count as 0. The root must
     # not see the zeros at all: `where` would pass a gradient of 0 back to it, and 0 * inf is NaN.
     positive = squared > 0
@@ -34,8 +33,13 @@ def gradient_penalty(scores: Scores, x: jax.Array) -> jax.Array:
 
 def zero_centred_penalty(scores: Scores, x: jax.Array) -> jax.Array:
     """Returns the mean over pixels of ||d sum(scores) / dx||^2, the norm over channels."""
+    return _squared_gradient(scores, x).mean()
+
+
+def _squared_gradient(scores: Scores, x: jax.Array) -> jax.Array:
+    """Returns ||d sum(scores) / dx||^2 of every pixel, `[N, H, W]`."""
     gradient = jax.grad(lambda images: scores(images).sum())(x)
-    return jnp.square(gradient).sum(-1).mean()
+    return jnp.square(gradient).sum(-1)
 
 
 def critic_loss(

@@ -51,10 +51,12 @@ def schedule(
     return value
 
 
-def critic_optimizer(config: Config, *, stage: int) -> optax.GradientTransformation:
-    """Returns the critic's optimiser at `stage`, with one rate for all parameters."""
+def critic_optimizer(
+    config: Config, *, stage: int, drop: int | None = None
+) -> optax.GradientTransformation:
+    """Returns the critic's optimiser, with one rate for all; `drop` as for `schedule`."""
     own = config.stage(stage)
-    return _adam(own.lr_critic, config, stage=stage, updates_per_iter=own.d_steps)
+    return _adam(own.lr_critic, config, stage=stage, updates_per_iter=own.d_steps, drop=drop)
 
 
 class Optimizers(NamedTuple):
@@ -68,10 +70,8 @@ def of_one_stage(config: Config, *, stage: int, drop: int | None = None) -> Opti
     """Returns the optimisers of a stage that trains alone; `drop` as for `schedule`."""
     own = config.stage(stage)
     return Optimizers(
-        *(
-            _adam(rate, config, stage=stage, updates_per_iter=updates, drop=drop)
-            for rate, updates in ((own.lr_generator, own.g_steps), (own.lr_critic, own.d_steps))
-        )
+        _adam(own.lr_generator, config, stage=stage, updates_per_iter=own.g_steps, drop=drop),
+        critic_optimizer(config, stage=stage, drop=drop),
     )
 
 
