@@ -13,6 +13,7 @@ install torch.
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -35,13 +36,14 @@ _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which sta
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_NAMES = ("ours", "fast", "baseline", "native", "default_options")
+_NAMES = ("ours", "fast", "baseline", "native", "default_options", "default_malloc")
 _ONLY = flags.DEFINE_multi_enum(
     "only", list(_NAMES[:3]), _NAMES, "Measure one of them; repeatable."
 )
 _OTHER = flags.DEFINE_string("other", "", "An interpreter to measure beside this one.")
 _SERVE = flags.DEFINE_enum("serve", None, _NAMES, "For the measured processes.")
 
+GLIBC_DEFAULT = {"MALLOC_TRIM_THRESHOLD_": "131072"}
 TURNS = 5
 LEAST = 3  # iterations of a turn
 
@@ -90,6 +92,10 @@ class Published:
             self.baseline.iterate(z, self.torch.rand(3).tolist())
 
 
+class DefaultMalloc(Ours):
+    """Our loop where memory is returned to the system after every call."""
+
+
 class Native(Ours):
     """Our loop with convolutions of the platform, but for the gradients of kernels."""
 
@@ -112,6 +118,7 @@ KINDS = {
     "baseline": Published,
     "native": Native,
     "default_options": DefaultOptions,
+    "default_malloc": DefaultMalloc,
 }
 
 
@@ -131,6 +138,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | (GLIBC_DEFAULT if name == "default_malloc" else {}),
         )
 
     def turn(self, count: int) -> dict[str, float]:
