@@ -3,8 +3,10 @@
     python -m benchmarks.train_step [--stages=0,5] [--seconds=20] [--only=ours] [--other=PYTHON]
 
 Measured only where `--only` names them: `native`, ours with XLA's convolutions in the place of
-Winograd's, and `default_options`, ours without the compiler options of `numerics.jit`. `--other` is
-the interpreter of another environment, say with another jax, to measure beside this one.
+Winograd's; `default_options`, ours without the compiler options of `numerics.jit`;
+`default_malloc`, ours with memory returned to the system after every call; and `singan`, the scale
+of SinGAN with the same number. `--other` is the interpreter of another environment, say with
+another jax, to measure beside this one.
 
 Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
 speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -26,17 +29,19 @@ from absl import app, flags
 
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
-from consingan_jax.data import pyramid
 from consingan_jax.generation.architecture import architecture
 from consingan_jax.nn import conv, winograd
+from consingan_jax.nn.resize import Size
+from consingan_jax.runs.inputs import PYRAMIDS
 from consingan_jax.training import compiler, estimate
-from consingan_jax.training.step import StageStep
+from consingan_jax.training.iteration import Iteration
+from consingan_jax.training.iterations import iteration_of
 
 _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which stages.")
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_NAMES = ("ours", "fast", "baseline", "native", "default_options", "default_malloc")
+_NAMES = ("ours", "fast", "baseline", "native", "default_options", "default_malloc", "singan")
 _ONLY = flags.DEFINE_multi_enum(
     "only", list(_NAMES[:3]), _NAMES, "Measure one of them; repeatable."
 )
@@ -51,7 +56,7 @@ LEAST = 3  # iterations of a turn
 class Ours:
     """Our compiled loop."""
 
-    def __init__(self, program: StageStep):
+    def __init__(self, program: Iteration):
         state, self.data = jax.jit(lambda: compiler.placeholders(program))()
         start = time.perf_counter()
         self.run = compiler.compile_loop(program)
@@ -68,7 +73,7 @@ class Ours:
 class Published:
     """The baseline, from the same start; its noise is drawn in every iteration, as ours is."""
 
-    def __init__(self, program: StageStep):
+    def __init__(self, program: Iteration):
         import torch
 
         from benchmarks import torch_baseline
@@ -99,7 +104,7 @@ class DefaultMalloc(Ours):
 class Native(Ours):
     """Our loop with convolutions of the platform, but for the gradients of kernels."""
 
-    def __init__(self, program: StageStep):
+    def __init__(self, program: Iteration):
         winograd.convolution = conv._conv_native
         super().__init__(program)
 
@@ -107,7 +112,7 @@ class Native(Ours):
 class DefaultOptions(Ours):
     """Our loop compiled with XLA's own options."""
 
-    def __init__(self, program: StageStep):
+    def __init__(self, program: Iteration):
         numerics.CPU_OPTIONS.clear()
         super().__init__(program)
 
@@ -119,6 +124,7 @@ KINDS = {
     "native": Native,
     "default_options": DefaultOptions,
     "default_malloc": DefaultMalloc,
+    "singan": Ours,
 }
 
 
@@ -128,13 +134,12 @@ class Process:
     Two in one process would disturb each other: threads that spin, memory that is not given back.
     """
 
-    def __init__(self, name: str, stage: int):
+    def __init__(self, name: str, stage: int, size: Size):
         name, _, other = name.partition(" ")
-        size = [f"--height={_HEIGHT.value}", f"--width={_WIDTH.value}"]
         python = _OTHER.value if other else sys.executable
         command = [python, "-m", "benchmarks.train_step", f"--serve={name}"]
         self.pipe = subprocess.Popen(
-            [*command, f"--stages={stage}", *size],
+            [*command, f"--stages={stage}", f"--height={size[0]}", f"--width={size[1]}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -154,12 +159,17 @@ class Process:
         self.pipe.communicate()
 
 
-def configuration(name: str) -> Config:
-    """Returns the configuration that one of them trains with."""
-    return Config.create("generation", "fast" if name == "fast" else "")
+def programs(name: str, size: Size) -> list[Iteration]:
+    """Returns the iteration of every stage that one of them trains for an image of a size."""
+    method = "singan" if name == "singan" else "consingan"
+    config = Config.create(variant="fast" if name == "fast" else "", method=method)
+    config, levels = PYRAMIDS[method](config, np.zeros((*size, 3), np.float32))
+    sizes = [level.shape[1:3] for level in levels]
+    arch = architecture(config, channels=3, sizes=sizes)
+    return [iteration_of(config, arch, sizes[: stage + 1]) for stage in range(len(sizes))]
 
 
-def serve(name: str, program: StageStep) -> None:
+def serve(name: str, program: Iteration) -> None:
     """Answers the turns of a `Process`."""
     one = KINDS[name](program)
     for line in sys.stdin:
@@ -172,9 +182,11 @@ def serve(name: str, program: StageStep) -> None:
         print(json.dumps(answer), flush=True)
 
 
-def measure(names: list[str], stage: int, seconds: float) -> dict[str, dict[str, float]]:
+def measure(
+    names: Sequence[str], stage: int, seconds: float, size: Size
+) -> dict[str, dict[str, float]]:
     """Returns the answers of each at one stage, the seconds the median over the turns."""
-    processes, counts = {name: Process(name, stage) for name in names}, {}
+    processes, counts = {name: Process(name, stage, size) for name in names}, {}
     for name, process in processes.items():
         process.turn(1)
         counts[name] = max(LEAST, int(seconds / TURNS / process.turn(1)["seconds"]))
@@ -192,12 +204,9 @@ def measure(names: list[str], stage: int, seconds: float) -> dict[str, dict[str,
 
 def main(_):
     """Prints the table."""
-    config = configuration(_SERVE.value or "ours")
-    sizes = pyramid.level_sizes(config, (_HEIGHT.value, _WIDTH.value))
-    arch = architecture(config, channels=3)
+    size = (_HEIGHT.value, _WIDTH.value)
     if _SERVE.value:
-        stage = int(_STAGES.value[0])
-        serve(_SERVE.value, StageStep(config, arch, sizes[: stage + 1]))
+        serve(_SERVE.value, programs(_SERVE.value, size)[int(_STAGES.value[0])])
         return
     names = list(_ONLY.value)
     if _OTHER.value:
@@ -205,14 +214,16 @@ def main(_):
     rate = device.matmul_flops()
     print(f"{device.describe()}; a large matmul makes {rate / 1e9:.0f} GFLOP/s")
     for stage in map(int, _STAGES.value):
-        answers = measure(names, stage, _SECONDS.value)
-        row = {"stage": stage, "size": "{}x{}".format(*sizes[stage])}
+        program = programs("ours", size)[stage]
+        answers = measure(names, stage, _SECONDS.value, size)
+        row = {"stage": stage, "size": "{}x{}".format(*program.sizes[-1])}
         row |= {f"{name}_s": round(answer["seconds"], 4) for name, answer in answers.items()}
         for name in answers.keys() - {"baseline"} if "baseline" in answers else ():
             ratio = answers["baseline"]["seconds"] / answers[name]["seconds"]
             row[f"{name}_ratio"] = round(ratio, 2)
         if "ours" in answers:
-            operations = estimate.operations(config, arch, sizes[: stage + 1])
+            arch = program.generator.arch
+            operations = estimate.operations(program.config, arch, program.sizes)
             row["share_of_matmul"] = round(operations / answers["ours"]["seconds"] / rate, 2)
             row["compile_s"] = round(answers["ours"]["compile_seconds"], 1)
         row |= {f"{name}_MiB": answer["memory"] >> 20 for name, answer in answers.items()}
