@@ -1,0 +1,164 @@
+"""Enlarges the training image of a model: super-resolution."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from consingan_jax import numerics, tasks
+from consingan_jax.config import Config
+from consingan_jax.data import noise
+from consingan_jax.errors import InputError
+from consingan_jax.generation import inputs
+from consingan_jax.generation.sampling import MAX_LENGTH, MAX_PIXELS, TiledRenderer
+from consingan_jax.generation.trained import TrainedGenerator
+from consingan_jax.nn import byte_resize, resize
+from consingan_jax.nn.layers import Params
+from consingan_jax.nn.receptive_field import NoiseWindow
+from consingan_jax.nn.resize import Size
+from consingan_jax.nn.scale_generator import ScaleGenerator
+from consingan_jax.nn.scale_view import ScaleView
+
+MAX_SCALE = 16
+PER_DOUBLING = 3  # steps of SinGAN, each by about its pyramid's factor
+PROJECTIONS = 5  # more only where clipping moves the image away again
+
+DrawFn = Callable[[int, NoiseWindow], jax.Array]
+"""Draws the noise `[1, h, w, channels]` of a step."""
+
+
+def check(config: Config, scale: float, size: Size) -> None:
+    """Raises an InputError unless models of this configuration enlarge, and by this factor."""
+    if not config.task_spec.can_enlarge:
+        raise InputError(
+            f"this model was trained for {config.task}: enlarging needs one of "
+            f"{tasks.names(can_enlarge=True)}"
+        )
+    if not 1 < scale <= MAX_SCALE:
+        raise InputError(f"scale={scale:g}: give a factor above 1, up to {MAX_SCALE}")
+    height, width = enlarged_size(size, scale)
+    if max(height, width) > MAX_LENGTH or height * width > MAX_PIXELS:
+        raise InputError(f"scale={scale:g}: {height}x{width} px are too many: give less")
+
+
+def enlarged_size(size: Size, scale: float) -> Size:
+    """Returns the (height, width) of an image that is enlarged by a factor."""
+    return int(scale * size[0]), int(scale * size[1])
+
+
+def enlarged(model: TrainedGenerator, scale: float, seed: int, *, faithful: bool) -> np.ndarray:
+    """Returns the training image `[H, W, C]` of a model enlarged; see `Model.enlarge`."""
+    check(model.config, scale, model.size)
+    inputs.check_seed(seed)
+    height, width = enlarged_size(model.size, scale)
+    image = ENLARGERS[model.config.method](model, scale, seed)[:height, :width].clip(-1, 1)
+    return back_projected(image, model.real[0]) if faithful else image
+
+
+def back_projected(image: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Returns the image nearest to `image` that `resize.fit` shrinks to `small`.
+
+    Where this would leave [-1, 1] it is clipped, and only comes close to such an image.
+
+    Args:
+        image: `[H, W, C]` in [-1, 1].
+        small: `[h, w, C]`, likewise.
+    """
+    rows, columns = (
+        resize.resize_matrix(large, length / large, length)
+        for large, length in zip(image.shape[:2], small.shape[:2], strict=True)
+    )
+    inverses = np.linalg.pinv(rows), np.linalg.pinv(columns)
+    for _ in range(PROJECTIONS):
+        lacking = small - resize.resample(rows, columns, image)
+        image = (image + resize.resample(*inverses, lacking)).clip(-1, 1)
+    return image.astype(np.float32)
+
+
+def _by_last_scale(model: TrainedGenerator, scale: float, seed: int) -> np.ndarray:
+    """Enlarges by SinGAN's last scale."""
+    keys = noise.sample_key(seed)
+
+    def draw(step: int, wanted: NoiseWindow) -> jax.Array:
+        (z,) = noise.NoiseSource(jax.random.fold_in(keys, step)[None]).draw([wanted])
+        return z
+
+    *_, image = by_last_scale(
+        model.generator, model.params, jnp.asarray(model.real), model.noise_amps[-1], scale, draw
+    )
+    return np.asarray(image[0])
+
+
+def by_last_scale(
+    generator: ScaleGenerator,
+    params: Params,
+    image: jax.Array,
+    noise_amp: jax.Array,
+    scale: float,
+    draw: DrawFn,
+) -> Iterator[jax.Array]:
+    """Yields ever larger images `[1, H, W, C]`: SinGAN's last scale is applied again and again.
+
+    Each step enlarges by the same factor, near that of the pyramid, so that the network sees what
+    it has learned to add to. The last image is `scale` times as large as `image`, or a little more.
+
+    Args:
+        generator: SinGAN's generator.
+        params: its parameters.
+        image: `[1, h, w, C]` in [-1, 1].
+        noise_amp: the amplitude of the last scale's noise.
+        scale: the factor, above 1.
+        draw: draws the noise of a step.
+    """
+    steps = max(1, round(PER_DOUBLING * math.log2(scale)))
+    step_scale = scale ** (1 / steps)
+    generator = ScaleGenerator(dataclasses.replace(generator.arch, factor=1 / step_scale))
+    for step in range(steps):
+        size = image.shape[1], image.shape[2]
+        view = generator.view([size, byte_resize.scaled_size(size, step_scale)])
+        wanted = view.noise(generator.arch)[1]
+        # The first has one channel, as at scale 0, in the published program.
+        z = draw(step, wanted if step else wanted._replace(channels=1))
+        image = _enlarged(params, image, z, noise_amp, view, generator=generator)
+        yield image
+
+
+@functools.partial(numerics.jit, static_argnames="generator")
+def _enlarged(
+    params: Params,
+    image: jax.Array,
+    z: jax.Array,
+    noise_amp: jax.Array,
+    view: ScaleView,
+    *,
+    generator: ScaleGenerator,
+) -> jax.Array:
+    return generator.enlarged(params, image, z, noise_amp, view.scale(1))
+
+
+def _by_last_stage(model: TrainedGenerator, scale: float, seed: int) -> np.ndarray:
+    """Enlarges by ConSinGAN's last stage, put on top of itself again and again."""
+    (below, _), (height, width) = model.sizes[-2:][0], model.size
+    steps = max(1, round(math.log(scale) / math.log(height / below)))
+    larger = [scale ** ((step + 1) / steps) for step in range(steps)]
+    sizes = *model.sizes, *((int(s * height), int(s * width)) for s in larger)
+    stages = model.params["stages"]
+    params = {**model.params, "stages": [*stages, *[stages[-1]] * steps]}
+    amps = jnp.append(model.noise_amps, jnp.repeat(model.noise_amps[-1], steps))
+    # Noise where the image is made, z* where it is what was learned.
+    fixed, keys = inputs.z_star(model), noise.stage_keys(noise.sample_key(seed), steps)
+    assert fixed.keys is not None, "z* has keys"
+    source = dataclasses.replace(fixed, keys=jnp.concatenate([fixed.keys, keys]))
+    return TiledRenderer(params, amps, model.generator, sizes).picture(source)
+
+
+ENLARGERS: dict[str, Callable[[Any, float, int], np.ndarray]] = {
+    "consingan": _by_last_stage,
+    "singan": _by_last_scale,
+}
+"""How each method enlarges: of a model, a factor and a seed, `[>= H, >= W, C]`."""
