@@ -5,9 +5,9 @@
         [--pictures=../shared/bsd100] [--limit=2] [--out=runs/superres] [--config=num_iters=500]
 
 Prints a line of JSON for each picture and way, and the means: RMSE over RGB in grey levels, PSNR of
-luma in dB without 4 px at the borders, and NIQE (docs/metrics.md). Without --methods these are the
-originals, bicubic interpolation and ten back-projections of it; with them a model of each shrunken
-picture is trained besides, in a folder of its own in --out, and goes on where it was stopped.
+luma in dB without 4 px at the borders, and NIQE. Without --methods these are the originals, bicubic
+interpolation and two kinds of back-projection of it; with them a model of each shrunken picture is
+trained besides, in a folder of its own in --out, and goes on where it was stopped.
 """
 
 import json

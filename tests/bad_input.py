@@ -128,7 +128,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ),
     ("sample", ["RUN", "--fill", "--width=2x"], "--width has no effect with --fill: leave it out"),
     ("sample", ["RUN", "--fill", "--out=a.png"], "--fill writes into a directory, not into"),
-    ("sample", ["RUN", "--scale=4"], "trained for generation: enlarging needs one of superres"),
+    ("sample", ["RUN", "--scale=4"], "trained for generation: enlarging needs the task"),
     ("sample", ["RUN", "--faithful"], "--faithful belongs to an enlarged image: add --scale=4"),
     ("sample", ["RUN", "--scale=4", "--fill"], "--scale and --fill exclude each other"),
     ("sample", ["RUN", "--scale=4", "--width=2x"], "--width has no effect with --scale: leave it"),

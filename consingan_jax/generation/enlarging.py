@@ -26,6 +26,7 @@ from consingan_jax.nn.scale_view import ScaleView
 
 MAX_SCALE = 16
 PER_DOUBLING = 3  # steps of SinGAN, each by about its pyramid's factor
+MIN_GROWTH = 1.2  # of a step of ConSinGAN, whose last stage may grow by less
 PROJECTIONS = 5  # more only where clipping moves the image away again
 
 DrawFn = Callable[[int, NoiseWindow], jax.Array]
@@ -36,7 +37,7 @@ def check(config: Config, scale: float, size: Size) -> None:
     """Raises an InputError unless models of this configuration enlarge, and by this factor."""
     if not config.task_spec.can_enlarge:
         raise InputError(
-            f"this model was trained for {config.task}: enlarging needs one of "
+            f"this model was trained for {config.task}: enlarging needs the task "
             f"{tasks.names(can_enlarge=True)}"
         )
     if not 1 < scale <= MAX_SCALE:
@@ -142,15 +143,15 @@ def _enlarged(
 
 
 def _by_last_stage(model: TrainedGenerator, scale: float, seed: int) -> np.ndarray:
-    """Enlarges by ConSinGAN's last stage, put on top of itself again and again."""
-    (below, _), (height, width) = model.sizes[-2:][0], model.size
-    steps = max(1, round(math.log(scale) / math.log(height / below)))
-    larger = [scale ** ((step + 1) / steps) for step in range(steps)]
-    sizes = *model.sizes, *((int(s * height), int(s * width)) for s in larger)
-    stages = model.params["stages"]
-    params = {**model.params, "stages": [*stages, *[stages[-1]] * steps]}
+    """Enlarges by copies of ConSinGAN's last stage on top of it, each fed by the one below."""
+    growth = model.size[0] / model.sizes[-2][0] if len(model.sizes) > 1 else 1.0
+    steps = max(1, round(math.log(scale) / math.log(max(growth, MIN_GROWTH))))
+    factors = [scale ** ((step + 1) / steps) for step in range(steps)]
+    sizes = (*model.sizes, *(enlarged_size(model.size, factor) for factor in factors[:-1]))
+    sizes = (*sizes, enlarged_size(model.size, scale))  # exactly, whatever the last power gives
+    params = functools.reduce(lambda p, _: model.generator.grow(p), range(steps), model.params)
     amps = jnp.append(model.noise_amps, jnp.repeat(model.noise_amps[-1], steps))
-    # Noise where the image is made, z* where it is what was learned.
+    # z* up to the training image, which is thus reconstructed, and noise above.
     fixed, keys = inputs.z_star(model), noise.stage_keys(noise.sample_key(seed), steps)
     assert fixed.keys is not None, "z* has keys"
     source = dataclasses.replace(fixed, keys=jnp.concatenate([fixed.keys, keys]))
