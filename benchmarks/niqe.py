@@ -35,19 +35,24 @@ def niqe(luma: np.ndarray, natural: tuple[np.ndarray, np.ndarray]) -> float:
         luma: `[H, W]` of 16 to 235, at least 96 px a side; what exceeds whole blocks is cut off.
         natural: as `load` returns it.
     """
+    found = features(luma)
+    found = found[np.isfinite(found).all(1)]
+    difference = found.mean(0) - natural[0]
+    covariance = (np.cov(found, rowvar=False) + natural[1]) / 2
+    return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))
+
+
+def features(luma: np.ndarray) -> np.ndarray:
+    """Returns the features of every block, at full and at half size, `[blocks, 36]`."""
     height, width = (length // BLOCK * BLOCK for length in luma.shape)
     fine = luma[:height, :width].round()
     # `resize.fit` takes images in [-1, 1].
     half = resize.fit(fine[..., None] / 127.5 - 1, (height // 2, width // 2))[..., 0]
-    features = np.hstack([_features(fine, BLOCK), _features((half + 1) * 127.5, BLOCK // 2)])
-    features = features[np.isfinite(features).all(1)]
-    difference = features.mean(0) - natural[0]
-    covariance = (np.cov(features, rowvar=False) + natural[1]) / 2
-    return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))
+    return np.hstack([_of_size(fine, BLOCK), _of_size((half + 1) * 127.5, BLOCK // 2)])
 
 
-def _features(image: np.ndarray, block: int) -> np.ndarray:
-    """Returns the 18 features of every block `[blocks, 18]`."""
+def _of_size(image: np.ndarray, block: int) -> np.ndarray:
+    """Returns the features of every block at one size, `[blocks, 18]`."""
     mean = _blurred(image)
     deviation = np.sqrt(np.abs(_blurred(np.square(image)) - np.square(mean)))
     normalised = (image - mean) / (deviation + 1)
