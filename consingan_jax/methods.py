@@ -65,7 +65,7 @@ METHODS = {
             }
         ),
         defaults={"num_stages": 0, "num_filters": 32, "negative_slope": 0.2},
-        task_defaults={"superres": {"scale_factor": 0.5 ** (1 / 3)}},
+        task_defaults={"superres": {"scale_factor": 0.5 ** (1 / 3), "min_size": 18}},
         # Cheap enough for a first look on two cores; a smaller coarsest level copies the image.
         variants={"quick": {"max_size": 100, "num_filters": 16, "num_iters": 500}},
         fixed_input="gaussian",

@@ -100,11 +100,12 @@ TASKS = {
         variants={"quick": _QUICK_EDITS},
     ),
     "superres": Task(
-        *("superres", False, "geometric", "gaussian", "real"),
+        *("superres", False, "geometric", "noisy_real", "real"),
         can_enlarge=True,
         sample_hint="--scale=4",
-        defaults={"min_size": 18, "rec_weight": 100.0},
-        variants={"quick": _QUICK_EDITS},
+        # The pyramid grows by about two, so that its top and bottom look alike.
+        defaults={"num_stages": 3, "min_size": 90, "rec_weight": 100.0},
+        variants={"quick": _QUICK_HARMONY},
     ),
 }
 

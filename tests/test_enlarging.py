@@ -1,5 +1,9 @@
 """Enlarging the training image of a model."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -7,9 +11,9 @@ import consingan_jax
 from consingan_jax.cli import sample
 from consingan_jax.config import Config
 from consingan_jax.errors import InputError
-from consingan_jax.generation import enlarging
+from consingan_jax.generation import enlarging, inputs, sampling
 from consingan_jax.images import loading
-from consingan_jax.nn import resize
+from consingan_jax.nn import byte_resize, resize
 from consingan_jax.training import trainer
 from tests import tiny
 from tests.test_singan import SMALL
@@ -71,6 +75,46 @@ def test_enlarged_sizes_and_seeds(model):
         assert made.dtype == np.float32 and np.abs(made).max() <= 1
     np.testing.assert_array_equal(model.enlarge(1.3, seed=1), made)
     assert np.abs(model.enlarge(1.3, seed=2) - made).max() > 0
+
+
+def test_singan_applies_its_last_scale_again_and_again(runs):
+    """A network that adds nothing leaves the resampling, step by step."""
+    model = consingan_jax.load(runs["singan"])
+    *below, last = model.params["stages"]
+    silent = {**last["params"], "tail": jax.tree.map(jnp.zeros_like, last["params"]["tail"])}
+    params = {"stages": [*below, {**last, "params": silent}]}
+    made = dataclasses.replace(model, params=params).enlarge(4)[0]
+    expected = model.real[0]
+    for _ in range(6):
+        expected = byte_resize.resize(expected, 4 ** (1 / 6))
+    height, width = (4 * length for length in model.size)
+    np.testing.assert_allclose(made, expected[:height, :width], atol=1e-6)
+
+
+def test_noise_of_singans_steps(runs):
+    model, wanted = consingan_jax.load(runs["singan"]), []
+
+    def draw(step, window):
+        wanted.append((step, window.rows.length, window.columns.length, window.channels))
+        return jnp.zeros((1, *wanted[-1][1:]))
+
+    arrays = model.params, jnp.asarray(model.real), model.noise_amps[-1]
+    images = [*enlarging.by_last_scale(model.generator, *arrays, 2, draw)]
+    assert [image.shape[1:3] for image in images] == [(27, 36), (35, 46), (45, 58)]
+    assert wanted == [(0, 27, 36, 1), (1, 35, 46, 3), (2, 45, 58, 3)]
+
+
+def test_consingan_puts_the_image_in_at_the_coarsest_stage(runs):
+    model = consingan_jax.load(runs["consingan"])
+    factor = model.size[0] / model.sizes[0][0]  # of one step
+    (made,) = model.enlarge(factor, seed=4)
+    sizes = sampling.renderer(model, *made.shape[:2]).sizes
+    assert sizes[0] in [model.size, (model.size[0], model.size[1] + 1)]
+    view = model.generator.view(sizes)
+    _, *noises = inputs.sample_input(model, 4, sizes[0]).draw(view.noise(model.arch))
+    z = [jnp.asarray(resize.fit(model.real[0], sizes[0]))[None], *noises]
+    expected = model.generator(model.params, z, model.noise_amps, view)[0]
+    np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
 def test_a_faithful_image_shrinks_to_the_training_image(model):

@@ -14,8 +14,8 @@ from consingan_jax import numerics, tasks
 from consingan_jax.config import Config
 from consingan_jax.data import noise
 from consingan_jax.errors import InputError
-from consingan_jax.generation import inputs
-from consingan_jax.generation.sampling import MAX_LENGTH, MAX_PIXELS, TiledRenderer
+from consingan_jax.generation import inputs, sampling
+from consingan_jax.generation.sampling import MAX_LENGTH, MAX_PIXELS
 from consingan_jax.generation.trained import TrainedGenerator
 from consingan_jax.nn import byte_resize, resize
 from consingan_jax.nn.layers import Params
@@ -26,7 +26,7 @@ from consingan_jax.nn.scale_view import ScaleView
 
 MAX_SCALE = 16
 PER_DOUBLING = 3  # steps of SinGAN, each by about its pyramid's factor
-MIN_GROWTH = 1.2  # of a step of ConSinGAN, whose last stage may grow by less
+MIN_GROWTH = 1.2  # of a step of ConSinGAN, whose pyramid may grow by less
 PROJECTIONS = 5  # more only where clipping moves the image away again
 
 DrawFn = Callable[[int, NoiseWindow], jax.Array]
@@ -142,24 +142,24 @@ def _enlarged(
     return generator.enlarged(params, image, z, noise_amp, view.scale(1))
 
 
-def _by_last_stage(model: TrainedGenerator, scale: float, seed: int) -> np.ndarray:
-    """Enlarges by copies of ConSinGAN's last stage on top of it, each fed by the one below."""
-    growth = model.size[0] / model.sizes[-2][0] if len(model.sizes) > 1 else 1.0
-    steps = max(1, round(math.log(scale) / math.log(max(growth, MIN_GROWTH))))
-    factors = [scale ** ((step + 1) / steps) for step in range(steps)]
-    sizes = (*model.sizes, *(enlarged_size(model.size, factor) for factor in factors[:-1]))
-    sizes = (*sizes, enlarged_size(model.size, scale))  # exactly, whatever the last power gives
-    params = functools.reduce(lambda p, _: model.generator.grow(p), range(steps), model.params)
-    amps = jnp.append(model.noise_amps, jnp.repeat(model.noise_amps[-1], steps))
-    # z* up to the training image, which is thus reconstructed, and noise above.
-    fixed, keys = inputs.z_star(model), noise.stage_keys(noise.sample_key(seed), steps)
-    assert fixed.keys is not None, "z* has keys"
-    source = dataclasses.replace(fixed, keys=jnp.concatenate([fixed.keys, keys]))
-    return TiledRenderer(params, amps, model.generator, sizes).picture(source)
+def _by_generator(model: TrainedGenerator, scale: float, seed: int) -> np.ndarray:
+    """Enlarges by all of ConSinGAN's generator, which takes the image itself as z_0.
+
+    It has learned to make the training image of a small one. Its last stage alone, again and again,
+    adds to the contrast each time.
+    """
+    growth = max(model.size[0] / model.sizes[0][0], MIN_GROWTH)
+    steps = max(1, round(math.log(scale) / math.log(growth)))
+    image = model.real[0]
+    for step in range(1, steps + 1):
+        factor = scale if step == steps else scale ** (step / steps)
+        renderer = sampling.renderer(model, *enlarged_size(model.size, factor))
+        image = renderer.picture(inputs.image_input(model, seed, image, renderer.sizes[0]))
+    return image
 
 
 ENLARGERS: dict[str, Callable[[Any, float, int], np.ndarray]] = {
-    "consingan": _by_last_stage,
+    "consingan": _by_generator,
     "singan": _by_last_scale,
 }
 """How each method enlarges: of a model, a factor and a seed, `[>= H, >= W, C]`."""
