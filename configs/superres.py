@@ -9,7 +9,7 @@ Training takes hours on a laptop CPU (`--dry_run` estimates the time on your mac
 
     python train.py --config=configs/superres.py:quick
 
-Trains four stages up to 64 px, 32 filters, 300 iterations each, for a first look.
+Trains three stages up to 100 px, 32 filters, 300 iterations each, for a first look.
 """
 
 from consingan_jax.cli.flags import config_file
