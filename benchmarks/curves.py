@@ -54,9 +54,14 @@ def config_of(way: str, image: pathlib.Path) -> Config:
     Values with commas are lists, and are written with semicolons: `fast,num_iters=900;700`.
     """
     variant, *changes = way.split(",")
+    variant = "" if variant == "paper" else variant
+    return Config.create(variant=variant, image=image, **changes_of(changes))
+
+
+def changes_of(changes: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of fields that are written as `NAME=VALUE`."""
     values = dict(change.split("=", 1) for change in changes)
-    parsed = {name: _value(text) for name, text in values.items()}
-    return Config.create(variant="" if variant == "paper" else variant, image=image, **parsed)
+    return {name: _value(text) for name, text in values.items()}
 
 
 def _value(text: str) -> Any:

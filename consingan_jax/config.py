@@ -103,7 +103,8 @@ class Config(Fields):
         if variant and variant not in variants:
             known = ", ".join(variants)
             raise InputError(f"task {task} has no variant {variant!r}: give {known} or none")
-        settings = {**spec.defaults, **method.defaults, **variants.get(variant, {}), **changes}
+        of_task = {**spec.defaults, **method.defaults, **method.task_defaults.get(task, {})}
+        settings = {**of_task, **variants.get(variant, {}), **changes}
         return cls.restore({"task": task, **settings})
 
     @classmethod

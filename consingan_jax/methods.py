@@ -1,7 +1,7 @@
 """Table of methods: all differences between them that are no arithmetic.
 
 The rooms that compute have tables by the same names: `generation.architecture.NETWORKS`,
-`runs.inputs.PYRAMIDS` and `training.iterations.ITERATIONS`.
+`generation.enlarging.ENLARGERS`, `runs.inputs.PYRAMIDS` and `training.iterations.ITERATIONS`.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ class Method:
             with their own slugs.
         unused: fields of the configuration that it does not read.
         defaults: changes to the defaults of the fields.
+        task_defaults: further changes for single tasks.
         variants: changes of each variant, instead of the task's; None: the task's.
         fixed_input: kind of z*_0, a key of `data.noise.INPUTS`; empty: that of the task.
         fixed_is_zero_above: whether z* is zero above stage 0.
@@ -35,6 +36,7 @@ class Method:
     tasks: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     unused: frozenset[str] = frozenset()
     defaults: _Changes = dataclasses.field(default_factory=dict, hash=False)
+    task_defaults: Mapping[str, _Changes] = dataclasses.field(default_factory=dict, hash=False)
     variants: Mapping[str, _Changes] | None = dataclasses.field(default=None, hash=False)
     fixed_input: str = ""
     fixed_is_zero_above: bool = False
@@ -50,7 +52,11 @@ METHODS = {
     ),
     "singan": Method(
         *("SinGAN", "1905.01164"),
-        tasks={"generation": "singan", "animation": "singan-animation"},
+        tasks={
+            "generation": "singan",
+            "animation": "singan-animation",
+            "superres": "singan-superres",
+        },
         unused=frozenset(
             {
                 *("pyramid_rule", "activation", "batch_norm", "window", "windows", "train_depth"),
@@ -59,6 +65,7 @@ METHODS = {
             }
         ),
         defaults={"num_stages": 0, "num_filters": 32, "negative_slope": 0.2},
+        task_defaults={"superres": {"scale_factor": 0.5 ** (1 / 3), "min_size": 18}},
         # Cheap enough for a first look on two cores; a smaller coarsest level copies the image.
         variants={"quick": {"max_size": 100, "num_filters": 16, "num_iters": 500}},
         fixed_input="gaussian",

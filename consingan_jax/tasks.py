@@ -21,6 +21,7 @@ class Task:
         composite_input: kind of z_0 for a composite, likewise; None: it takes no composites.
         mask_radius: dilation of a composite's mask, in pixels at a long side of 250.
         can_animate: whether its models make animations.
+        can_enlarge: whether its models enlarge their image.
         sample_hint: flags of `consingan sample` to suggest for its models.
         defaults: changes to the paper's defaults.
         variants: further changes of each variant, by name.
@@ -34,6 +35,7 @@ class Task:
     composite_input: str | None = None
     mask_radius: int = 0
     can_animate: bool = False
+    can_enlarge: bool = False
     sample_hint: str = "--num_samples=8 --width=2x"
     defaults: Changes = dataclasses.field(default_factory=dict, hash=False)
     variants: Mapping[str, Changes] = dataclasses.field(default_factory=dict, hash=False)
@@ -94,14 +96,26 @@ TASKS = {
         defaults={"num_iters": 1000, "batch_norm": True},
         variants={"quick": _QUICK_EDITS},
     ),
+    "superres": Task(
+        *("superres", False, "geometric", "noisy_real", "real"),
+        can_enlarge=True,
+        sample_hint="--scale=4",
+        # The pyramid grows by about two, so that its top and bottom look alike.
+        defaults={"num_stages": 3, "min_size": 90, "rec_weight": 100.0},
+        variants={"quick": _QUICK_HARMONY},
+    ),
 }
 
 
-def names(*, takes_composite: bool = False, can_animate: bool = False) -> str:
-    """Returns the tasks that take composites, or that can animate, joined by "and"."""
+def names(
+    *, takes_composite: bool = False, can_animate: bool = False, can_enlarge: bool = False
+) -> str:
+    """Returns the tasks that take composites, can animate or can enlarge, joined by "and"."""
     found = [
         name
         for name, task in TASKS.items()
-        if (takes_composite and task.composite_input) or (can_animate and task.can_animate)
+        if (takes_composite and task.composite_input)
+        or (can_animate and task.can_animate)
+        or (can_enlarge and task.can_enlarge)
     ]
     return " and ".join(found)

@@ -6,7 +6,6 @@ rounding error moves a gradient by a thousandth, and Adam passes that on: from t
 on two correct programs in single precision agree to a few per cent only.
 """
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -19,9 +18,10 @@ from scipy import ndimage
 from consingan_jax.config import Config
 from consingan_jax.data import scale_pyramid
 from consingan_jax.data.noise import NoiseSource
-from consingan_jax.generation import scale_import
+from consingan_jax.generation import enlarging, scale_import
 from consingan_jax.nn import byte_resize
 from consingan_jax.nn.conv import pad
+from consingan_jax.nn.receptive_field import NoiseWindow
 from consingan_jax.nn.scale_generator import ScaleArchitecture, ScaleGenerator
 from consingan_jax.training.scale_draws import Draws
 from consingan_jax.training.scale_step import ScaleStep
@@ -172,7 +172,7 @@ def _trajectory(data: dict, _: pathlib.Path) -> Iterator[Check]:
         yield from Replay(recording, i).checks()
     yield from samples(recording)
     yield from _walks(recording)
-    yield from _enlarged(recording)
+    yield from enlarged(recording)
 
 
 def pyramid(recording: Recording) -> Iterator[Check]:
@@ -416,34 +416,35 @@ def _walks(recording: Recording) -> Iterator[Check]:
         yield Check(f"{name}, grey levels", float(error), 1)
 
 
-def _enlarged(recording: Recording) -> Iterator[Check]:
+def enlarged(recording: Recording) -> Iterator[Check]:
     """Yields the checks of super-resolution: the last scale, again and again."""
-    data, about = recording.data, recording.about
+    data, limit = recording.data, PICTURE[_is_double()]
     if "sr/in" not in data:
         return
+    scale, last = recording.about["sr_factor"], len(recording.stages) - 1
+    real, wanted = recording.array(f"real_{last}"), []
+
+    def draw(step: int, window: NoiseWindow) -> jax.Array:
+        wanted.append((1, window.rows.length, window.columns.length, window.channels))
+        return recording.array(f"sr/noise_{step}")
+
+    images = [
+        *enlarging.by_last_scale(
+            recording.generator, recording.trained(), real, recording.amps[last], scale, draw
+        )
+    ]
     steps = sum(name.startswith("sr/size_") for name in data)
-    scale = about["sr_factor"] ** (1 / steps)
-    last = len(recording.stages) - 1
-    generator = ScaleGenerator(dataclasses.replace(recording.arch, factor=1 / scale))
-    network, stage = generator.network(last), recording.trained()["stages"][last]
-    image = recording.array(f"real_{last}")
-    for k in range(steps):
-        size = byte_resize.scaled_size(image.shape[1:3], scale)
-        view = generator.view([image.shape[1:3], size])
-        below = generator.raised(image, view.scale(1))
-        if k == 0:
-            first = generator.within_border(below)
-            yield from _with_flips("first enlarged picture", first, data["sr/in"], 1e-6)
-        yield Check("sizes of enlarged pictures", _difference(size, data[f"sr/size_{k}"]), 0)
-        noise = generator.framed_noise(recording.array(f"sr/noise_{k}"), view.scale(1))
-        given = below + recording.amps[last] * noise
-        image = network(stage["params"], stage["statistics"], given)
-        image += generator.within_border(below)
+    yield Check("steps too many", abs(len(images) - steps), 0)
+    for k, image in enumerate(images):
+        size, shape = data[f"sr/size_{k}"], data[f"sr/noise_{k}"].shape
+        yield Check("sizes of enlarged pictures", _difference(image.shape[1:3], size), 0)
+        yield Check("shapes of noise", _difference(wanted[k], shape), 0)
         if f"sr/out_{k}" in data:
-            limit = PICTURE[_is_double()]
             yield from _with_flips("enlarged pictures", image, data[f"sr/out_{k}"], limit)
-    height, width = data["sr/final"].shape[:2]
-    ours = (image[0, :height, :width] / 2 + 0.5).clip(0, 1)
+    first = byte_resize.resize(np.asarray(real[0]), scale ** (1 / steps))
+    yield from _with_flips("first enlarged picture", first[None], data["sr/in"], 1e-6)
+    height, width = enlarging.enlarged_size(real.shape[1:3], scale)
+    ours = (images[-1][0, :height, :width] / 2 + 0.5).clip(0, 1)
     yield from _with_flips("result of super-resolution", ours, data["sr/final"], 1e-4)
 
 

@@ -380,6 +380,14 @@ def test_a_published_model(theirs, recording, tmp_path, monkeypatch, capsys):
     assert consingan_jax.load("run").sample(0).shape == (1, 32, 43, 3)
 
 
+def test_a_published_model_of_super_resolution(theirs):
+    other = theirs.with_name("scale_factor=0.793701,alpha=100")
+    sizes = [(16, 22), (20, 27), (24, 32)]  # with numbers of levels rounded up there were four
+    layers = {"head": {}, "block0": {}, "tail": {"kernel": np.zeros((3, 3, 8, 3))}}
+    config = scale_import._config(other, sizes, layers, np.zeros((1, 26, 32, 1)))
+    assert (config.task, config.min_size, config.rec_weight) == ("superres", 16, 100)
+
+
 def test_a_published_model_with_a_scale_missing(theirs):
     (theirs / "3/netG.pth").unlink()
     with pytest.raises(InputError, match="is incomplete: scale 3 of 0-4 is missing"):

@@ -22,6 +22,7 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
   consingan sample RUN --fill [--full_size]                        what config.exclude left out
+  consingan sample RUN --scale=4 [--faithful]                      the training image, enlarged
   consingan sample RUN --reconstruct                               the training image
   consingan sample RUN --width=32768 --height=32768 --out=big.zarr|.tif   one of any size
 
@@ -34,6 +35,7 @@ _WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
     "reconstruct": ("reconstruct",),
+    "scale": ("scale", "faithful", "seed"),
     "fill": ("fill", "full_size", "num_samples", "seed", "start_stage", "start_scale"),
     "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
     "": ("num_samples", "seed", *_SIZE),
@@ -57,6 +59,8 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
     a.DEFINE_bool("full_size", False, "At the picture's own resolution.", **to)
     a.DEFINE_bool("fill", False, "Fill the part that config.exclude left out.", **to)
+    a.DEFINE_float("scale", None, "Enlarge the training image by this factor.", **to)
+    a.DEFINE_bool("faithful", False, "So that it shrinks to the training image again.", **to)
     a.DEFINE_bool("animate", False, "Write animations instead.", **to)
     a.DEFINE_float("alpha", 0.1, "How strongly an animation is drawn to the image.", **to)
     a.DEFINE_float("beta", None, "How smooth it is [0.9; without --out a set].", **to)
@@ -74,7 +78,7 @@ def _main(flags: Flags, arguments: Sequence[str]) -> None:
     model = restore.load(ckpt)
     print(f"{device.describe()}\n{model.describe()}")
     task = model.task
-    if task.composite_input and not any(flags[name].value for name in _READS if name):
+    if (task.composite_input or task.can_enlarge) and not _actions(flags):
         print(f"samples are not what {model.config.task} is for: {task.sample_hint} applies it")
     last = ""
     for last in _outputs(Output(model, flags.out, ckpt), flags):
@@ -85,9 +89,14 @@ def _main(flags: Flags, arguments: Sequence[str]) -> None:
         print(f"report:  {page}")
 
 
+def _actions(flags: Flags) -> list[str]:
+    """Returns the actions asked for; none of them means samples."""
+    return [n for n in _READS if n and flags[n].present and flags[n].value is not False]
+
+
 def _check(flags: Flags) -> None:
     """Raises an InputError for flags that contradict each other or do nothing, or missing files."""
-    actions = [name for name in _READS if name and flags[name].value]
+    actions = _actions(flags)
     if len(actions) > 1:
         names = " and ".join(f"--{name}" for name in actions)
         raise InputError(f"{names} exclude each other: use one of them")
@@ -95,6 +104,8 @@ def _check(flags: Flags) -> None:
         raise InputError("--mask belongs to a composite: add --naive=FILE")
     if flags.full_size and not (flags.naive or flags.fill):
         raise InputError("--full_size belongs to a composite or a hole: add --naive=FILE or --fill")
+    if flags.faithful and flags.scale is None:
+        raise InputError("--faithful belongs to an enlarged image: add --scale=4")
     if not flags.animate and any(flags[name].present for name in ("fps", *_WALK)):
         raise InputError("--alpha, --beta, --frames, --fps and --loop need --animate: add it")
     action = actions[0] if actions else ""
@@ -108,10 +119,10 @@ def _check(flags: Flags) -> None:
     for path in [*flags.naive, *masks]:  # before the model is loaded, which takes a while
         if not pathlib.Path(path).exists():
             raise InputError(f"image {path}: {missing(path)}")
-    if (flags.naive or flags.reconstruct or flags.fill) and render.is_file(flags.out):
+    if action not in ("", "animate") and render.is_file(flags.out):
         raise InputError(
-            f"--out={flags.out}: --naive, --reconstruct and --fill write into a directory, not "
-            "into one file: use --out=DIRECTORY"
+            f"--out={flags.out}: --{action} writes into a directory, not into one file: use "
+            "--out=DIRECTORY"
         )
 
 
@@ -122,6 +133,9 @@ def _outputs(output: Output, flags: Flags) -> Iterator[str]:
         return output.composites(flags.naive, **asked)
     if flags.reconstruct:
         return output.reconstruction()
+    if flags.scale is not None:
+        asked = {"scale": flags.scale, "seed": flags.seed, "faithful": flags.faithful}
+        return output.enlarged(**asked)
     if flags.fill:
         asked = {"num_samples": flags.num_samples or 4, "full_size": flags.full_size}
         return output.fillings(seed=flags.seed, start_stage=flags.start_stage or 0, **asked)

@@ -78,7 +78,11 @@ def of_config(config: Config, image: np.ndarray) -> tuple[Config, list[np.ndarra
     """
     size, patch = (image.shape[0], image.shape[1]), patch_size(config.num_layers)
     levels = plan(
-        size, min_size=config.min_size, max_size=config.max_size, base=config.scale_factor
+        size,
+        min_size=config.min_size,
+        max_size=config.max_size,
+        base=config.scale_factor,
+        truncate=config.task_spec.can_enlarge,
     )
     number, sizes = len(levels.sizes), levels.sizes
     if number < 1 or min(size) <= config.min_size or (number > 1 and sizes[0] == sizes[1]):

@@ -103,6 +103,14 @@ def sample_input(
     return dataclasses.replace(fixed, keys=keys, given=given, zero_below=zero_below)
 
 
+def image_input(
+    model: TrainedGenerator, seed: int, image: np.ndarray, coarsest: Size
+) -> NoiseSource:
+    """Returns the input of a sample with an image `[H, W, C]` as z_0."""
+    first = jnp.asarray(resize.fit(image, coarsest))[None]
+    return dataclasses.replace(sample_input(model, seed, coarsest), given=(first,))
+
+
 def composite_input(
     model: TrainedGenerator, seed: int, composite: np.ndarray, coarsest: Size
 ) -> NoiseSource:

@@ -9,7 +9,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
-from consingan_jax.generation import animation, filling, inputs, sampling
+from consingan_jax.generation import animation, enlarging, filling, inputs, sampling
 from consingan_jax.generation.composite import (
     CompositeResult,
     apply_mask,
@@ -194,6 +194,25 @@ class Model(TrainedGenerator):
         """
         images = filling.fillings(self, seed, num_samples, start_stage=start_stage, picture=picture)
         return np.stack(list(images)).view(ImageArray)
+
+    @numerics.independent
+    def enlarge(self, scale: float = 4.0, *, seed: int = 0, faithful: bool = False) -> np.ndarray:
+        """Enlarges the training image with details like its own (super-resolution).
+
+        Args:
+            scale: factor of both sides, above 1 and up to 16.
+            seed: seed of the noise.
+            faithful: whether the result is then moved to the nearest image that shrinks to the
+                training image again.
+
+        Returns:
+            `[1, H, W, C]`, float32 in [-1, 1].
+
+        Raises:
+            InputError: the model's task does not enlarge, or an argument is out of range.
+        """
+        image = enlarging.enlarged(self, scale, seed, faithful=faithful)
+        return image[None].view(ImageArray)
 
     edit = harmonize  # The task table holds all in which editing differs.
 

@@ -17,6 +17,7 @@ from consingan_jax.generation import composite, filling, inputs, restore, video
 from consingan_jax.generation.model import Model
 from consingan_jax.images import display, loading, masks
 from consingan_jax.images.loading import LoadedImage
+from consingan_jax.nn import resize
 
 GRID = 24  # largest number of samples in the grid, besides the training image
 # The animations of the published program.
@@ -112,6 +113,18 @@ class Output:
         out = self._directory("fill-full_size" if full_size else "fill")
         line = f"{num_samples} fillings of {first.shape[0]}x{first.shape[1]} px (height x width)"
         yield self._save_all(out, itertools.chain([first], images), seed, line)
+
+    def enlarged(self, *, scale: float, seed: int, faithful: bool) -> Iterator[Artifact]:
+        """Writes the training image enlarged, and beside it its bicubic interpolation."""
+        (image,) = self.model.enlarge(scale, seed=seed, faithful=faithful)
+        size = (image.shape[0], image.shape[1])
+        out = self._directory(f"enlarged-{scale:g}x" + ("-faithful" if faithful else ""))
+        name = f"seed_{seed}{self.model.encoding.suffix}"
+        files = self.model.encoding.save(out / name, image)
+        picture = out / "side_by_side.png"
+        display.save(picture, display.grid([resize.fit(self.model.real[0], size), image]))
+        line = f"{files[0]}: {size[0]}x{size[1]} px (height x width); {picture}: bicubic beside it"
+        yield Artifact(line, picture, [picture, *files])
 
     def reconstruction(self) -> Iterator[Artifact]:
         """Writes the training image as learned."""

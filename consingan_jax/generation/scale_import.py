@@ -24,6 +24,7 @@ _NORM = {"weight": "scale", "bias": "bias"}
 _CONV = {"weight": "kernel", "bias": "bias"}
 # The name of a run's folder.
 _SETTINGS = re.compile(r"scale_factor=([\d.]+),\s*alpha=([\d.]+)")
+_OF_SUPERRES = 100.0  # the alpha that the published program sets for super-resolution
 
 
 def read_network(data: Mapping[str, np.ndarray], prefix: str = "") -> tuple[Params, Statistics]:
@@ -105,7 +106,9 @@ def _config(path: pathlib.Path, sizes: list[Size], params: Params, z_star: np.nd
     # Only in animations the noise fills the border, so that it is larger than the image; the noise
     # of the others is stored with a border of zeros.
     is_animation = bool(np.any(z_star[:, 0]))
-    settings |= {"task": "animation" if is_animation else "generation"}
+    is_superres = settings.get("rec_weight") == _OF_SUPERRES
+    still = "superres" if is_superres else "generation"
+    settings |= {"task": "animation" if is_animation else still}
     settings |= {"num_filters": filters, "num_layers": layers, "num_stages": len(sizes)}
     min_size = _min_size(path, sizes, settings.get("scale_factor", 0.75))
     return Config.create(method="singan", max_size=max(sizes[-1]), min_size=min_size, **settings)

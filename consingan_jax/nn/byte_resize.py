@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from consingan_jax.nn.resize import Size, resize_matrix
+from consingan_jax.nn.resize import Size, resample, resize_matrix
 
 
 def to_bytes(x: Any) -> Any:
@@ -60,6 +60,5 @@ def resize_to(image: np.ndarray, size: Size, *, through_bytes: bool = True) -> n
 def _apply(
     rows: np.ndarray, columns: np.ndarray, image: np.ndarray, through_bytes: bool
 ) -> np.ndarray:
-    source = to_bytes(image) if through_bytes else image
-    made = np.einsum("oh,hwc,pw->opc", rows, source.astype(np.float64), columns, optimize=True)
+    made = resample(rows, columns, to_bytes(image) if through_bytes else image)
     return from_bytes(made) if through_bytes else made.clip(-1, 1).astype(np.float32)

@@ -105,6 +105,12 @@ def fit(image: np.ndarray, size: Size) -> np.ndarray:
     return _apply(rows, columns, image)
 
 
+def resample(rows: np.ndarray, columns: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Returns an image `[H, W, C]` times a matrix along each axis, float64 and not clipped."""
+    image = image.astype(np.float64)
+    made: np.ndarray = np.einsum("oh,hwc,pw->opc", rows, image, columns, optimize=True)
+    return made
+
+
 def _apply(rows: np.ndarray, columns: np.ndarray, image: np.ndarray) -> np.ndarray:
-    result = np.einsum("oh,hwc,pw->opc", rows, image.astype(np.float64), columns, optimize=True)
-    return np.clip(result, -1, 1).astype(np.float32)
+    return np.clip(resample(rows, columns, image), -1, 1).astype(np.float32)

@@ -167,12 +167,24 @@ class ScaleGenerator:
                 below = with_border(x, view.scale(i))
             else:
                 below = self.raised(x, view.scale(i))
-            stage, axes = params["stages"][i], view.scale(i)
-            given = below + noise_amps[i] * self.framed_noise(z[i], axes)
-            made = self.network(i)(stage["params"], stage["statistics"], given)
-            x = made + self.within_border(below)
+            noise = noise_amps[i] * self.framed_noise(z[i], view.scale(i))
+            x = self._added(params, i, below, noise)
         assert x is not None, "there is no scale to run"
         return x
+
+    def enlarged(
+        self, params: Params, x: jax.Array, z: jax.Array, noise_amp: jax.Array, axes: _Axes
+    ) -> jax.Array:
+        """Enlarges images `[N, h, w, C]` of any size by the last scale, as `image` does."""
+        below = self.raised(x, axes)
+        last = len(params["stages"]) - 1
+        return self._added(params, last, below, noise_amp * self.framed_noise(z, axes))
+
+    def _added(self, params: Params, i: int, below: jax.Array, noise: jax.Array) -> jax.Array:
+        """Returns the image that scale i adds to, without its border, plus what it adds."""
+        stage = params["stages"][i]
+        made = self.network(i)(stage["params"], stage["statistics"], below + noise)
+        return made + self.within_border(below)
 
     def nothing(self, number: int, view: ScaleView) -> jax.Array:
         """Returns the image that scale 0 adds to, with its border: zeros."""
