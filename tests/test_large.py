@@ -141,7 +141,7 @@ def test_an_animation_of_any_size(run, finished_run, tmp_path):
         (["--width=40000"], "give a size from 1 to 32768 px; a file .zarr or .tif may be larger"),
         (["--width=32768", "--height=32768"], "takes a file .zarr or .tif as --out"),
         (["--out=big.jpg"], "out=big.jpg: one image goes into .png, .npy, .zarr or .tif"),
-        (["--reconstruct", "--out=one.png"], "--reconstruct and --fill write into a directory"),
+        (["--reconstruct", "--out=one.png"], "--reconstruct writes into a directory"),
         (["--out=big.zarr", "--cpus=2"], "--cpus has no effect without --engine=ray"),
         (["--devices=2"], "--devices has no effect on samples: leave it out"),
         (["--out=big.zarr", "--devices=999"], "devices=999: only 1 available: give 1"),
