@@ -138,6 +138,8 @@ CASES: list[tuple[str, list[str], str]] = [
         ["EDITING", "--paint=examples/scene.png", "--start_stage=2"],
         "start_stage=2: paintings enter this model at stages 0 to 1",
     ),
+    ("sample", ["EDITING", "--paint=examples/scene.png", "--colours=1"], "colours=1: give 2 to 64"),
+    ("sample", ["EDITING", "--colours=5"], "--colours has no effect on samples: leave it out"),
     ("sample", ["EDITING", "--paint=a.png", "--width=2x"], "--width has no effect with --paint"),
     ("sample", ["EDITING", "--paint=examples/scene.png", "--out=a.png"], "--paint writes into a"),
     ("sample", ["RUN", "--tile=left"], "tile=left: give horizontal, vertical, both or leave it"),

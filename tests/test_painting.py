@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import consingan_jax
+from consingan_jax.data import palette
 from consingan_jax.errors import InputError
 from consingan_jax.generation.output import Output
 from consingan_jax.images import loading
@@ -78,6 +79,32 @@ def test_stage_0_reads_the_painting_at_the_size_of_its_stage(editing_run, painti
     assert np.abs(model.paint(painting, 0) - model.paint(painting, 1)).max() > 1e-5
 
 
+def test_the_colours_of_an_image():
+    image = np.zeros((4, 6, 3), np.float32)
+    image[:, :2], image[:, 2:5], image[:, 5] = (-1, -1, 0), (0, 0.5, 0), (1, 1, 0)
+    image[0, :2] += 0.1
+    found = palette.of_image(image, 3)
+    np.testing.assert_allclose(found, [(-0.975, -0.975, 0.025), (0, 0.5, 0), (1, 1, 0)], atol=1e-6)
+    picture = np.array([[(-0.6, -0.6, -1), (0.4, 0.6, 0.2)]], np.float32)
+    np.testing.assert_array_equal(palette.reduced(picture, found)[0], found[:2])
+    # More colours than the image has.
+    assert {tuple(colour) for colour in palette.of_image(image[1:], 9)} == {
+        tuple(colour) for colour in np.unique(image[1:].reshape(-1, 3), axis=0)
+    }
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_colours_that_an_image_does_not_have_are_replaced(stage, scales):
+    """A flat painting of any colour near one of the palette gives what that colour gives."""
+    model = consingan_jax.load(scales)
+    colour = palette.of_image(model.real[0], 2)[1]
+    own = np.broadcast_to(colour, (21, 28, 3))
+    asked = {"start_stage": stage, "colours": 2}
+    np.testing.assert_array_equal(model.paint(own + 0.05, **asked), model.paint(own, **asked))
+    plain = model.paint(own + 0.05, start_stage=stage)
+    assert np.abs(plain - model.paint(own, **asked)).mean() > 0.02
+
+
 @pytest.mark.parametrize("shape", [(20, 80), (80, 20)])
 def test_another_aspect_ratio_is_kept(shape, scales, editing_run):
     flat = np.full((*shape, 3), 128, np.uint8)
@@ -107,6 +134,7 @@ def test_files(scales, tmp_path):
         ({"start_stage": 0}, "start_stage=0: paintings enter this model at stages 1 to 2"),
         ({"start_stage": 3}, "start_stage=3: paintings enter this model at stages 1 to 2"),
         ({"num_samples": 0}, "num_samples=0: give 1 or more"),
+        ({"colours": 65}, "colours=65: give 2 to 64, or 0 for those it has"),
         ({"seed": -1}, "seed=-1: give one from 0"),
         ({"picture": np.zeros((30, 40, 1))}, r"painting of shape \(30, 40, 1\): give \[H, W, 3\]"),
         ({"picture": np.zeros((0, 40, 3))}, r"painting of shape \(0, 40, 3\)"),

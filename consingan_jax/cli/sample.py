@@ -34,7 +34,7 @@ _SIZE = ("width", "height", "start_stage", "start_scale", "tile")
 _WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
-    "paint": ("paint", "num_samples", "seed", "start_stage", "start_scale"),
+    "paint": ("paint", "colours", "num_samples", "seed", "start_stage", "start_scale"),
     "reconstruct": ("reconstruct",),
     "fill": ("fill", "full_size", "num_samples", "seed", "start_stage", "start_scale"),
     "animate": ("animate", "seed", "fps", *_WALK, *_SIZE),
@@ -58,6 +58,7 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
     a.DEFINE_string("paint", None, "Painting that enters at --start_stage [each].", **to)
+    a.DEFINE_integer("colours", 0, "Of the image, that a painting is reduced to; 0: all.", **least)
     a.DEFINE_bool("full_size", False, "At the picture's own resolution.", **to)
     a.DEFINE_bool("fill", False, "Fill the part that config.exclude left out.", **to)
     a.DEFINE_bool("animate", False, "Write animations instead.", **to)
@@ -129,7 +130,8 @@ def _outputs(output: Output, flags: Flags) -> Iterator[str]:
         return output.composites(flags.naive, **asked)
     if flags.paint:
         asked = {"num_samples": flags.num_samples or 1, "start_stage": flags.start_stage}
-        return output.paintings(flags.paint, seed=flags.seed, **asked)
+        asked |= {"seed": flags.seed, "colours": flags.colours}
+        return output.paintings(flags.paint, **asked)
     if flags.reconstruct:
         return output.reconstruction()
     if flags.fill:

@@ -203,6 +203,7 @@ class Model(TrainedGenerator):
         num_samples: int = 1,
         *,
         start_stage: int = 1,
+        colours: int = 0,
     ) -> np.ndarray:
         """Gives a painting the look of the training image (SinGAN's paper, section 4).
 
@@ -215,6 +216,7 @@ class Model(TrainedGenerator):
             num_samples: number of images.
             start_stage: where the painting enters: at a higher stage more of it is kept, and at a
                 lower one more is made up. From 1 on with SinGAN.
+            colours: reduce the painting to so many colours of the training image; 0: not at all.
 
         Returns:
             `[num_samples, h, w, C]`, float32 in [-1, 1].
@@ -223,7 +225,8 @@ class Model(TrainedGenerator):
             InputError: the model takes no paintings, or an argument is out of range.
         """
         picture = as_picture("painting", picture, self.arch.channels)
-        images = painting.paintings(self, picture, seed, num_samples, start_stage=start_stage)
+        asked = {"start_stage": start_stage, "colours": colours}
+        images = painting.paintings(self, picture, seed, num_samples, **asked)
         return np.stack(list(images)).view(ImageArray)
 
     edit = harmonize  # The task table holds all in which editing differs.

@@ -151,7 +151,7 @@ class Output:
             yield Artifact(f"{name}: {origin}; {files[0]}", files[0], files)
 
     def paintings(
-        self, path: str, *, seed: int, num_samples: int, start_stage: int | None
+        self, path: str, *, seed: int, num_samples: int, start_stage: int | None, colours: int = 0
     ) -> Iterator[str]:
         """Writes what the model makes of a painting, and all of it side by side, a row a seed.
 
@@ -167,7 +167,8 @@ class Output:
             path, model.config, encoding, model.arch.channels, name="painting"
         )
         columns = [
-            model.paint(found.pixels, seed, num_samples, start_stage=stage) for stage in stages
+            model.paint(found.pixels, seed, num_samples, start_stage=stage, colours=colours)
+            for stage in stages
         ]
         yield from found.notes
         out, files = self._directory(pathlib.Path(path).stem, always_below=True), []

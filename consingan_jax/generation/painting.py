@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data import scale_pyramid
+from consingan_jax.data import palette, scale_pyramid
 from consingan_jax.data.noise import Z
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs, sampling
@@ -27,6 +27,7 @@ from consingan_jax.nn.resize import Size
 from consingan_jax.nn.scale_generator import ScaleArchitecture, ScaleGenerator
 from consingan_jax.nn.scale_view import ScaleView
 
+MAX_COLOURS = 64
 _Made = Callable[[int], np.ndarray]
 """Returns the image `[h, w, C]` of a seed."""
 
@@ -51,9 +52,17 @@ def start_stages(model: TrainedGenerator) -> range:
 
 
 def paintings(
-    model: TrainedGenerator, picture: np.ndarray, seed: int, num_samples: int, *, start_stage: int
+    model: TrainedGenerator,
+    picture: np.ndarray,
+    seed: int,
+    num_samples: int,
+    *,
+    start_stage: int,
+    colours: int = 0,
 ) -> Iterator[np.ndarray]:
     """Returns an iterator over images `[h, w, C]` that a model makes of a picture `[H, W, C]`.
+
+    The picture is first reduced to so many `colours` of the training image, unless they are 0.
 
     Raises:
         InputError: the model takes no paintings, or an argument is out of range.
@@ -66,14 +75,20 @@ def paintings(
         )
     if num_samples < 1:
         raise InputError(f"num_samples={num_samples}: give 1 or more")
+    if colours != 0 and not 2 <= colours <= MAX_COLOURS:
+        raise InputError(f"colours={colours}: give 2 to {MAX_COLOURS}, or 0 for those it has")
     inputs.check_seed(seed, num_samples)
-    made = PAINTERS[model.config.method].start(model, picture, start_stage)
+    top = own_size(picture.shape, model.size)
+    if colours:
+        known = palette.of_image(model.real[0], colours)
+        picture = palette.reduced(resize.fit(picture, top), known)
+    made = PAINTERS[model.config.method].start(model, picture, top, start_stage)
     return map(made, range(seed, seed + num_samples))
 
 
-def _in_stages(model: TrainedGenerator, picture: np.ndarray, start_stage: int) -> _Made:
+def _in_stages(model: TrainedGenerator, picture: np.ndarray, top: Size, start_stage: int) -> _Made:
     kept = [0, *range(start_stage + 1, len(model.sizes))]
-    whole = sampling.renderer(model, *own_size(picture.shape, model.size))
+    whole = sampling.renderer(model, *top)
     renderer = dataclasses.replace(
         whole,
         params=model.generator.with_stages(model.params, kept),
@@ -90,8 +105,7 @@ def _in_stages(model: TrainedGenerator, picture: np.ndarray, start_stage: int) -
     return made
 
 
-def _in_scales(model: TrainedGenerator, picture: np.ndarray, start_stage: int) -> _Made:
-    top = own_size(picture.shape, model.size)
+def _in_scales(model: TrainedGenerator, picture: np.ndarray, top: Size, start_stage: int) -> _Made:
     sizes = scale_pyramid.sizes_below(top, model.arch.factor, len(model.sizes))
     image, view = at_scale(picture, sizes, start_stage - 1, model.arch), model.generator.view(sizes)
 
@@ -137,12 +151,13 @@ class Painter(NamedTuple):
         task: the task whose models take them.
         first: the lowest stage at which they enter. They enter at one stage less than there are: in
             SinGAN nothing is below stage 0, and in ConSinGAN nothing is made up above the last.
-        start: returns, for a model, a picture and a stage, what makes the image of a seed.
+        start: returns, for a model, a picture, the size of the result and a stage, what makes the
+            image of a seed.
     """
 
     task: str
     first: int
-    start: Callable[[TrainedGenerator, np.ndarray, int], _Made]
+    start: Callable[[TrainedGenerator, np.ndarray, Size, int], _Made]
 
 
 PAINTERS = {
