@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from consingan_jax import numerics
-from consingan_jax.data import palette, scale_pyramid
-from consingan_jax.data.noise import Z
+from consingan_jax.data import noise, palette, scale_pyramid
+from consingan_jax.data.noise import NoiseSource, Z
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs, sampling
 from consingan_jax.generation.composite import own_size
@@ -95,18 +95,19 @@ def _in_stages(model: TrainedGenerator, picture: np.ndarray, top: Size, start_st
         noise_amps=model.noise_amps[np.array(kept)],
         sizes=whole.sizes[start_stage:],
     )
-
-    image = resize.fit(picture, renderer.sizes[0])[None]
+    given = (resize.fit(picture, renderer.sizes[0])[None],)
 
     def made(seed: int) -> np.ndarray:
-        source = inputs.sample_input(model, seed, renderer.sizes[0])
-        return renderer.picture(dataclasses.replace(source, given=(image,)))
+        keys = noise.stage_keys(noise.sample_key(seed), len(kept))
+        return renderer.picture(NoiseSource(keys, given, per_pixel=model.per_pixel))
 
     return made
 
 
 def _in_scales(model: TrainedGenerator, picture: np.ndarray, top: Size, start_stage: int) -> _Made:
-    sizes = scale_pyramid.sizes_below(top, model.arch.factor, len(model.sizes))
+    sizes: Sequence[Size] = model.sizes
+    if top != model.size:
+        sizes = scale_pyramid.sizes_below(top, model.arch.factor, len(sizes))
     image, view = at_scale(picture, sizes, start_stage - 1, model.arch), model.generator.view(sizes)
 
     def made(seed: int) -> np.ndarray:
@@ -124,8 +125,9 @@ def at_scale(
     last, through_bytes = len(sizes) - 1, arch.through_bytes
     if picture.shape[:2] != sizes[last]:
         picture = byte_resize.resize_to(picture, sizes[last], through_bytes=through_bytes)
-    shrink = arch.factor ** (last - scale)
-    return byte_resize.resize(picture, shrink, through_bytes=through_bytes)[None]
+    shrink, (height, width) = arch.factor ** (last - scale), sizes[scale]
+    small = byte_resize.resize(picture, shrink, through_bytes=through_bytes)
+    return small[None, :height, :width]
 
 
 @functools.partial(numerics.jit, static_argnames=("generator", "first"))
