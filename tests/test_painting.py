@@ -60,6 +60,16 @@ def test_scales_above_the_start_are_those_of_a_sample(scales, painting):
     np.testing.assert_array_equal(made, other.paint(painting, 3, 2, start_stage=2))
 
 
+def test_an_unfinished_model_takes_paintings(scales, painting):
+    """Rounding its size down again by the factor would give another size of the scale below."""
+    model = consingan_jax.load(scales)
+    assert byte_resize.scaled_size(model.sizes[1], model.arch.factor) != model.sizes[0]
+    params = {"stages": model.params["stages"][:2]}
+    real, sizes = np.zeros((1, 18, 24, 3), np.float32), model.sizes[:2]
+    unfinished = dataclasses.replace(model, params=params, real=real, sizes=sizes)
+    assert unfinished.paint(painting, start_stage=1).shape == (1, 18, 24, 3)
+
+
 def test_stage_0_reads_the_painting_at_the_size_of_its_stage(editing_run, painting):
     model = consingan_jax.load(editing_run)
     silent = dataclasses.replace(model, noise_amps=0 * model.noise_amps)
