@@ -158,8 +158,9 @@ class StageStep(Iteration):
 
         def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
             scores, weight = functools.partial(self.critic.scores, critic), self.config.rec_weight
+            fake, reconstruction = jnp.split(pair, 2)
             return losses.generator_loss(
-                *(scores, *jnp.split(pair, 2), real),
+                *(scores, fake, reconstruction, real),
                 rec_weight=weight,
                 relativistic=self._relativistic,
                 pixels=weights.get("pixels"),
