@@ -1,9 +1,9 @@
 """Makes pictures of the documentation: `python examples/pictures.py [RUNS [DOCS [NAME ...]]]`.
 
 Trains the quick variants of retarget, generation and animation on the painted scene in RUNS (`runs`
-by default), and smaller models of pebbles and of the scene without a boat, or uses the runs there
-that `consingan train` has made. Writes wider.png, loop.gif, tile.png and filling.png to DOCS, or
-only those of the given names.
+by default), that of editing, and smaller models of pebbles and of the scene without a boat, or uses
+the runs there that `consingan train` has made. Writes wider.png, loop.gif, tile.png, painting.png
+and filling.png to DOCS, or only those of the given names.
 """
 
 import pathlib
@@ -14,6 +14,7 @@ import numpy as np
 import consingan_jax
 from consingan_jax.generation import video
 from consingan_jax.images import display
+from consingan_jax.nn import resize
 
 HERE = pathlib.Path(__file__).parent
 PEBBLES = {"num_filters": 32, "max_size": 96, "num_iters": (500, 300, 300)}
@@ -60,6 +61,17 @@ def tile(runs, docs):
     display.save(docs / "tile.png", np.tile(image, (3, 3, 1)))
 
 
+def painting(runs, docs):
+    """Two paintings, each with the result from every stage but the last."""
+    editing, cells = model("editing", runs), []
+    for name in ("scene_painting", "scene_painting_2"):
+        picture = consingan_jax.load_image(HERE / f"{name}.png")
+        made = [editing.paint(picture, start_stage=stage)[0] for stage in (0, 1, 2)]
+        cells += [resize.fit(picture, editing.size), *made]
+    doubled = np.repeat(np.repeat(display.grid(cells, columns=4), 2, 0), 2, 1)
+    display.save(docs / "painting.png", doubled)
+
+
 def filling(runs, docs):
     """The scene with a boat, what is learned of it, and three fillings."""
     boat = small("scene_naive", runs, **BOAT)
@@ -75,7 +87,8 @@ def main():
     """Writes the files."""
     given, defaults = sys.argv[1:3], ["runs", HERE.parent / "docs"]
     runs, docs = map(pathlib.Path, [*given, *defaults[len(given) :]])
-    makers = {"wider.png": wider, "loop.gif": loop, "tile.png": tile, "filling.png": filling}
+    makers = {"wider.png": wider, "loop.gif": loop, "tile.png": tile}
+    makers |= {"painting.png": painting, "filling.png": filling}
     for name in sys.argv[3:] or makers:
         makers[name](runs, docs)
 

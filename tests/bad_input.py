@@ -1,7 +1,7 @@
 """One command for each kind of bad input, and what lies where they look.
 
-In the arguments RUN is a finished run, HARMONY one of harmonization, and FILES a folder that
-`prepare` fills. Commands are given at the root of the repository.
+In the arguments RUN is a finished run, HARMONY one of harmonization, EDITING one of editing, and
+FILES a folder that `prepare` fills. Commands are given at the root of the repository.
 """
 
 import contextlib
@@ -134,6 +134,20 @@ CASES: list[tuple[str, list[str], str]] = [
     ("sample", ["RUN", "--scale=4", "--width=2x"], "--width has no effect with --scale: leave it"),
     ("sample", ["RUN", "--scale=4", "--out=a.png"], "--scale writes into a directory, not into"),
     ("sample", ["RUN", "--scale=big"], "--scale=big"),
+    ("sample", ["RUN", "--paint=examples/scen.png"], "file; there is examples/scene.png"),
+    ("sample", ["RUN", "--paint=examples/scene.png"], "and the task generation: paintings need"),
+    ("sample", ["EDITING", "--paint=FILES/words.png"], "is of no known image format"),
+    ("sample", ["EDITING", "--paint=FILES/five.npy"], "five.npy has 5: give that, or 0"),
+    ("sample", ["EDITING", "--paint=FILES/empty.png"], "is of no known image format"),
+    (
+        "sample",
+        ["EDITING", "--paint=examples/scene.png", "--start_stage=2"],
+        "start_stage=2: paintings enter this model at stages 0 to 1",
+    ),
+    ("sample", ["EDITING", "--paint=examples/scene.png", "--colours=1"], "colours=1: give 2 to 64"),
+    ("sample", ["EDITING", "--colours=5"], "--colours has no effect on samples: leave it out"),
+    ("sample", ["EDITING", "--paint=a.png", "--width=2x"], "--width has no effect with --paint"),
+    ("sample", ["EDITING", "--paint=examples/scene.png", "--out=a.png"], "--paint writes into a"),
     ("sample", ["RUN", "--tile=left"], "tile=left: give horizontal, vertical, both or leave it"),
     ("sample", ["RUN", "--tile=both", "--start_stage=1"], "whose edges do not match: give start"),
     ("sample", ["RUN", "--tile=both", "--animate"], "or a model of the task animation"),
@@ -204,6 +218,7 @@ def prepare(folder: pathlib.Path, run: pathlib.Path) -> None:
     holes = np.zeros((30, 40, 4), np.uint8)
     holes[:10, :, 3] = 255
     formats.write(folder / "holes.png", holes, alpha=True)
+    (folder / "empty.png").touch()
     (folder / "words.png").write_text("no picture\n")
     header = b"IHDR" + struct.pack(">IIBBBBB", 10**5, 10**5, 8, 2, 0, 0, 0)
     chunks = (

@@ -103,6 +103,13 @@ def harmonization_run(tiny_harmonization, once) -> pathlib.Path:
     return once("harmonization", lambda path: trainer.train(tiny_harmonization, path))
 
 
+@pytest.fixture(scope="session")
+def editing_run(picture, once) -> pathlib.Path:
+    """The directory of a finished run of the task editing, with three stages."""
+    config = tiny.CONFIG | {"task": "editing", "num_iters": 2, "image": str(picture)}
+    return once("editing", lambda path: trainer.train(config, path))
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Folders `real` and `samples` with two images of 60x64 px and three samples of each."""

@@ -18,11 +18,11 @@ from scipy import ndimage
 from consingan_jax.config import Config
 from consingan_jax.data import scale_pyramid
 from consingan_jax.data.noise import NoiseSource
-from consingan_jax.generation import enlarging, scale_import
+from consingan_jax.generation import enlarging, painting, scale_import
 from consingan_jax.nn import byte_resize
 from consingan_jax.nn.conv import pad
 from consingan_jax.nn.receptive_field import NoiseWindow
-from consingan_jax.nn.scale_generator import ScaleArchitecture, ScaleGenerator
+from consingan_jax.nn.scale_generator import ScaleArchitecture, ScaleGenerator, with_border
 from consingan_jax.training.scale_draws import Draws
 from consingan_jax.training.scale_step import ScaleStep
 from consingan_jax.training.state import StageConstants
@@ -355,14 +355,15 @@ def _worst_relative(ours, theirs) -> float:
     return max(jax.tree.leaves(errors))
 
 
-def _generated(recording: Recording, z, view, *, first=0, x=None) -> list[jax.Array]:
+def _generated(recording: Recording, z, view, *, first=0, below=None) -> list[jax.Array]:
     """Returns the images of every scale from `first` on."""
     generator, made = recording.generator, []
     for i in range(first, len(z)):
-        x = generator.image(recording.trained(), z[: i + 1], recording.amps, view, first=i, x=x)
+        start = {"first": i, "below": below}
+        x = generator.image(recording.trained(), z[: i + 1], recording.amps, view, **start)
         made.append(x)
         if i + 1 < len(z):
-            x = generator.within_border(generator.raised(x, view.scale(i + 1)))
+            below = generator.raised(x, view.scale(i + 1))
     return made
 
 
@@ -453,18 +454,6 @@ def _beside(path: pathlib.Path, name: str) -> dict:
         return dict(file)
 
 
-def inject(recording: Recording, picture: np.ndarray, stage: int) -> np.ndarray:
-    """Returns a picture `[H, W, C]` as the image from below of a scale, `[1, h, w, C]`."""
-    last = len(recording.stages) - 1
-    if picture.shape[1] != recording.sizes[last][1]:
-        picture = byte_resize.resize_to(picture, recording.sizes[last])
-    factor = recording.arch.factor
-    small = byte_resize.resize(picture, factor ** (last - stage + 1))
-    (height, width), (rows, columns) = recording.sizes[stage - 1], recording.sizes[stage]
-    large = byte_resize.resize(small[:height, :width], 1 / factor)
-    return large[None, :rows, :columns]
-
-
 def _applications(data: dict, path: pathlib.Path) -> Iterator[Check]:
     about = json.loads(str(data["config"]))
     recording = Recording(_beside(path, about["model"]))
@@ -473,14 +462,16 @@ def _applications(data: dict, path: pathlib.Path) -> Iterator[Check]:
     )
     for task, stage in about["start_scale"].items():
         picture = byte_resize.from_bytes(data[f"{task}/ref"].astype(float))
-        given = inject(recording, picture, stage)
-        yield from _with_flips(f"{task}, injected picture", given, data[f"{task}/in_s"], 1e-6)
+        view, generator = recording.generator.view(recording.sizes), recording.generator
+        image = painting.at_scale(picture, recording.sizes, stage - 1, recording.arch)
+        below = generator.raised(jnp.asarray(image), view.scale(stage))
+        given, theirs = generator.within_border(below), data[f"{task}/in_s"]
+        yield from _with_flips(f"{task}, injected picture", given, theirs, 1e-6)
         wanted, rest = recording.stages, range(stage, len(recording.stages))
         z = [jnp.asarray(np.float32(data.get(f"{task}/noise_{i}", 0))) for i in wanted]
         z = [each.astype(jnp.zeros(()).dtype) for each in z]
-        view = recording.generator.view(recording.sizes)
         expected = [data[f"{task}/out_{i}"] for i in rest]
-        start = {"first": stage, "x": jnp.asarray(given.astype(jnp.zeros(()).dtype))}
+        start = {"first": stage, "below": below}
         yield from _compared(task, recording, z, view, expected, **start)
         if f"{task}/mask" in data:
             yield from _masked(data, task, top, expected[-1])
@@ -615,5 +606,6 @@ def _quantised(data: dict, path: pathlib.Path) -> Iterator[Check]:
     z = [recording.array(f"sample/noise_{max(i, stage)}") for i in recording.stages]
     expected = [data[f"sample/out_{i}"] for i in numbers]
     view = recording.generator.view(recording.sizes)
-    start = {"first": stage, "x": jnp.asarray(given.astype(jnp.zeros(()).dtype))}
+    below = with_border(jnp.asarray(given.astype(jnp.zeros(()).dtype)), view.scale(stage))
+    start = {"first": stage, "below": below}
     yield from _compared("painting, generated", recording, z, view, expected, **start)

@@ -14,11 +14,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, finished_run, harmonization_run):
+def places(tmp_path_factory, finished_run, harmonization_run, editing_run):
     own = tmp_path_factory.mktemp("places")  # other tests write into the runs that all share
-    found = {"RUN": own / "run", "HARMONY": own / "harmony", "FILES": own / "files"}
+    found = {"RUN": own / "run", "HARMONY": own / "harmony", "EDITING": own / "editing"}
+    found["FILES"] = own / "files"
     shutil.copytree(finished_run, found["RUN"])
     shutil.copytree(harmonization_run, found["HARMONY"])
+    shutil.copytree(editing_run, found["EDITING"])
     found["FILES"].mkdir()
     bad_input.prepare(found["FILES"], found["RUN"])
     return found

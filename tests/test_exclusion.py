@@ -78,18 +78,6 @@ def test_the_hole_is_filled_from_its_border_alone():
     np.testing.assert_allclose(exclusion.fill(flat, hole), 0.25)
 
 
-def test_the_critic_judges_samples_and_fillings_in_turn():
-    sample, reconstruction, real = (jnp.full((2, 1, 2, 1), x) for x in (1.0, 2.0, 3.0))
-    pair = jnp.concatenate([sample, reconstruction])
-    # The hole is the second pixel of the first of two windows.
-    weights = {"pixels": jnp.array([[4 / 3, 0.0], [4 / 3, 4 / 3]]).reshape(2, 1, 2, 1)}
-    for step, expected in ((0, [[1, 1], [1, 1]]), (1, [[3, 2], [1, 1]]), (2, [[1, 1], [1, 1]])):
-        fake, again = exclusion.judged(weights, jnp.int32(step), real, pair)
-        np.testing.assert_array_equal(fake[:, 0, :, 0], expected)
-        np.testing.assert_array_equal(again, reconstruction)
-    np.testing.assert_array_equal(exclusion.judged({}, jnp.int32(1), real, pair)[0], sample)
-
-
 def _config(path, values):
     display.save(path, 2.0 * np.asarray(values)[..., None] - 1)
     return Config(image="i.png", exclude=str(path))

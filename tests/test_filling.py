@@ -77,6 +77,24 @@ def test_the_hole_of_z_star_is_noise(config):
     assert 0.6 < np.std(z_star[0][hole]) < 1.4
 
 
+def test_the_critic_judges_samples_in_every_iteration(config):
+    """They do not depend on its number; neither does the noise here."""
+    stage = StageFactory(load_inputs(consingan_jax.Config.create(**config))).first()
+    program, view = stage.program, stage.program.any_view()
+    z, mixes = program.draw(stage.key, stage.data, view)
+    states = [stage.state.replace(step=np.int32(step)) for step in (0, 1)]
+    iterate = jax.jit(program.iterate)
+    made = [iterate(state, stage.data, z, mixes, view) for state in states]
+    (first, metrics), (second, others) = made
+    jax.tree.map(np.testing.assert_array_equal, metrics, others)
+    jax.tree.map(np.testing.assert_array_equal, first.generator, second.generator)
+    sample = program.generator(stage.state.generator, z, stage.data.noise_amps, view)
+    scores = program.critic.scores(stage.state.critic, sample)
+    weights = stage.data.exclusion.patches
+    expected = (weights * scores).mean()
+    np.testing.assert_allclose(abs(metrics["critic_fake"][0]), abs(expected), rtol=1e-4)
+
+
 def test_noise_amplitudes_do_not_count_the_hole(config):
     """By the same definition as in training: the error without the new stage's noise."""
     stages = StageFactory(load_inputs(consingan_jax.Config.create(**config)))

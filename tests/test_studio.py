@@ -175,6 +175,34 @@ def test_a_painted_mask(harmonization_run, tmp_path):
         service.apply(str(harmonization_run), None, None, 0)
 
 
+def test_a_drawn_picture(editing_run, tmp_path):
+    shutil.copytree(editing_run, tmp_path / "there")
+    service, drawn = StudioService(tmp_path), np.zeros((60, 80, 4), np.uint8)
+    drawn[:30] = (20, 60, 200, 255)
+    assert service.start_stages("there") == range(2)
+    asked = {"start_stage": 1, "seed": 3, "colours": 0}
+    (file, caption), *made = service.paint("there", drawn, 2, **asked)
+    assert [caption, *(words for _, words in made)] == [
+        *("painting", "stage_1-seed_3", "stage_1-seed_4")
+    ]
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), drawn)
+    # What nothing was drawn on is white.
+    drawn[30:, :, :3] = 255
+    expected = trainer.load(tmp_path / "there").paint(drawn[..., :3], 3, start_stage=1)[0]
+    np.testing.assert_allclose(loading.load(made[0][0]), expected, atol=1 / 255)
+    with pytest.raises(InputError, match="a painting is missing: draw one"):
+        service.paint("there", 0 * drawn, 1, **asked)
+    with pytest.raises(InputError, match="25 images: use 1 to 24"):
+        service.paint("there", drawn, 25, **asked)
+
+
+def test_a_run_that_takes_no_paintings(service):
+    assert not service.start_stages("there") and not service.start_stages(None)
+    with pytest.raises(InputError, match="paintings need one of"):
+        service.paint("there", np.full((9, 9, 4), 255, np.uint8), 1, start_stage=1, seed=0)
+    assert not (service.folder / "there/generated").exists()
+
+
 def test_runs_are_named_by_picture_and_setting(service, picture, tmp_path, monkeypatch):
     """Another picture of the same stem, or another setting, is another run with another state."""
     monkeypatch.setattr(service, "_trainings", TrainingQueue(Hand()))

@@ -21,6 +21,7 @@ USAGE = """Makes pictures from a trained model, or from the last checkpoint of a
   consingan sample [RUN] --num_samples=8 --width=2x --height=300   new images
   consingan sample RUN --animate [--out=FILE.gif|.webp|.png|.mp4]  animations
   consingan sample RUN --naive=FILE [--mask=FILE|auto|none]        a composite, harmonized
+  consingan sample RUN --paint=FILE [--start_stage=1]              a painting, made real
   consingan sample RUN --fill [--full_size]                        what config.exclude left out
   consingan sample RUN --scale=4 [--faithful]                      the training image, enlarged
   consingan sample RUN --reconstruct                               the training image
@@ -34,6 +35,7 @@ _SIZE = ("width", "height", "start_stage", "start_scale", "tile")
 _WALK = ("alpha", "beta", "frames", "loop")
 _READS = {
     "naive": ("naive", "mask", "full_size", "seed"),
+    "paint": ("paint", "colours", "num_samples", "seed", "start_stage", "start_scale"),
     "reconstruct": ("reconstruct",),
     "scale": ("scale", "faithful", "seed"),
     "fill": ("fill", "full_size", "num_samples", "seed", "start_stage", "start_scale"),
@@ -50,13 +52,15 @@ def _define(flags: Flags, _: Sequence[str]) -> None:
     a.DEFINE_string("width", None, "Pixels (600) or a factor (2x) [the model's own].", **to)
     a.DEFINE_string("height", None, "Pixels (400) or a factor (1.5x) [the model's own].", **to)
     a.DEFINE_integer("seed", 0, "Seed of the first image; image j has seed + j.", **least)
-    a.DEFINE_integer("start_stage", None, "Stages below it keep the image's layout.", **least)
+    a.DEFINE_integer("start_stage", None, "Stages below it keep the layout.", **least)
     a.DEFINE_alias("start_scale", "start_stage", **to)
     a.DEFINE_string("tile", None, "horizontal, vertical or both: repeats without a seam.", **to)
     a.DEFINE_bool("reconstruct", False, "Write the reconstruction instead.", **to)
     a.DEFINE_string("out", "", "Directory; for one animation or picture, a file.", **to)
     a.DEFINE_multi_string("naive", [], "Composite to apply the model to", **to)
     a.DEFINE_string("mask", None, "File, auto or none [NAME_mask.EXT beside it].", **to)
+    a.DEFINE_string("paint", None, "Painting that enters at --start_stage [each].", **to)
+    a.DEFINE_integer("colours", 0, "Of the image, that a painting is reduced to; 0: all.", **least)
     a.DEFINE_bool("full_size", False, "At the picture's own resolution.", **to)
     a.DEFINE_bool("fill", False, "Fill the part that config.exclude left out.", **to)
     a.DEFINE_float("scale", None, "Enlarge the training image by this factor.", **to)
@@ -116,7 +120,11 @@ def _check(flags: Flags) -> None:
             reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
     check_used(flags, {*reads, "ckpt", "out"}, where)
     masks = [] if flags.mask in (None, "auto", "none") else [flags.mask]
-    for path in [*flags.naive, *masks]:  # before the model is loaded, which takes a while
+    for path in [
+        *flags.naive,
+        *masks,
+        *filter(None, [flags.paint]),
+    ]:  # before the model is loaded, which takes a while
         if not pathlib.Path(path).exists():
             raise InputError(f"image {path}: {missing(path)}")
     if action not in ("", "animate") and render.is_file(flags.out):
@@ -131,6 +139,10 @@ def _outputs(output: Output, flags: Flags) -> Iterator[str]:
     if flags.naive:
         asked = {"mask": flags.mask, "seed": flags.seed, "full_size": flags.full_size}
         return output.composites(flags.naive, **asked)
+    if flags.paint:
+        asked = {"num_samples": flags.num_samples or 1, "start_stage": flags.start_stage}
+        asked |= {"seed": flags.seed, "colours": flags.colours}
+        return output.paintings(flags.paint, **asked)
     if flags.reconstruct:
         return output.reconstruction()
     if flags.scale is not None:

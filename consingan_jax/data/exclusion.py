@@ -62,31 +62,6 @@ def as_images(grids: Iterable[np.ndarray]) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(grid, jnp.float32)[None, ..., None] for grid in grids)
 
 
-def judged(
-    weights: dict[str, jax.Array], step: jax.Array, real: jax.Array, pair: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the fakes that the critic judges in an iteration, and the reconstructions.
-
-    The fakes are the images of z. In every second iteration those windows that show a part of the
-    hole have in place of them the training image, with the hole filled by the reconstruction.
-
-    Args:
-        weights: of `Exclusion.weights`; empty if there is no hole.
-        step: number of the iteration.
-        real: `[N, H, W, C]`, the training image.
-        pair: `[2 N, H, W, C]`, the images of z and the reconstructions.
-    """
-    fake, reconstruction = jnp.split(pair, 2)
-    if weights:
-        inside = weights["pixels"] == 0
-        # Outside of the hole it is the training image: the critic would pull the reconstruction
-        # away from it. So real and fake patches that do not touch the hole are the same.
-        filling = jnp.where(inside, reconstruction, real)
-        turn = (step % 2 == 1) & inside.any((1, 2, 3), keepdims=True)
-        fake = jnp.where(turn, filling, fake)
-    return fake, reconstruction
-
-
 def read(config: Config, shape: Size, *, turn: int) -> tuple[np.ndarray, str]:
     """Reads the hole of a training image: white in the mask `config.exclude`.
 

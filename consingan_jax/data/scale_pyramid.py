@@ -45,8 +45,12 @@ def plan(
     last = count - over
     top = byte_resize.scaled_size(size, min(max_size / longest, 1))
     factor = (min_size / min(top)) ** (1 / last) if last else 1.0
-    sizes = [byte_resize.scaled_size(top, factor ** (last - i)) for i in range(last + 1)]
-    return ScalePlan(sizes, factor)
+    return ScalePlan(sizes_below(top, factor, last + 1), factor)
+
+
+def sizes_below(top: Size, factor: float, number: int) -> list[Size]:
+    """Returns the sizes of so many levels, coarse to fine, the last of which is `top`."""
+    return [byte_resize.scaled_size(top, factor**i) for i in reversed(range(number))]
 
 
 def top_level(image: np.ndarray, max_size: int, *, through_bytes: bool = True) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
-from consingan_jax.generation import animation, enlarging, filling, inputs, sampling
+from consingan_jax.generation import animation, enlarging, filling, inputs, painting, sampling
 from consingan_jax.generation.composite import (
     CompositeResult,
     apply_mask,
@@ -213,6 +213,40 @@ class Model(TrainedGenerator):
         """
         image = enlarging.enlarged(self, scale, seed, faithful=faithful)
         return image[None].view(ImageArray)
+
+    @numerics.independent
+    def paint(
+        self,
+        picture: np.ndarray,
+        seed: int = 0,
+        num_samples: int = 1,
+        *,
+        start_stage: int = 1,
+        colours: int = 0,
+    ) -> np.ndarray:
+        """Gives a painting the look of the training image (SinGAN's paper, section 4).
+
+        A painting of another aspect ratio than the training image's keeps its own; its long side
+        becomes the model's.
+
+        Args:
+            picture: `[H, W, C]` in [-1, 1], or uint8, any size.
+            seed: seed of the first image.
+            num_samples: number of images.
+            start_stage: where the painting enters: at a higher stage more of it is kept, and at a
+                lower one more is made up. From 1 on with SinGAN.
+            colours: reduce the painting to so many colours of the training image; 0: not at all.
+
+        Returns:
+            `[num_samples, h, w, C]`, float32 in [-1, 1].
+
+        Raises:
+            InputError: the model takes no paintings, or an argument is out of range.
+        """
+        picture = as_picture("painting", picture, self.arch.channels)
+        asked = {"start_stage": start_stage, "colours": colours}
+        images = painting.paintings(self, picture, seed, num_samples, **asked)
+        return np.stack(list(images)).view(ImageArray)
 
     edit = harmonize  # The task table holds all in which editing differs.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import InputError
-from consingan_jax.generation import composite, filling, inputs, restore, video
+from consingan_jax.generation import composite, filling, inputs, painting, restore, video
 from consingan_jax.generation.model import Model
 from consingan_jax.images import display, loading, masks
 from consingan_jax.images.loading import LoadedImage
@@ -161,6 +161,41 @@ class Output:
             out = self._directory(name, always_below=True)
             files = result.save(out, self.model.encoding, full_size=whole)
             yield Artifact(f"{name}: {origin}; {files[0]}", files[0], files)
+
+    def paintings(
+        self, path: str, *, seed: int, num_samples: int, start_stage: int | None, colours: int = 0
+    ) -> Iterator[str]:
+        """Writes what the model makes of a painting, and all of it side by side, a row a seed.
+
+        The painting enters at `start_stage`, or at one stage after the other.
+
+        Raises:
+            InputError: the file or an argument cannot be used; then nothing is written.
+        """
+        model, encoding = self.model, self.model.encoding
+        possible = painting.start_stages(model)
+        stages = possible if start_stage is None else [start_stage]
+        found = loading.read_alike(
+            path, model.config, encoding, model.arch.channels, name="painting"
+        )
+        columns = [
+            model.paint(found.pixels, seed, num_samples, start_stage=stage, colours=colours)
+            for stage in stages
+        ]
+        yield from found.notes
+        out, files = self._directory(pathlib.Path(path).stem, always_below=True), []
+        for stage, images in zip(stages, columns, strict=True):
+            for number, image in enumerate(images, seed):
+                file = out / f"stage_{stage}-seed_{number}{encoding.suffix}"
+                files.append(encoding.save(file, image)[0])
+        height, width = size = columns[0].shape[1:3]
+        given = resize.fit(found.pixels, size)
+        rows = [[given, *images] for images in zip(*columns, strict=True)]
+        side_by_side = out / "side_by_side.png"
+        display.save(side_by_side, display.grid([*itertools.chain(*rows)], columns=1 + len(stages)))
+        words = f"stages {stages[0]} to {stages[-1]}" if len(stages) > 1 else f"stage {stages[0]}"
+        line = f"painting at {height}x{width} px, from {words} on: {side_by_side}"
+        yield Artifact(line, side_by_side, files)
 
     def animation(self, path: str, *, fps: float, seed: int, **walk: Any) -> Iterator[Artifact]:
         """Writes one animation; `walk` as for `Model.animate`."""

@@ -64,6 +64,11 @@ class Generator:
         stages = params["stages"]
         return {**params, "stages": [*stages, jax.tree.map(jnp.copy, stages[-1])]}
 
+    def with_stages(self, params: Params, kept: Sequence[int]) -> Params:
+        """Returns parameters with those stages only, of which stage 0 must be one."""
+        assert kept[0] == 0, "the head belongs to stage 0"
+        return {**params, "stages": [params["stages"][i] for i in kept]}
+
     def groups(self, params: Params) -> tuple[Any, dict[str, int]]:
         """Returns the groups of parameters that share a learning rate, and their ages.
 

@@ -146,7 +146,7 @@ class ScaleGenerator:
         view: ScaleView,
         *,
         first: int = 0,
-        x: jax.Array | None = None,
+        below: jax.Array | None = None,
     ) -> jax.Array:
         """Generates images `[N, H, W, C]`, which may leave [-1, 1] a little, as sums.
 
@@ -157,16 +157,15 @@ class ScaleGenerator:
             noise_amps: `[>= len(z)]`, the amplitude of each z_i.
             view: N windows, or one window for the whole batch.
             first: the first scale to run.
-            x: the image that it adds to, at its own size; None for `first = 0`.
+            below: the image that it adds to, with its border; None for `first = 0`: zeros.
         """
+        x = None
         for i in range(first, len(z)):
-            if x is None:
+            if x is not None:
+                below = self.raised(x, view.scale(i))
+            elif below is None:
                 assert i == 0, "scales above 0 continue from an image"
                 below = self.nothing(len(z[0]), view)
-            elif i == first:
-                below = with_border(x, view.scale(i))
-            else:
-                below = self.raised(x, view.scale(i))
             noise = noise_amps[i] * self.framed_noise(z[i], view.scale(i))
             x = self._added(params, i, below, noise)
         assert x is not None, "there is no scale to run"

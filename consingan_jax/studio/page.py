@@ -44,6 +44,8 @@ def build(service: StudioService) -> gr.Blocks:
             _animate(service, run)
         with gr.Tab("Composite"):
             _apply(service, run)
+        with gr.Tab("Paint"):
+            _paint(service, run)
         with gr.Tab("Download"):
             _download(service, run)
     return page
@@ -183,6 +185,48 @@ def _apply(service: StudioService, run: gr.Dropdown) -> None:
 
     upload.upload(_answer(service.view), [run, upload], composite)
     button.click(_answer(apply), [run, composite, seed], [words, results])
+
+
+def _paint(service: StudioService, run: gr.Dropdown) -> None:
+    gr.Markdown(
+        "For runs of the task editing and of the method singan. Draw a picture, or drop one: it "
+        "takes on the look of the training image. At a higher stage more of it is kept."
+    )
+    picture = gr.ImageEditor(
+        label="Painting",
+        sources=["upload", "clipboard"],
+        transforms=[],
+        layers=False,
+        format="png",
+        elem_id="painting",
+    )
+    with gr.Row():
+        stage = gr.Slider(1, 2, value=1, step=1, label="Enters at stage", elem_id="stage")
+        colours = gr.Slider(0, 16, value=0, step=1, label="Colours of the image (0: its own)")
+        number = gr.Slider(1, MOST_SAMPLES, value=2, step=1, label="How many")
+        seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
+    button = gr.Button("Paint", variant="primary", elem_id="paint")
+    gallery = gr.Gallery(
+        label="Painting and images",
+        columns=4,
+        object_fit="contain",
+        buttons=_SAVE,
+        elem_id="painted",
+    )
+
+    def stages(name: str | None) -> gr.Slider:
+        found = service.start_stages(name) or range(1, 3)
+        return gr.Slider(found[0], max(found[-1], found[0] + 1), value=found[0])
+
+    def paint(
+        name: str | None, value: dict[str, Any] | None, number: int, stage: int, *others: int
+    ) -> list[tuple[str, str]]:
+        drawn = value["composite"] if value else None
+        asked = dict(zip(("colours", "seed"), others, strict=True))
+        return service.paint(name, drawn, number, start_stage=stage, **asked)
+
+    run.change(stages, run, stage, **_QUIET)
+    button.click(_answer(paint), [run, picture, number, stage, colours, seed], gallery)
 
 
 def _download(service: StudioService, run: gr.Dropdown) -> None:

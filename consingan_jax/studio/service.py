@@ -10,7 +10,7 @@ import numpy as np
 
 from consingan_jax.errors import InputError
 from consingan_jax.files import whole
-from consingan_jax.generation import restore
+from consingan_jax.generation import painting, restore
 from consingan_jax.generation.composite import check_takes_composites
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.output import Artifact, Output
@@ -117,8 +117,7 @@ class StudioService:
 
     def sample(self, name: str | None, num_samples: int, **asked: Any) -> list[tuple[str, str]]:
         """Makes images, `asked` as of `Model.sample`; returns their files, each with its seed."""
-        if not 1 <= num_samples <= MOST_SAMPLES:
-            raise InputError(f"{num_samples} images: use 1 to {MOST_SAMPLES}")
+        _check_number(num_samples)
         output = self._output(name)
         (made,) = output.samples(num_samples=num_samples, **asked)
         files = (_for_browser(file, output.model) for file in made.files)
@@ -180,6 +179,42 @@ class StudioService:
         result = _for_browser(made.files[-1], output.model)
         return "\n\n".join([*notes, made]), [result, str(made.file)]
 
+    def start_stages(self, name: str | None) -> range:
+        """Returns the stages at which paintings can enter the model of a run; empty: at none."""
+        try:
+            return painting.start_stages(self._output(name).model)
+        except InputError:
+            return range(0)
+
+    def paint(
+        self, name: str | None, picture: np.ndarray | None, num_samples: int, **asked: int
+    ) -> list[tuple[str, str]]:
+        """Gives a painting the look of a run's training image.
+
+        Args:
+            name: of the run.
+            picture: `[H, W, 4]`, 0 .. 255; transparent pixels are white.
+            num_samples: how many images.
+            asked: the other arguments of `Model.paint`.
+
+        Returns:
+            The files of painting and images, each with its caption.
+        """
+        if picture is None or not picture.any():
+            raise InputError("a painting is missing: draw one or choose a picture")
+        _check_number(num_samples)
+        output = self._output(name)
+        painting.start_stages(output.model)
+        folder = output.default_directory()
+        digest = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+        file = folder / f"painting-{digest[:12]}.png"
+        folder.mkdir(exist_ok=True)
+        formats.write(file, picture, alpha=True)
+        *_, made = output.paintings(str(file), num_samples=num_samples, **asked)
+        assert isinstance(made, Artifact), "it comes last"
+        shown = [(_for_browser(each, output.model), each.stem) for each in made.files]
+        return [(str(file), "painting"), *shown]
+
     def archive(self, name: str | None) -> str:
         """Returns a .zip of a run and all that was made with it."""
         run = self._run(name)
@@ -204,6 +239,11 @@ class StudioService:
         if path.parent != self.folder or path.name.startswith("."):
             raise InputError(f"run {name} is not in {self.folder}: choose one from the list")
         return path
+
+
+def _check_number(num_samples: int) -> None:
+    if not 1 <= num_samples <= MOST_SAMPLES:
+        raise InputError(f"{num_samples} images: use 1 to {MOST_SAMPLES}")
 
 
 def _is_free(run: pathlib.Path, inputs: TrainingInputs) -> bool:

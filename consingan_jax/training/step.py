@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from consingan_jax.config import Config
-from consingan_jax.data import exclusion, noise, window_sampling
+from consingan_jax.data import noise, window_sampling
 from consingan_jax.data.noise import ReconstructionNoise
 from consingan_jax.generation.sampling import TiledRenderer
 from consingan_jax.nn.critic import Critic
@@ -148,8 +148,7 @@ class StageStep(Iteration):
         # parameters would run G a second time.
         pair, pullback = jax.vjp(self._random_and_fixed(state, data, z, view), state.generator)
         weights = data.exclusion.weights(spans) if data.exclusion else {}
-        judged = functools.partial(exclusion.judged, weights, state.step, real)
-        fake = judged(pair)[0]
+        fake, _ = jnp.split(pair, 2)
         numbers = state.step * len(mixes) + jnp.arange(len(mixes))
         (critic, critic_opt), critic_metrics = jax.lax.scan(
             lambda carry, given: self._critic_step(real, fake, carry, *given, **weights),
@@ -159,8 +158,9 @@ class StageStep(Iteration):
 
         def loss(pair: jax.Array) -> tuple[jax.Array, losses.Metrics]:
             scores, weight = functools.partial(self.critic.scores, critic), self.config.rec_weight
+            fake, reconstruction = jnp.split(pair, 2)
             return losses.generator_loss(
-                *(scores, *judged(pair), real),
+                *(scores, fake, reconstruction, real),
                 rec_weight=weight,
                 relativistic=self._relativistic,
                 pixels=weights.get("pixels"),
