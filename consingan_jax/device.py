@@ -134,8 +134,8 @@ def release_memory() -> None:
 
 def _c_function(name: str) -> Any:
     """Returns a function of glibc; None where another C library is used."""
-    is_glibc = platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
-    return getattr(ctypes.CDLL(None), name, None) if is_glibc else None
+    is_glibc = platform.libc_ver()[0] == "glibc"
+    return getattr(ctypes.CDLL(None), name) if is_glibc else None
 
 
 def memory_limit() -> int | None:
