@@ -12,7 +12,7 @@ recognisable, in new arrangements.
 
     python train.py --config=configs/unconditional.py:fast --config.image=PATH
 
-Trains at the paper's size in a sixth of the published time: 15 minutes on two fast cores, where a
+Trains at the paper's size in a seventh of the published time: 15 minutes on two fast cores, where a
 PyTorch baseline of the published program takes 1.8 hours. Measurements and drawbacks:
 docs/performance.md.
 """

@@ -28,7 +28,7 @@ from consingan_jax.training import trainer
 USAGE = """Trains a generative model of one image. The same command again resumes the training.
 
   consingan train photo.jpg --quick                      minutes on a laptop, for a first look
-  consingan train photo.jpg --fast                       the paper's size in a sixth of its time
+  consingan train photo.jpg --fast                       the paper's size in a seventh of its time
   consingan train photo.jpg                              as in the paper: hours on a CPU
   consingan train photo.jpg --task=retarget --dry_run    prints pyramid and cost only
   consingan train photo.jpg --method=singan              SinGAN instead of ConSinGAN
