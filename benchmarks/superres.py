@@ -2,12 +2,12 @@
 
     python -m pip download --no-deps mmagic
     python -m benchmarks.superres --niqe=mmagic-1.2.0-py2.py3-none-any.whl [--methods=singan]
-        [--pictures=../shared/bsd100] [--limit=2] [--out=runs/superres] [--config=num_iters=500]
+        [--pictures=../shared/bsd100] [--limit=2] [--workdir=runs/superres] [--config=num_iters=500]
 
 Prints a line of JSON for each picture and way, and the means: RMSE over RGB in grey levels, PSNR of
 luma in dB without 4 px at the borders, and NIQE. Without --methods these are the originals, bicubic
 interpolation and two kinds of back-projection of it; with them a model of each shrunken picture is
-trained besides, in a folder of its own in --out, and goes on where it was stopped.
+trained besides, in a folder of its own in --workdir, and goes on where it was stopped.
 """
 
 import json
@@ -32,7 +32,7 @@ _SCALE = flags.DEFINE_integer("scale", 4, "How much smaller they are made.", low
 _NIQE = flags.DEFINE_string("niqe", None, "The wheel of mmagic.", required=True)
 _METHODS = flags.DEFINE_list("methods", [], "What to train: singan, consingan.")
 _CONFIG = flags.DEFINE_multi_string("config", [], "NAME=VALUE of a field of the configuration.")
-_OUT = flags.DEFINE_string("out", "runs/superres", "Directory of the runs.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/superres", "Directory of the runs.")
 
 BORDER = 4  # pixels that do not count in the PSNR
 ROUNDS = 10  # of back-projection
@@ -87,7 +87,7 @@ def ways(name: str, original: np.ndarray, small: np.ndarray) -> Iterator[tuple[s
 
 def trained(name: str, small: np.ndarray, method: str) -> Model:
     """Trains a model of a shrunken picture, or takes the one that is there."""
-    out = pathlib.Path(_OUT.value)
+    out = pathlib.Path(_WORKDIR.value)
     file, changes = out / f"{name}-{_SCALE.value}.png", curves.changes_of(_CONFIG.value)
     out.mkdir(parents=True, exist_ok=True)
     display.save(file, small)

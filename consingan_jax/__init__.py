@@ -10,9 +10,8 @@ Arrays of images are NHWC, float32 in [-1, 1].
 import warnings
 from typing import Any
 
-from consingan_jax import versions  # noqa: F401 - first, because it checks them
+from consingan_jax import malloc, versions  # noqa: F401 - first: before NumPy, and the check
 from consingan_jax.config import Config
-from consingan_jax.device import keep_freed_memory
 from consingan_jax.errors import DivergedError, InputError, StoppedError
 from consingan_jax.generation.model import Model
 from consingan_jax.generation.restore import load
@@ -38,8 +37,6 @@ __all__ = [
     "to_uint8",
     "train",
 ]
-
-keep_freed_memory()  # before JAX starts its threads
 
 _RENAMED = {"Fleet": Sweep, "Moment": Progress, "Pictures": ImageArray}
 

@@ -1,7 +1,6 @@
 """Device selection, the compilation cache, and memory limits."""
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import os
@@ -21,10 +20,6 @@ from consingan_jax import numerics
 from consingan_jax.errors import InputError
 
 CACHE_BYTES = 2**30  # limit of the cache on disk; a stage takes about half a MiB on a CPU
-# Parameters of mallopt(3): no block has a mapping of its own (M_MMAP_MAX), the end of the heap is
-# not trimmed (M_TRIM_THRESHOLD), and all threads share one heap (M_ARENA_MAX), since those of other
-# threads hold no large blocks.
-_MALLOC = {-4: 0, -1: -1, -8: 1}
 
 
 def describe() -> str:
@@ -106,36 +101,6 @@ def _processor() -> str:
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     known = f"{platform.processor()} {features}"
     return f"{platform.machine()}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
-
-
-def keep_freed_memory() -> None:
-    """Makes glibc reuse freed memory instead of returning it to the system.
-
-    A call of a compiled program allocates its temporary memory, hundreds of MiB. glibc maps blocks
-    of that size anew each time, and the system clears every page when it is first written: a third
-    of a training's seconds on a virtual machine (docs/performance.md). `release_memory` returns
-    what is unused. No effect on threads that have allocated already, so it is called before JAX
-    starts its own; nor where glibc is not the C library, or the environment configures its malloc.
-    """
-    is_configured = "malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if is_configured or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    if mallopt := _c_function("mallopt"):
-        for parameter, value in _MALLOC.items():
-            mallopt(parameter, value)
-
-
-def release_memory() -> None:
-    """Returns unused memory of the C library to the system, if it is glibc."""
-    # Compiling a stage leaves about 450 MiB.
-    if trim := _c_function("malloc_trim"):
-        trim(0)
-
-
-def _c_function(name: str) -> Any:
-    """Returns a function of glibc; None where another C library is used."""
-    is_glibc = platform.libc_ver()[0] == "glibc"
-    return getattr(ctypes.CDLL(None), name) if is_glibc else None
 
 
 def memory_limit() -> int | None:

@@ -1,8 +1,3 @@
-import os
-import platform
-import subprocess
-import sys
-
 import jax
 import pytest
 
@@ -64,38 +59,3 @@ def test_the_matmul_is_timed_as_convolutions_are_computed(monkeypatch):
     monkeypatch.setattr(device.jnp, "matmul", noted)
     assert device.matmul_flops(64) > 0
     assert set(seen) == {jax.lax.Precision.HIGHEST}
-
-
-PAGES = """
-import resource
-import consingan_jax
-import jax
-function = jax.jit(lambda x: ((x[:, None] - x) ** 2 @ x).sum())  # of a temporary array of 64 MiB
-x = jax.numpy.arange(4096.0)
-function(x).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    function(x).block_until_ready()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 4)
-"""
-
-
-def pages_of_a_call(**environment):
-    """Returns how many pages of memory the system provides for a call of a compiled program."""
-    inherited = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", PAGES],
-        env={**inherited, "GLIBC_TUNABLES": "", **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
-def test_a_program_gets_the_memory_of_its_last_call():
-    array = 4096**2 * 4 // os.sysconf("SC_PAGE_SIZE")
-    assert pages_of_a_call() < array / 100
-    # glibc as it is by default, which the environment can ask for.
-    assert pages_of_a_call(MALLOC_TRIM_THRESHOLD_="131072") > array / 2

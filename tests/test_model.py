@@ -29,7 +29,7 @@ def harmonizer(harmonization_run):
 def test_a_model_has_what_users_call_and_no_more():
     names = {name for name in dir(consingan_jax.Model) if not name.startswith("_")}
     makes = {"sample", "samples", "window", "reconstruct", "animate", "harmonize", "edit"}
-    makes |= {"fill"}
+    makes |= {"fill", "enlarge", "paint"}
     says = {"task", "generator", "size", "finished", "describe", "num_params"}
     saves = {"save", "tree", "metadata", "reconstruction_rmse"}
     assert names - {"per_pixel", "hole"} == makes | says | saves  # fields with defaults
