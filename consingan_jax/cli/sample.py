@@ -120,11 +120,8 @@ def _check(flags: Flags) -> None:
             reads, where = reads - {"fps"}, f"on {flags.out}, which holds frames and no speed"
     check_used(flags, {*reads, "ckpt", "out"}, where)
     masks = [] if flags.mask in (None, "auto", "none") else [flags.mask]
-    for path in [
-        *flags.naive,
-        *masks,
-        *filter(None, [flags.paint]),
-    ]:  # before the model is loaded, which takes a while
+    paintings = [flags.paint] if flags.paint else []
+    for path in [*flags.naive, *paintings, *masks]:  # before the model is loaded: it takes a while
         if not pathlib.Path(path).exists():
             raise InputError(f"image {path}: {missing(path)}")
     if action not in ("", "animate") and render.is_file(flags.out):

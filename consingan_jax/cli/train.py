@@ -73,7 +73,7 @@ def _define(flags: Flags, arguments: Sequence[str]) -> None:
 
 
 def _define_choice(flags: Flags) -> None:
-    absl_flags.DEFINE_string("task", "generation", f"{'|'.join(TASKS)}", flag_values=flags)
+    absl_flags.DEFINE_string("task", "generation", "|".join(TASKS), flag_values=flags)
     absl_flags.DEFINE_string("method", "consingan", f"{', '.join(METHODS)}.", flag_values=flags)
     for name, meaning in VARIANTS.items():
         absl_flags.DEFINE_bool(name, False, meaning, flag_values=flags)
