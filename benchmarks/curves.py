@@ -19,6 +19,7 @@ from consingan_jax.generation.model import Model
 from consingan_jax.measures import evaluation, sample_sets
 from consingan_jax.measures.evaluation import COLUMNS, Row
 from consingan_jax.measures.sample_sets import SampleSet
+from consingan_jax.methods import METHODS
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import load_inputs
 from consingan_jax.training import trainer
@@ -49,13 +50,13 @@ OF_ONE = ("dark_chroma_real", "bright_chroma_real", "reconstruction_rmse")  # no
 
 
 def config_of(way: str, image: pathlib.Path) -> Config:
-    """Returns the configuration of a way: `paper` or a variant, then `NAME=VALUE` of fields.
+    """Returns the configuration of a way: `paper`, a variant or a method, then `NAME=VALUE`s.
 
     Values with commas are lists, and are written with semicolons: `fast,num_iters=900;700`.
     """
-    variant, *changes = way.split(",")
-    variant = "" if variant == "paper" else variant
-    return Config.create(variant=variant, image=image, **changes_of(changes))
+    name, *changes = way.split(",")
+    kind = {"method": name} if name in METHODS else {"variant": "" if name == "paper" else name}
+    return Config.create(**kind, image=image, **changes_of(changes))
 
 
 def changes_of(changes: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ _SHAPES = np.arange(0.2, 10.001, 0.001)
 _RATIOS = special.gamma(2 / _SHAPES) ** 2 / (
     special.gamma(1 / _SHAPES) * special.gamma(3 / _SHAPES)
 )
+_LUMA = np.array([65.481, 128.553, 24.966])  # of red, green and blue from 0 to 1, plus 16
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
@@ -26,6 +27,11 @@ def load(wheel: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean `[36]` and covariance `[36, 36]` of natural images from the wheel of mmagic."""
     with zipfile.ZipFile(wheel) as archive, np.load(io.BytesIO(archive.read(_FILE))) as file:
         return file["mu_pris_param"].ravel(), file["cov_pris_param"]
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """Returns the luma `[H, W]`, 16 to 235, of an image `[H, W, 3]` in [-1, 1]."""
+    return 16 + (image + 1) / 2 @ _LUMA
 
 
 def niqe(luma: np.ndarray, natural: tuple[np.ndarray, np.ndarray]) -> float:

@@ -36,24 +36,18 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/superres", "Directory of the run
 
 BORDER = 4  # pixels that do not count in the PSNR
 ROUNDS = 10  # of back-projection
-LUMA = np.array([65.481, 128.553, 24.966])  # of red, green and blue from 0 to 1, plus 16
-
-
-def luma(image: np.ndarray) -> np.ndarray:
-    """Returns the luma `[H, W]`, 16 to 235, of an image `[H, W, 3]` in [-1, 1]."""
-    return 16 + (image + 1) / 2 @ LUMA
 
 
 def measures(image: np.ndarray, original: np.ndarray, natural: tuple) -> dict[str, float]:
     """Returns the measures of an image `[H, W, 3]`, rounded to grey levels as in a file."""
     image = as_in_file(image)
     error = (image - original) * 127.5
-    inner = (luma(image) - luma(original))[BORDER:-BORDER, BORDER:-BORDER]
+    inner = (niqe.luma(image) - niqe.luma(original))[BORDER:-BORDER, BORDER:-BORDER]
     noise = np.square(inner).mean()
     return {
         "rmse": float(np.sqrt(np.square(error).mean())),
         "psnr_luma": float(10 * np.log10(255**2 / noise)) if noise else float("nan"),
-        "niqe": niqe.niqe(luma(image), natural),
+        "niqe": niqe.niqe(niqe.luma(image), natural),
     }
 
 

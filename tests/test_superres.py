@@ -29,7 +29,7 @@ def test_a_fitted_shape(draw, shape):
 
 
 def test_niqe_is_the_distance_to_the_mean_of_natural_images(image):
-    luma, covariance = superres.luma(image), np.eye(36)
+    luma, covariance = niqe.luma(image), np.eye(36)
     own = (np.zeros(36), covariance)
     features = niqe.features(luma)
     assert features.shape == (6, 36)
