@@ -179,8 +179,8 @@ class TiledRenderer:
         tiles = TileGrid(size, self.tile)
         height, width = tiles.size
         for row, column in tiles.places():
-            tile = self.window(source, top=top + row, left=left + column, size=tiles.size)[0]
-            image[row : row + height, column : column + width] = tile
+            tile = self.window(source, top=top + row, left=left + column, size=tiles.size)
+            image[row : row + height, column : column + width] = np.asarray(tile)[0]
         return image
 
     @numerics.independent

@@ -85,7 +85,7 @@ class ScaleStep(Iteration):
     ) -> np.ndarray:
         """Returns the reconstruction from below, as it arrives at the scale."""
         source = self.with_whole_grids(fixed.source(len(self.sizes)))
-        bordered = _frozen(self, generator, source, jnp.append(amps, 0.0))
+        bordered = _frozen(self, generator, source, np.append(amps, np.float32(0)))
         return np.asarray(self.generator.within_border(bordered))[0]
 
     def with_whole_grids(self, fixed: noise.NoiseSource) -> noise.NoiseSource:

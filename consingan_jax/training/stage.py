@@ -176,10 +176,11 @@ class StageFactory:
         if self.inputs.holes:
             difference = difference[~self.inputs.holes[program.stage]]
         error = np.sqrt(np.mean(np.square(difference)))
-        amps = jnp.append(amps, jnp.float32(self.inputs.config.noise_amp * error))
+        # On the host: each new shape of a device's array would be compiled for.
+        amps = np.append(amps, np.float32(self.inputs.config.noise_amp * error))
         # The optimisers start anew, as in the published program. Their states would not fit: there
         # is one more group of parameters, and the others learn at lower rates from here on.
-        return self._stage(program, program.init(params, critic), amps, fixed)
+        return self._stage(program, program.init(params, critic), jnp.asarray(amps), fixed)
 
     def restored(self, path: pathlib.Path) -> StageState:
         """Returns the stage that a checkpoint holds."""

@@ -79,7 +79,9 @@ class StageStep(Iteration):
     def below(self, generator: Params, fixed: ReconstructionNoise, amps: jax.Array) -> np.ndarray:
         """Returns the reconstruction at the start of the stage, without its noise."""
         # In tiles, since the features of a large level may not fit into memory.
-        renderer = TiledRenderer(generator, jnp.append(amps, 0.0), self.generator, self.sizes)
+        renderer = TiledRenderer(
+            generator, np.append(amps, np.float32(0)), self.generator, self.sizes
+        )
         return renderer.picture(fixed.source(len(self.sizes)))
 
     def view(self, key: jax.Array, step: jax.Array) -> Crop:
