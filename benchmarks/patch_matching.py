@@ -63,7 +63,7 @@ def matched(made: np.ndarray, level: np.ndarray, key: jax.Array) -> np.ndarray:
 def _projected(image: jax.Array, key: jax.Array) -> jax.Array:
     """Returns projections of every patch of `[1, h, w, C]` onto unit vectors, `[64, patches]`."""
     kernel = jax.random.normal(key, (PATCH, PATCH, image.shape[-1], PROJECTIONS))
-    kernel /= jnp.sqrt(jnp.square(kernel).sum((0, 1, 2)))
+    kernel /= jnp.sqrt(jnp.square(kernel).sum((0, 1, 2), keepdims=True))
     axes = ("NHWC", "HWIO", "NHWC")
     found = lax.conv_general_dilated(image, kernel, (1, 1), "VALID", dimension_numbers=axes)
     return found.reshape(-1, PROJECTIONS).T

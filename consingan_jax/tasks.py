@@ -45,7 +45,7 @@ class Task:
 # windows and one update. A smaller coarsest level copies the image; twice the paper's learning
 # rates lose the balance of generator and critic.
 _QUICK_SAMPLES = {
-    **{"num_stages": 4, "min_size": 20, "max_size": 128, "num_iters": (1400, 1000, 700)},
+    **{"num_stages": 4, "min_size": 20, "max_size": 128, "num_iters": (1000, 750, 550)},
     **{"lr_generator": 7e-4, "lr_critic": 7e-4, "sample_every": 350},
     **{"window": (0, 64), "d_steps": 1, "g_steps": (3, 1)},
 }
