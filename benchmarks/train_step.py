@@ -5,8 +5,8 @@
 Measured only where `--only` names them: `native`, ours with XLA's convolutions in the place of
 Winograd's; `default_options`, ours without the compiler options of `numerics.jit`;
 `default_malloc`, ours with glibc's own settings of malloc, which the baseline always has; and
-`singan`, the scale of SinGAN with the same number. `--other` is the interpreter of another environment, say with
-another jax, to measure beside this one.
+`singan`, the scale of SinGAN with the same number. `--other` is the interpreter of another
+environment, say with another jax, to measure beside this one.
 
 Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
 speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
