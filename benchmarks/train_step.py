@@ -4,9 +4,10 @@
 
 Measured only where `--only` names them: `native`, ours with XLA's convolutions in the place of
 Winograd's; `default_options`, ours without the compiler options of `numerics.jit`;
-`default_malloc`, ours with glibc's own settings of malloc, which the baseline always has; and
-`singan`, the scale of SinGAN with the same number. `--other` is the interpreter of another
-environment, say with another jax, to measure beside this one.
+`default_malloc`, ours with glibc's own settings of malloc, which the baseline always has;
+`no_kernels` and `fast_no_kernels`, without the package consingan_kernels (kernels/); and `singan`,
+the scale of SinGAN with the same number. `--other` is the interpreter of another environment, say
+with another jax, to measure beside this one.
 
 Side by side: each runs in a fresh process of its own, and they take turns, so that a machine whose
 speed drifts treats them alike; the figure is the median over the turns. Memory is the peak of that
@@ -30,7 +31,7 @@ from absl import app, flags
 from consingan_jax import device, numerics
 from consingan_jax.config import Config
 from consingan_jax.generation.architecture import architecture
-from consingan_jax.nn import conv, winograd
+from consingan_jax.nn import conv, kernels, winograd
 from consingan_jax.nn.resize import Size
 from consingan_jax.runs.inputs import PYRAMIDS
 from consingan_jax.training import compiler, estimate
@@ -41,7 +42,10 @@ _STAGES = flags.DEFINE_list("stages", ["0", "1", "2", "3", "4", "5"], "Which sta
 _SECONDS = flags.DEFINE_float("seconds", 20.0, "Time for each of them at every stage.")
 _HEIGHT = flags.DEFINE_integer("height", 188, "Of the training image.")
 _WIDTH = flags.DEFINE_integer("width", 250, "Of the training image.")
-_NAMES = ("ours", "fast", "baseline", "native", "default_options", "default_malloc", "singan")
+_NAMES = (
+    *("ours", "fast", "baseline", "native", "default_options", "default_malloc"),
+    *("no_kernels", "fast_no_kernels", "singan"),
+)
 _ONLY = flags.DEFINE_multi_enum(
     "only", list(_NAMES[:3]), _NAMES, "Measure one of them; repeatable."
 )
@@ -102,10 +106,19 @@ class DefaultMalloc(Ours):
     """Our loop where glibc keeps its own settings of malloc."""
 
 
+class NoKernels(Ours):
+    """Our loop without the package consingan_kernels."""
+
+    def __init__(self, program: Iteration):
+        kernels.disable()
+        super().__init__(program)
+
+
 class Native(Ours):
     """Our loop with convolutions of the platform, but for the gradients of kernels."""
 
     def __init__(self, program: Iteration):
+        kernels.disable()
         winograd.convolution = conv._conv_native
         super().__init__(program)
 
@@ -125,6 +138,8 @@ KINDS = {
     "native": Native,
     "default_options": DefaultOptions,
     "default_malloc": DefaultMalloc,
+    "no_kernels": NoKernels,
+    "fast_no_kernels": NoKernels,
     "singan": Ours,
 }
 
@@ -163,7 +178,7 @@ class Process:
 def programs(name: str, size: Size) -> list[Iteration]:
     """Returns the iteration of every stage that one of them trains for an image of a size."""
     method = "singan" if name == "singan" else "consingan"
-    config = Config.create(variant="fast" if name == "fast" else "", method=method)
+    config = Config.create(variant="fast" if name.startswith("fast") else "", method=method)
     config, levels = PYRAMIDS[method](config, np.zeros((*size, 3), np.float32))
     sizes = [level.shape[1:3] for level in levels]
     arch = architecture(config, channels=3, sizes=sizes)

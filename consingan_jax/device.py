@@ -18,6 +18,7 @@ import numpy as np
 
 from consingan_jax import numerics
 from consingan_jax.errors import InputError
+from consingan_jax.nn import kernels
 
 CACHE_BYTES = 2**30  # limit of the cache on disk; a stage takes about half a MiB on a CPU
 
@@ -26,7 +27,8 @@ def describe() -> str:
     """Returns a line with the name of the device."""
     device = jax.devices()[0]
     if device.platform == "cpu":
-        return f"device: CPU, {os.cpu_count()} cores"
+        compiled = f", compiled kernels {kernels.version()}" if kernels.version() else ""
+        return f"device: CPU, {os.cpu_count()} cores{compiled}"
     return f"device: {device.platform.upper()}, {device.device_kind}"
 
 

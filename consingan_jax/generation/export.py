@@ -11,6 +11,7 @@ from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs, sampling
 from consingan_jax.generation.sampling import Length
 from consingan_jax.generation.trained import TrainedGenerator
+from consingan_jax.nn import kernels
 
 PLATFORMS = ("cpu", "cuda")
 MAX_PIXELS = 2**24  # the program renders an image in one piece
@@ -45,4 +46,5 @@ def sampler(model: TrainedGenerator, *, height: Length = None, width: Length = N
 
     # Without `numerics.jit`: a serialized program is compiled with the options of its caller.
     exported = jax.export.export(jax.jit(sample), platforms=PLATFORMS)
-    return exported(jax.ShapeDtypeStruct((), jnp.uint32)).serialize()
+    with kernels.disabled():  # for a program that needs only JAX
+        return exported(jax.ShapeDtypeStruct((), jnp.uint32)).serialize()

@@ -8,8 +8,9 @@ the reverse rule of each calls only these two, and autodiff never creates a conv
 shape.
 
 GPU and TPU run XLA's convolutions. XLA's are slow on a CPU, above all its gradients, so there both
-functions are matrix products: Winograd's algorithm where input and output have many channels, and
-the nine shifts of the thinner one side by side (im2col) where one of them has few.
+functions are matrix products: Winograd's algorithm where input and output have many channels
+(compiled in C++ where the package consingan_kernels is installed), and the nine shifts of the
+thinner one side by side (im2col) where one of them has few.
 """
 
 import functools
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from consingan_jax import numerics
-from consingan_jax.nn import winograd
+from consingan_jax.nn import kernels, winograd
 
 THIN = 4  # the most channels for which the nine shifts are used instead of Winograd's algorithm
 FOLD = 32  # parts that one step of a sum over pixels adds
@@ -50,7 +51,8 @@ def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
     """
-    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else winograd.convolution
+    compiled = kernels.find("convolution", *kernel.shape[2:])
+    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else compiled or winograd.convolution
     return _choose(on_cpu, _conv_native, x, kernel, border)
 
 
@@ -67,7 +69,8 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
         `[3, 3, I, O]`.
     """
     thin = min(x.shape[3], g.shape[3]) <= THIN
-    on_cpu = _kernel_gradient_thin if thin else winograd.kernel_gradient
+    compiled = kernels.find("kernel_gradient", x.shape[3], g.shape[3])
+    on_cpu = _kernel_gradient_thin if thin else compiled or winograd.kernel_gradient
     return _choose(on_cpu, _kernel_gradient_native, x, g, border)
 
 

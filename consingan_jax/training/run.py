@@ -9,6 +9,7 @@ import numpy as np
 
 from consingan_jax import checkpoint
 from consingan_jax.errors import DivergedError
+from consingan_jax.nn import kernels
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training.callbacks import Callbacks
@@ -118,6 +119,13 @@ def _resume_messages(last: pathlib.Path | None) -> Iterator[str]:
         yield (
             f"trained with jax {about['jax']} so far, and with {jax.__version__} from now on: the "
             "result will differ from that of either version alone (docs/numerics.md)"
+        )
+    before, now = about.get("kernels", ""), kernels.version()
+    if before != now:
+        words = [f"with compiled kernels {one}" if one else "without them" for one in (before, now)]
+        yield (
+            f"trained {words[0]} so far, and {words[1]} from now on: the result will differ from "
+            "that of either way alone (docs/numerics.md)"
         )
     if about["format"] == 1:
         yield (

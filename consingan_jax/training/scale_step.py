@@ -20,7 +20,7 @@ from consingan_jax.nn.scale_view import ScaleView
 from consingan_jax.training import losses, optimizer, scale_draws
 from consingan_jax.training.iteration import Iteration
 from consingan_jax.training.scale_draws import Draws
-from consingan_jax.training.state import StageConstants, TrainState
+from consingan_jax.training.state import StageConstants, TrainState, appended
 
 PICTURE_EVERY = 500  # iterations after which the published program draws a picture
 
@@ -85,7 +85,7 @@ class ScaleStep(Iteration):
     ) -> np.ndarray:
         """Returns the reconstruction from below, as it arrives at the scale."""
         source = self.with_whole_grids(fixed.source(len(self.sizes)))
-        bordered = _frozen(self, generator, source, np.append(amps, np.float32(0)))
+        bordered = _frozen(self, generator, source, appended(amps, 0))
         return np.asarray(self.generator.within_border(bordered))[0]
 
     def with_whole_grids(self, fixed: noise.NoiseSource) -> noise.NoiseSource:

@@ -15,14 +15,14 @@ from consingan_jax.data import exclusion, noise
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.images.pixels import PixelFormat
-from consingan_jax.nn import resize
+from consingan_jax.nn import kernels, resize
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Params
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training import compiler
 from consingan_jax.training.iteration import Iteration
 from consingan_jax.training.iterations import iteration_of
-from consingan_jax.training.state import StageConstants, TrainState
+from consingan_jax.training.state import StageConstants, TrainState, appended
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,11 +98,16 @@ class StageState:
 
     def metadata(self) -> dict[str, Any]:
         """Returns the metadata of its checkpoint."""
-        return {**self.model().metadata(), "retries": self.retries, "jax": jax.__version__}
+        return {**self.model().metadata(), "retries": self.retries, **_programs()}
 
     def tree(self) -> dict[str, Any]:
         """Returns the arrays of its checkpoint: the model, and what only training needs."""
         return {"model": self.model().tree(), "training": _beside_model(self.state)}
+
+
+def _programs() -> dict[str, str]:
+    """Returns the versions on which the rounding of a training depends."""
+    return {"jax": jax.__version__, "kernels": kernels.version()}
 
 
 def _beside_model(state: TrainState) -> dict[str, Any]:
@@ -176,11 +181,10 @@ class StageFactory:
         if self.inputs.holes:
             difference = difference[~self.inputs.holes[program.stage]]
         error = np.sqrt(np.mean(np.square(difference)))
-        # On the host: each new shape of a device's array would be compiled for.
-        amps = np.append(amps, np.float32(self.inputs.config.noise_amp * error))
+        amps = appended(amps, self.inputs.config.noise_amp * error)
         # The optimisers start anew, as in the published program. Their states would not fit: there
         # is one more group of parameters, and the others learn at lower rates from here on.
-        return self._stage(program, program.init(params, critic), jnp.asarray(amps), fixed)
+        return self._stage(program, program.init(params, critic), amps, fixed)
 
     def restored(self, path: pathlib.Path) -> StageState:
         """Returns the stage that a checkpoint holds."""

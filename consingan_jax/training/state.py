@@ -3,6 +3,8 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from consingan_jax.data.exclusion import Exclusion
@@ -55,3 +57,9 @@ class StageConstants:
     noise_amps: jax.Array
     frozen_features: jax.Array | None
     exclusion: Exclusion | None = None
+
+
+def appended(amps: jax.Array, amp: float) -> jax.Array:
+    """Returns noise amplitudes `[d]` with one more."""
+    # On the host: for a device's array, JAX would compile a program for each length.
+    return jnp.asarray(np.append(amps, np.float32(amp)))

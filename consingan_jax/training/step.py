@@ -21,7 +21,7 @@ from consingan_jax.nn.receptive_field import Crop
 from consingan_jax.nn.resize import Size
 from consingan_jax.training import losses, optimizer
 from consingan_jax.training.iteration import WINDOWS, Iteration
-from consingan_jax.training.state import StageConstants, TrainState
+from consingan_jax.training.state import StageConstants, TrainState, appended
 
 
 class StageStep(Iteration):
@@ -79,9 +79,7 @@ class StageStep(Iteration):
     def below(self, generator: Params, fixed: ReconstructionNoise, amps: jax.Array) -> np.ndarray:
         """Returns the reconstruction at the start of the stage, without its noise."""
         # In tiles, since the features of a large level may not fit into memory.
-        renderer = TiledRenderer(
-            generator, np.append(amps, np.float32(0)), self.generator, self.sizes
-        )
+        renderer = TiledRenderer(generator, appended(amps, 0), self.generator, self.sizes)
         return renderer.picture(fixed.source(len(self.sizes)))
 
     def view(self, key: jax.Array, step: jax.Array) -> Crop:
