@@ -24,7 +24,7 @@ class HeldError(InputError):
 
 
 class DivergedError(FloatingPointError):
-    """The parameters are no longer finite; `retries` counts the run's earlier retries."""
+    """A training cannot go on from its parameters; `retries` counts the run's earlier retries."""
 
     def __init__(self, message: str, retries: int = 0):
         super().__init__(message)

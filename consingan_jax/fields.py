@@ -226,8 +226,8 @@ class Fields:
     noise_amp: float = _model(0.1, "a new stage's noise, relative to its initial error", least=0)
     on_divergence: str = _changeable(
         "stop",
-        "on non-finite numbers; retry: up to three times from the last checkpoint, with new noise "
-        "and half the learning rates",
+        "on non-finite numbers or a collapse; retry: up to three times from the last checkpoint, "
+        "with new noise and half the learning rates",
         choices=("stop", "retry"),
     )
 

@@ -18,7 +18,7 @@ from consingan_jax.images import display, loading
 from consingan_jax.nn import resize
 from consingan_jax.nn.generator import Generator
 from consingan_jax.runs import directory, inputs
-from consingan_jax.training import callbacks, compiler, step, trainer
+from consingan_jax.training import callbacks, compiler, run, step, trainer
 from consingan_jax.training.stage import StageFactory
 from tests import tiny
 
@@ -153,6 +153,18 @@ def test_a_diverged_run_stops_and_says_where(tiny_config, tmp_path):
     with pytest.raises(DivergedError, match="diverged at stage 0, iteration 1"):
         trainer.train(config, str(tmp_path / "run"))
     assert checkpoint.latest_step(tmp_path / "run/checkpoints") is None
+
+
+def test_a_run_whose_pictures_have_become_one_colour_stops(tiny_config, tmp_path, monkeypatch):
+    white = np.ones((20, 24, 3))
+    white[5:8, 5:8] = -1
+    display.save(tmp_path / "white.png", white)
+    config = tiny_config | {"image": str(tmp_path / "white.png"), "num_stages": 1}
+    trainer.train(config, tmp_path / "young")  # all of its iterations are too few to judge
+    monkeypatch.setattr(run, "COLLAPSE_AFTER", 2)  # new networks are grey, which is no better
+    with pytest.raises(DivergedError, match="stage 0, iteration 2: its reconstruction is worse"):
+        trainer.train(config, tmp_path / "run")
+    trainer.train(config | {"rec_weight": 0.0}, tmp_path / "none")
 
 
 def test_a_diverged_run_keeps_its_last_good_checkpoint(tiny_config, tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ def _iterations_of_call(runs: Sequence[TrainingRun], group: ProcessGroup) -> lis
     counts = group.sync_counts([run.iterations_of_call() for run in runs])
     for run, count in zip(runs, counts, strict=True):
         if count < 0 and not run.fault:
-            run.fault = run.diverged("a parameter in another process")
+            run.fault = run.not_finite("a parameter in another process")
     return [max(0, count) for count in counts]
 
 

@@ -18,6 +18,9 @@ from consingan_jax.training.process_group import ProcessGroup
 from consingan_jax.training.stage import StageFactory, StageState
 from consingan_jax.training.state import TrainState
 
+COLLAPSE_AFTER = 200  # iterations of a stage
+COLLAPSE_RMSE = 0.5  # at least
+
 
 class TrainingRun:
     """A run in training.
@@ -75,19 +78,34 @@ class TrainingRun:
     ) -> None:
         """Proceeds to the state after `count` iterations, and logs the metrics of the last."""
         self.stage = self.stage.after(count, state_now)
-        if values.pop("finite"):
-            self.callbacks.log(self.stage, values)
-        else:
+        if not values.pop("finite"):
             bad = [name for name, value in values.items() if not np.isfinite(value)]
-            self.fault = self.diverged(", ".join(bad) or "a parameter")
+            self.fault = self.not_finite(", ".join(bad) or "a parameter")
+        elif self._has_collapsed(values["reconstruction_rmse"]):
+            self.fault = self._diverged("its reconstruction is worse than an image of one colour")
+        else:
+            self.callbacks.log(self.stage, values)
 
-    def diverged(self, quantity: str) -> DivergedError:
+    def not_finite(self, quantity: str) -> DivergedError:
         """Returns the error for a quantity that is not finite."""
-        return DivergedError(
-            f"the training diverged at stage {self.stage.number}, iteration "
-            f"{self.stage.done}: {quantity} is not a finite number",
-            self.stage.retries,
-        )
+        return self._diverged(f"{quantity} is not a finite number")
+
+    def _diverged(self, why: str) -> DivergedError:
+        stage = self.stage
+        at = f"stage {stage.number}, iteration {stage.done}"
+        return DivergedError(f"the training diverged at {at}: {why}", stage.retries)
+
+    def _has_collapsed(self, error: float) -> bool:
+        """Returns whether a stage that has trained for a while cannot reconstruct the image.
+
+        A critic that grows too fast can drive all pixels to -1 or 1, where there are no gradients
+        to come back by.
+        """
+        is_young = self.stage.done < COLLAPSE_AFTER
+        if is_young or error < COLLAPSE_RMSE or not self.inputs.config.rec_weight:
+            return False
+        real = np.asarray(self.stage.data.real)
+        return error > np.sqrt(np.square(real - real.mean((0, 1, 2))).mean())
 
 
 def _begin(
