@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -36,6 +36,7 @@ constexpr int kGradBlock = 48;  // likewise of a kernel gradient
 constexpr int kGap = 16;      // floats between the patches of two entries, which else share cache sets
 constexpr int kChunk = 48;    // patches at least, of which a kernel gradient has a sum of its own
 constexpr int kMaxChunks = 8;
+constexpr int kPart = 8;  // channels of a kernel that one thread transforms at a time
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
@@ -261,10 +262,10 @@ inline void Product(const float* a, int64_t a_step, const float* b, int64_t b_st
   }
 }
 
-// c[rows, vectors] += a[depth, rows] transposed @ b[depth, vectors]
+// c[rows, vectors] = a[depth, rows] transposed @ b[depth, vectors], or += if it adds
 template <int R, int V>
 inline void AddProduct(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c,
-                       int64_t c_step, int64_t depth) {
+                       int64_t c_step, int64_t depth, bool adds) {
   Vec sum[R][V] = {};
   Multiply<R, V>(a, 1, a_step, b, b_step, depth, sum);
 #pragma GCC unroll 8
@@ -272,7 +273,7 @@ inline void AddProduct(const float* a, int64_t a_step, const float* b, int64_t b
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
       float* at = c + r * c_step + v * kLanes;
-      Store(at, Load(at) + sum[r][v]);
+      Store(at, adds ? Load(at) + sum[r][v] : sum[r][v]);
     }
   }
 }
@@ -281,28 +282,31 @@ void Convolve(ffi::ThreadPool& pool, const Shape& s, const float* x, const float
               float* y) {
   const int64_t c = s.channels, o = s.features, all = s.Patches();
   const int64_t v_step = kBlock * c + kGap, m_step = kBlock * o + kGap;
-  float* taps = Scratch(0, kEntries * c * o);
-  for (int64_t p = 0; p < c * o; p += kLanes) {
-    Vec k[9], half[kPatch * 3];
-    for (int i = 0; i < 9; ++i) k[i] = Load(kernel + i * c * o + p);
+  const int64_t tap_step = c * o + kGap;
+  float* taps = Scratch(0, kEntries * tap_step);
+  Parallel(pool, c / kPart, [&](int64_t part) {
+    for (int64_t p = part * kPart * o; p < (part + 1) * kPart * o; p += kLanes) {
+      Vec k[9], half[kPatch * 3];
+      for (int i = 0; i < 9; ++i) k[i] = Load(kernel + i * c * o + p);
 #pragma GCC unroll 6
-    for (int i = 0; i < kPatch; ++i) {
-      for (int j = 0; j < 3; ++j) half[i * 3 + j] = Combine(kKernel[i], k + j, 3);
-    }
-    for (int i = 0; i < kPatch; ++i) {
+      for (int i = 0; i < kPatch; ++i) {
+        for (int j = 0; j < 3; ++j) half[i * 3 + j] = Combine(kKernel[i], k + j, 3);
+      }
+      for (int i = 0; i < kPatch; ++i) {
 #pragma GCC unroll 6
-      for (int j = 0; j < kPatch; ++j) {
-        Store(taps + (i * kPatch + j) * c * o + p, Combine(kKernel[j], half + i * 3, 1));
+        for (int j = 0; j < kPatch; ++j) {
+          Store(taps + (i * kPatch + j) * tap_step + p, Combine(kKernel[j], half + i * 3, 1));
+        }
       }
     }
-  }
+  });
   Parallel(pool, (all + kBlock - 1) / kBlock, [&](int64_t block) {
     int64_t first = block * kBlock, count = std::min<int64_t>(kBlock, all - first);
     float* v = Scratch(1, kEntries * v_step);
     float* m = Scratch(2, kEntries * m_step);
     TransformInputs(s, x, first, count, v, v_step);
     for (int e = 0; e < kEntries; ++e) {
-      const float *a = v + e * v_step, *b = taps + e * c * o;
+      const float *a = v + e * v_step, *b = taps + e * tap_step;
       for (int64_t t = 0; t < count; t += kRows) {
         float* out = m + e * m_step + t * o;
         int64_t q = 0;
@@ -325,18 +329,18 @@ void Convolve(ffi::ThreadPool& pool, const Shape& s, const float* x, const float
 
 void KernelGradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const float* g,
                     float* gradient) {
-  const int64_t c = s.channels, o = s.features, all = s.Patches(), size = kEntries * c * o;
+  const int64_t c = s.channels, o = s.features, all = s.Patches();
   const int64_t v_step = kGradBlock * c + kGap, z_step = kGradBlock * o + kGap;
+  const int64_t tap_step = c * o + kGap, size = kEntries * tap_step;
   // Each chunk has its own sum, and the sums are added in order.
   int64_t chunks = std::clamp<int64_t>(all / kChunk, 1, kMaxChunks);
   float* sums = Scratch(0, chunks * size);
   Parallel(pool, chunks, [&](int64_t chunk) {
     float* sum = sums + chunk * size;
-    std::memset(sum, 0, size * sizeof(float));
     float* v = Scratch(1, kEntries * v_step);
     float* z = Scratch(2, kEntries * z_step);
-    int64_t end = all * (chunk + 1) / chunks;
-    for (int64_t first = all * chunk / chunks; first < end; first += kGradBlock) {
+    const int64_t begin = all * chunk / chunks, end = all * (chunk + 1) / chunks;
+    for (int64_t first = begin; first < end; first += kGradBlock) {
       int64_t count = std::min<int64_t>(kGradBlock, end - first);
       TransformInputs(s, x, first, count, v, v_step);
       for (int64_t t = 0; t < count; ++t) {
@@ -350,36 +354,40 @@ void KernelGradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const
       for (int e = 0; e < kEntries; ++e) {
         const float *a = v + e * v_step, *b = z + e * z_step;
         for (int64_t p = 0; p < c; p += kGradRows) {
-          float* out = sum + (e * c + p) * o;
+          float* out = sum + e * tap_step + p * o;
           int64_t q = 0;
           for (; q + kVectors * kLanes <= o; q += kVectors * kLanes) {
-            AddProduct<kGradRows, kVectors>(a + p, c, b + q, o, out + q, o, count);
+            AddProduct<kGradRows, kVectors>(a + p, c, b + q, o, out + q, o, count, first > begin);
           }
-          for (; q < o; q += kLanes) AddProduct<kGradRows, 1>(a + p, c, b + q, o, out + q, o, count);
+          for (; q < o; q += kLanes) {
+            AddProduct<kGradRows, 1>(a + p, c, b + q, o, out + q, o, count, first > begin);
+          }
         }
       }
     }
   });
-  for (int64_t p = 0; p < c * o; p += kLanes) {
-    Vec d[kEntries], half[3 * kPatch];
-    for (int e = 0; e < kEntries; ++e) {
-      d[e] = Load(sums + e * c * o + p);
-      for (int64_t k = 1; k < chunks; ++k) d[e] += Load(sums + k * size + e * c * o + p);
-    }
+  Parallel(pool, c / kPart, [&](int64_t part) {
+    for (int64_t p = part * kPart * o; p < (part + 1) * kPart * o; p += kLanes) {
+      Vec d[kEntries], half[3 * kPatch];
+      for (int e = 0; e < kEntries; ++e) {
+        d[e] = Load(sums + e * tap_step + p);
+        for (int64_t k = 1; k < chunks; ++k) d[e] += Load(sums + k * size + e * tap_step + p);
+      }
 #pragma GCC unroll 3
-    for (int i = 0; i < 3; ++i) {
-      for (int j = 0; j < kPatch; ++j) {
-        half[i * kPatch + j] = Combine(kKernelTransposed.rows[i], d + j, kPatch);
+      for (int i = 0; i < 3; ++i) {
+        for (int j = 0; j < kPatch; ++j) {
+          half[i * kPatch + j] = Combine(kKernelTransposed.rows[i], d + j, kPatch);
+        }
+      }
+      for (int i = 0; i < 3; ++i) {
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; ++j) {
+          Store(gradient + (i * 3 + j) * c * o + p,
+                Combine(kKernelTransposed.rows[j], half + i * kPatch, 1));
+        }
       }
     }
-    for (int i = 0; i < 3; ++i) {
-#pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j) {
-        Store(gradient + (i * 3 + j) * c * o + p,
-              Combine(kKernelTransposed.rows[j], half + i * kPatch, 1));
-      }
-    }
-  }
+  });
 }
 
 using Array = ffi::Buffer<ffi::F32, 4>;
