@@ -28,10 +28,10 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from consingan_jax import device, numerics
+from consingan_jax import device, kernels, numerics
 from consingan_jax.config import Config
 from consingan_jax.generation.architecture import architecture
-from consingan_jax.nn import conv, kernels, winograd
+from consingan_jax.nn import conv, winograd
 from consingan_jax.nn.resize import Size
 from consingan_jax.runs.inputs import PYRAMIDS
 from consingan_jax.training import compiler, estimate

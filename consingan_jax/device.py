@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import numerics
+from consingan_jax import kernels, numerics
 from consingan_jax.errors import InputError
-from consingan_jax.nn import kernels
 
 CACHE_BYTES = 2**30  # limit of the cache on disk; a stage takes about half a MiB on a CPU
 

@@ -34,7 +34,7 @@ def test_memory_grows_with_the_stage(tiny_config):
 
 
 def test_remat_needs_less_memory(tiny_config):
-    config = Config.create(**{**tiny_config, "num_filters": 16, "num_layers": 2})
+    config = Config.create(**{**tiny_config, "num_filters": 12, "num_layers": 2})
     arch = architecture(config, channels=3)
     sizes = [(32, 32), (48, 48), (64, 64)]
     kept = estimate.memory(config, arch, sizes)

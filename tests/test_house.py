@@ -113,6 +113,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint"
 EXTRAS = {
     "IPython",  # of a notebook
     "av",
+    "consingan_kernels",
     "gradio",
     "ray",
     "imagecodecs",

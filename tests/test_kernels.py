@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from consingan_jax import numerics
+from consingan_jax import kernels, numerics
 from consingan_jax.errors import StoppedError
 from consingan_jax.generation import export
-from consingan_jax.nn import conv, kernels
+from consingan_jax.nn import conv
 from consingan_jax.training import trainer
 
 pytestmark = pytest.mark.skipif(not kernels.version(), reason="consingan_kernels is not installed")

@@ -6,12 +6,11 @@ import jax
 import jax.export  # `import jax` does not import it
 import jax.numpy as jnp
 
-from consingan_jax import numerics
+from consingan_jax import kernels, numerics
 from consingan_jax.errors import InputError
 from consingan_jax.generation import inputs, sampling
 from consingan_jax.generation.sampling import Length
 from consingan_jax.generation.trained import TrainedGenerator
-from consingan_jax.nn import kernels
 
 PLATFORMS = ("cpu", "cuda")
 MAX_PIXELS = 2**24  # the program renders an image in one piece

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from consingan_jax import numerics
-from consingan_jax.nn import kernels, winograd
+from consingan_jax import kernels, numerics
+from consingan_jax.nn import winograd
 
 THIN = 4  # the most channels for which the nine shifts are used instead of Winograd's algorithm
 FOLD = 32  # parts that one step of a sum over pixels adds

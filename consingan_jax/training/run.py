@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
-from consingan_jax import checkpoint
+from consingan_jax import checkpoint, kernels
 from consingan_jax.errors import DivergedError
-from consingan_jax.nn import kernels
 from consingan_jax.runs.directory import RunDirectory
 from consingan_jax.runs.inputs import TrainingInputs
 from consingan_jax.training.callbacks import Callbacks

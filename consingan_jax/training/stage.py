@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from consingan_jax import checkpoint, numerics
+from consingan_jax import checkpoint, kernels, numerics
 from consingan_jax.data import exclusion, noise
 from consingan_jax.generation import restore
 from consingan_jax.generation.model import Model
 from consingan_jax.images.pixels import PixelFormat
-from consingan_jax.nn import kernels, resize
+from consingan_jax.nn import resize
 from consingan_jax.nn.critic import patch_size
 from consingan_jax.nn.layers import Params
 from consingan_jax.runs.inputs import TrainingInputs
