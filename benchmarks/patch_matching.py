@@ -27,16 +27,16 @@ NOISE = 0.75  # standard deviation of the noise added at the coarsest level
 
 def sample(image: np.ndarray, seed: int) -> np.ndarray:
     """Returns a new image of the size of `image`, both `[H, W, C]` in [-1, 1]."""
-    start, *steps = jax.random.split(jax.random.key(seed), len(levels(image.shape[:2])) + 1)
-    made = None
-    for size, key in zip(levels(image.shape[:2]), steps, strict=True):
+    sizes, made = levels(image.shape[:2]), None
+    start, *steps = jax.random.split(jax.random.key(seed), len(sizes) + 1)
+    for size, key in zip(sizes, steps, strict=True):
         level = resize.fit(image, size)
         if made is None:
             made = level + NOISE * np.asarray(jax.random.normal(start, level.shape))
         else:
             made = resize.fit(made, size)
         made = matched(made.clip(-1, 1), level, key)
-    return np.asarray(made)
+    return made
 
 
 def levels(size: Size) -> list[Size]:

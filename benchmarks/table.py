@@ -137,9 +137,12 @@ def published(real: pathlib.Path, samples: pathlib.Path) -> dict[str, SampleSet]
     return {one.name: one for one in sample_sets.of_folders(str(real), str(samples))}
 
 
+networks = functools.cache(evaluation.networks)  # read once, if anything is measured
+
+
 def measures(samples: SampleSet, natural: tuple | None) -> dict[str, float]:
     """Returns all measures of a picture and its samples; NIQE where its model is given."""
-    row = evaluation.evaluate(samples, evaluation.networks())
+    row = evaluation.evaluate(samples, networks())
     found = {name: one.value for name, one in row.items() if one is not None}
     for part in ("dark", "bright"):
         if f"{part}_chroma_real" in found:
@@ -250,7 +253,7 @@ def digits(value: float) -> str:
 
 def worst(several: Iterable[SampleSet]) -> np.ndarray:
     """Returns a sheet: the images and samples farthest in VGG-SIFD, then those of most `place`."""
-    weights, found = evaluation.networks().vgg, []
+    weights, found = networks().vgg, []
     for one in several:
         of_real = metrics.moments(features.vgg_relu1_2(weights, one.real[None]))
         for sample in one.samples:

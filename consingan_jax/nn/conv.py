@@ -51,8 +51,7 @@ def conv3x3(x: jax.Array, kernel: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[N, H - 2 + 2 border, W - 2 + 2 border, O]`.
     """
-    compiled = kernels.find("convolution", *kernel.shape[2:])
-    on_cpu = _conv_thin if min(kernel.shape[2:]) <= THIN else compiled or winograd.convolution
+    on_cpu = _on_cpu("convolution", _conv_thin, *kernel.shape[2:])
     return _choose(on_cpu, _conv_native, x, kernel, border)
 
 
@@ -68,9 +67,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, border: int = 0) -> jax.Array:
     Returns:
         `[3, 3, I, O]`.
     """
-    thin = min(x.shape[3], g.shape[3]) <= THIN
-    compiled = kernels.find("kernel_gradient", x.shape[3], g.shape[3])
-    on_cpu = _kernel_gradient_thin if thin else compiled or winograd.kernel_gradient
+    on_cpu = _on_cpu("kernel_gradient", _kernel_gradient_thin, x.shape[3], g.shape[3])
     return _choose(on_cpu, _kernel_gradient_native, x, g, border)
 
 
@@ -103,6 +100,13 @@ def _folded(x: jax.Array) -> jax.Array:
             parts = [one + other for one, other in zip(parts[::2], parts[1::2], strict=True)]
         x = lax.optimization_barrier(parts[0])  # or XLA recomputes each element
     return x.sum(1) + rest
+
+
+def _on_cpu(name: str, thin: _Implementation, *channels: int) -> _Implementation:
+    """Returns the implementation for a CPU, given the one for few channels."""
+    if min(channels) <= THIN:
+        return thin
+    return kernels.find(name, *channels) or getattr(winograd, name)
 
 
 # Compiled, so that layers of equal shapes are traced once.

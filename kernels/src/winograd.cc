@@ -122,10 +122,14 @@ struct Shape {
 
 struct Place {
   int64_t image, row, column;  // of the first output
+  int64_t down, across;        // numbers of outputs
   Place(const Shape& s, int64_t patch)
       : image(patch / (s.Down() * s.Across())),
         row(patch / s.Across() % s.Down() * kTile),
-        column(patch % s.Across() * kTile) {}
+        column(patch % s.Across() * kTile),
+        down(std::min<int64_t>(kTile, s.out_height - row)),
+        across(std::min<int64_t>(kTile, s.out_width - column)) {}
+  bool IsWhole() const { return down == kTile && across == kTile; }
   // Returns where that output is in an array.
   int64_t Output(const Shape& s) const {
     return ((image * s.out_height + row) * s.out_width + column) * s.features;
@@ -318,11 +322,8 @@ void Convolve(ffi::ThreadPool& pool, const Shape& s, const float* x, const float
     }
     for (int64_t t = 0; t < count; ++t) {
       Place at(s, first + t);
-      int64_t down = std::min<int64_t>(kTile, s.out_height - at.row);
-      int64_t across = std::min<int64_t>(kTile, s.out_width - at.column);
-      bool whole = down == kTile && across == kTile;
-      (whole ? TransformOutput<true> : TransformOutput<false>)(s, m + t * o, m_step, down, across,
-                                                               y + at.Output(s));
+      (at.IsWhole() ? TransformOutput<true> : TransformOutput<false>)(
+          s, m + t * o, m_step, at.down, at.across, y + at.Output(s));
     }
   });
 }
@@ -345,11 +346,8 @@ void KernelGradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const
       TransformInputs(s, x, first, count, v, v_step);
       for (int64_t t = 0; t < count; ++t) {
         Place at(s, first + t);
-        int64_t down = std::min<int64_t>(kTile, s.out_height - at.row);
-        int64_t across = std::min<int64_t>(kTile, s.out_width - at.column);
-        bool whole = down == kTile && across == kTile;
-        (whole ? TransformCotangent<true> : TransformCotangent<false>)(
-            s, g + at.Output(s), down, across, z + t * o, z_step);
+        (at.IsWhole() ? TransformCotangent<true> : TransformCotangent<false>)(
+            s, g + at.Output(s), at.down, at.across, z + t * o, z_step);
       }
       for (int e = 0; e < kEntries; ++e) {
         const float *a = v + e * v_step, *b = z + e * z_step;
@@ -391,48 +389,43 @@ void KernelGradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const
 }
 
 using Array = ffi::Buffer<ffi::F32, 4>;
+using Sizes = ffi::Span<const int64_t>;
+using Compute = void (*)(ffi::ThreadPool&, const Shape&, const float*, const float*, float*);
 
-ffi::Error Check(const Shape& s) {
+// Computes `made` of x and y, where `out` are the sizes of the convolution's outputs.
+ffi::Error Run(Compute compute, ffi::ThreadPool& pool, Array x, Array y, Sizes out, Array made,
+               int64_t border) {
+  Sizes in = x.dimensions();
+  Shape s{in[0], in[1], in[2], in[3], out[1], out[2], out[3], border};
   if (s.channels % kLanes || s.features % kLanes) {
     return ffi::Error::InvalidArgument("the numbers of channels must be multiples of the lanes");
   }
+  compute(pool, s, x.typed_data(), y.typed_data(), made.typed_data());
   return ffi::Error::Success();
 }
 
-ffi::Error ConvolutionImpl(ffi::ThreadPool pool, Array x, Array kernel,
-                           ffi::Result<Array> y, int64_t border) {
-  auto in = x.dimensions(), out = y->dimensions();
-  Shape s{in[0], in[1], in[2], in[3], out[1], out[2], out[3], border};
-  if (ffi::Error error = Check(s); error.failure()) return error;
-  Convolve(pool, s, x.typed_data(), kernel.typed_data(), y->typed_data());
-  return ffi::Error::Success();
+ffi::Error ConvolutionImpl(ffi::ThreadPool pool, Array x, Array kernel, ffi::Result<Array> y,
+                           int64_t border) {
+  return Run(Convolve, pool, x, kernel, y->dimensions(), *y, border);
 }
 
-ffi::Error KernelGradientImpl(ffi::ThreadPool pool, Array x, Array g,
-                              ffi::Result<Array> gradient, int64_t border) {
-  auto in = x.dimensions(), out = g.dimensions();
-  Shape s{in[0], in[1], in[2], in[3], out[1], out[2], out[3], border};
-  if (ffi::Error error = Check(s); error.failure()) return error;
-  KernelGradient(pool, s, x.typed_data(), g.typed_data(), gradient->typed_data());
-  return ffi::Error::Success();
+ffi::Error KernelGradientImpl(ffi::ThreadPool pool, Array x, Array g, ffi::Result<Array> gradient,
+                              int64_t border) {
+  return Run(KernelGradient, pool, x, g, g.dimensions(), *gradient, border);
+}
+
+auto Binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Attr<int64_t>("border");
 }
 
 }  // namespace
 
 extern "C" int consingan_lanes() { return kLanes; }
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(consingan_convolution, ConvolutionImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>()
-                                  .Attr<int64_t>("border"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(consingan_kernel_gradient, KernelGradientImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>()
-                                  .Attr<int64_t>("border"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(consingan_convolution, ConvolutionImpl, Binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(consingan_kernel_gradient, KernelGradientImpl, Binding());
